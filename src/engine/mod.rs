@@ -1,0 +1,3 @@
+//! The pure heart of Tardy: values in, values out.
+
+pub mod time;

@@ -1,0 +1,1 @@
+//! A dagctl API simulator.
