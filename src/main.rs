@@ -1,1 +1,3 @@
+//! The `tardy` command.
+
 fn main() {}

@@ -1,0 +1,1 @@
+//! The dagctl REST API, read only.
