@@ -1,5 +1,7 @@
 //! Tardy: alerting and service levels for data pipelines on dagctl.
 
+pub mod config;
 pub mod engine;
+pub mod notify;
 pub mod sim;
 pub mod source;

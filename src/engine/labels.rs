@@ -45,7 +45,9 @@ impl Labels {
     /// The labels named in `names`, for grouping and equality.
     #[must_use]
     pub fn project(&self, names: &[Name]) -> Self {
-        names.iter().fold(Self::default(), |labels, name| labels.with(name, self.get(name)))
+        names.iter().fold(Self::default(), |labels, name| {
+            labels.with(name, self.get(name))
+        })
     }
 }
 
@@ -210,18 +212,24 @@ impl Patterns {
     /// One of the names of the same thing (id, name) fits a positive glob and none fits a negated one.
     pub fn is_match_any(&self, names: &[&str]) -> bool {
         let fits = |glob: &Glob| names.iter().any(|name| glob.is_match(name));
-        (self.positive.is_empty() || self.positive.iter().any(fits)) && !self.negated.iter().any(fits)
+        (self.positive.is_empty() || self.positive.iter().any(fits))
+            && !self.negated.iter().any(fits)
     }
 
     /// Fits every name.
     pub fn is_any(&self) -> bool {
-        self.negated.is_empty() && (self.positive.is_empty() || self.positive.iter().any(|g| g.0 == "*"))
+        self.negated.is_empty()
+            && (self.positive.is_empty() || self.positive.iter().any(|g| g.0 == "*"))
     }
 
     /// The globs as written.
     pub fn texts(&self) -> Vec<String> {
         let negated = self.negated.iter().map(|glob| format!("!{}", glob.0));
-        self.positive.iter().map(|glob| glob.0.clone()).chain(negated).collect()
+        self.positive
+            .iter()
+            .map(|glob| glob.0.clone())
+            .chain(negated)
+            .collect()
     }
 }
 
@@ -311,11 +319,22 @@ impl Matcher {
             MatchOp::Regex | MatchOp::NotRegex => {
                 Some(Regex::new(&format!("^(?:{value})$")).map_err(|error| {
                     let text = error.to_string();
-                    refuse(text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+                    refuse(
+                        text.lines()
+                            .last()
+                            .unwrap_or_default()
+                            .trim_start_matches("error: ")
+                            .to_owned(),
+                    )
                 })?)
             }
         };
-        Ok(Self { label: label.into(), op, value: value.to_owned(), regex })
+        Ok(Self {
+            label: label.into(),
+            op,
+            value: value.to_owned(),
+            regex,
+        })
     }
 
     /// The labels fit.
@@ -366,11 +385,16 @@ mod tests {
 
     #[test]
     fn fingerprints_never_change() {
-        let labels = Labels::default().with("project", "proj_a1").with("job", "hourly-orders");
+        let labels = Labels::default()
+            .with("project", "proj_a1")
+            .with("job", "hourly-orders");
         let fingerprint = Fingerprint::of("run-failed", &labels);
         // Golden value, computed with Python's hashlib from the documented algorithm.
         assert_eq!(fingerprint.to_string(), GOLDEN);
-        assert_ne!(Fingerprint::of("run-failed", &labels.with("job", "x")), fingerprint);
+        assert_ne!(
+            Fingerprint::of("run-failed", &labels.with("job", "x")),
+            fingerprint
+        );
     }
 
     #[test]
@@ -414,7 +438,9 @@ mod tests {
 
     #[test]
     fn matchers_are_anchored() {
-        let labels = Labels::default().with("severity", "warning").with("project", "finance-eu");
+        let labels = Labels::default()
+            .with("severity", "warning")
+            .with("project", "finance-eu");
         for (text, expected) in [
             ("severity = \"warning\"", true),
             ("severity=warning", true),
@@ -429,8 +455,17 @@ mod tests {
             assert_eq!(matcher.is_match(&labels), expected, "{text}");
             assert_eq!(Matcher::parse(&matcher.to_string()).unwrap(), matcher);
         }
-        assert!(matches!(Matcher::parse("nonsense"), Err(MatcherError::Form(_))));
-        assert!(matches!(Matcher::parse("a = \"b"), Err(MatcherError::Form(_))));
-        assert!(matches!(Matcher::parse("a =~ \"(\""), Err(MatcherError::Regex(..))));
+        assert!(matches!(
+            Matcher::parse("nonsense"),
+            Err(MatcherError::Form(_))
+        ));
+        assert!(matches!(
+            Matcher::parse("a = \"b"),
+            Err(MatcherError::Form(_))
+        ));
+        assert!(matches!(
+            Matcher::parse("a =~ \"(\""),
+            Err(MatcherError::Regex(..))
+        ));
     }
 }

@@ -1,5 +1,10 @@
 //! The pure heart of Tardy: values in, values out.
 
+pub mod calendar;
 pub mod labels;
 pub mod observation;
+pub mod policy;
+pub mod route;
+pub mod rule;
+pub mod schedule;
 pub mod time;

@@ -41,9 +41,10 @@ impl Observation {
     pub fn project(&self) -> ProjectKey {
         match self {
             Self::Project(project) => project.key.clone(),
-            Self::Jobs(key, _) | Self::Run(key, _) | Self::Execution(key, _) | Self::Plan(key, _) => {
-                key.clone()
-            }
+            Self::Jobs(key, _)
+            | Self::Run(key, _)
+            | Self::Execution(key, _)
+            | Self::Plan(key, _) => key.clone(),
         }
     }
 }
@@ -139,7 +140,10 @@ impl Status {
 
     /// Success, partial, failed or error. `Other` and `Skipped` are not outcomes.
     pub fn is_finished(&self) -> bool {
-        matches!(self, Self::Success | Self::Partial | Self::Failed | Self::Error)
+        matches!(
+            self,
+            Self::Success | Self::Partial | Self::Failed | Self::Error
+        )
     }
 
     /// Failed or error.

@@ -1,0 +1,191 @@
+//! Business calendars and recurring windows in local time.
+
+use std::collections::BTreeSet;
+
+use chrono::{
+    Datelike as _, Days, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeZone as _, Weekday,
+};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::observation::Name;
+use super::time::{Span, Timestamp};
+
+/// Days and hours in one zone: a business calendar, or a mute window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calendar {
+    /// Configured name.
+    pub name: Name,
+    /// Zone in which days and hours are read.
+    pub zone: Tz,
+    /// Monday first: the weekdays that count.
+    pub days: [bool; 7],
+    /// Local opening and closing time; `None` is the whole day. Closing before opening wraps past
+    /// midnight (the evening belongs to the day on which it began).
+    pub hours: Option<(NaiveTime, NaiveTime)>,
+    /// Dates that do not count.
+    pub holidays: BTreeSet<NaiveDate>,
+}
+
+impl Calendar {
+    /// The date counts: its weekday does and it is no holiday.
+    pub fn is_day(&self, date: NaiveDate) -> bool {
+        self.days[date.weekday().num_days_from_monday() as usize] && !self.holidays.contains(&date)
+    }
+
+    /// The instant lies on a counting day, within the hours.
+    pub fn is_open(&self, at: Timestamp) -> bool {
+        let local = at.in_zone(self.zone).naive_local();
+        let (date, time) = (local.date(), local.time());
+        match self.hours {
+            None => self.is_day(date),
+            Some((open, close)) if open <= close => {
+                self.is_day(date) && open <= time && time < close
+            }
+            Some((open, close)) => {
+                (time >= open && self.is_day(date))
+                    || (time < close && date.pred_opt().is_some_and(|day| self.is_day(day)))
+            }
+        }
+    }
+
+    /// The next instant after `at` at which [`Self::is_open`] may change: an opening, a closing or a
+    /// local midnight.
+    pub fn next_edge(&self, at: Timestamp) -> Timestamp {
+        let date = at.in_zone(self.zone).date_naive();
+        let times = match self.hours {
+            None => vec![NaiveTime::MIN],
+            Some((open, close)) => vec![NaiveTime::MIN, open, close],
+        };
+        (0..3)
+            .filter_map(|days| date.checked_add_days(Days::new(days)))
+            .flat_map(|date| times.iter().map(move |time| date.and_time(*time)))
+            .map(|local| resolve_late(self.zone, local))
+            .filter(|edge| *edge > at)
+            .min()
+            .unwrap_or(Timestamp::MAX)
+    }
+}
+
+/// A weekday from its English name or first three letters, any case.
+pub fn parse_weekday(text: &str) -> Option<Weekday> {
+    text.parse().ok()
+}
+
+/// The instants at which the wall clock of `zone` shows `local`: none in a gap, two in a fold.
+pub fn instants(zone: Tz, local: NaiveDateTime) -> Vec<Timestamp> {
+    match zone.from_local_datetime(&local) {
+        chrono::LocalResult::None => Vec::new(),
+        chrono::LocalResult::Single(at) => vec![at.to_utc().into()],
+        chrono::LocalResult::Ambiguous(first, second) => {
+            let mut both = vec![first.to_utc().into(), second.to_utc().into()];
+            both.sort();
+            both
+        }
+    }
+}
+
+/// The instant a promise "by `local`" falls due: in a gap the first instant after it, in a fold the
+/// later of the two.
+pub fn resolve_late(zone: Tz, local: NaiveDateTime) -> Timestamp {
+    instants(zone, local)
+        .pop()
+        .unwrap_or_else(|| after_gap(zone, local))
+}
+
+/// The first instant after the gap that swallowed `local`.
+pub fn after_gap(zone: Tz, local: NaiveDateTime) -> Timestamp {
+    // The offset before the gap, applied to the local time, gives an instant after the transition;
+    // the wall clock there has moved on by the width of the gap. Search the transition itself.
+    let day = Span::days(1);
+    let guess = Timestamp::from_millis(local.and_utc().timestamp_millis());
+    let (mut low, mut high) = (guess - day, guess + day);
+    let offset = |at: Timestamp| at.in_zone(zone).offset().fix().local_minus_utc();
+    let wall = |at: Timestamp| at.in_zone(zone).naive_local();
+    // Invariant: wall(low) < local < wall(high); the wall clock jumps over `local` exactly once.
+    while high - low > Span::milliseconds(1) {
+        let middle = low + (high - low) / 2;
+        if wall(middle) < local {
+            low = middle
+        } else {
+            high = middle
+        }
+    }
+    debug_assert_ne!(offset(low), offset(high));
+    high
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap()
+    }
+
+    fn local(text: &str) -> NaiveDateTime {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn seven_in_new_york_through_the_changes_of_2026() {
+        let zone = chrono_tz::America::New_York;
+        for (wall, expected) in [
+            ("2026-03-06T07:00:00", "2026-03-06T12:00:00Z"),
+            ("2026-03-09T07:00:00", "2026-03-09T11:00:00Z"),
+            ("2026-10-30T07:00:00", "2026-10-30T11:00:00Z"),
+            ("2026-11-02T07:00:00", "2026-11-02T12:00:00Z"),
+            // In the gap: the first instant after it. In the fold: the later one.
+            ("2026-03-08T02:30:00", "2026-03-08T07:00:00Z"),
+            ("2026-11-01T01:30:00", "2026-11-01T06:30:00Z"),
+        ] {
+            assert_eq!(resolve_late(zone, local(wall)), at(expected), "{wall}");
+        }
+    }
+
+    #[test]
+    fn hours_and_holidays() {
+        let calendar = Calendar {
+            name: "business".into(),
+            zone: chrono_tz::Europe::Berlin,
+            days: [true, true, true, true, true, false, false],
+            hours: Some((
+                NaiveTime::from_hms_opt(8, 0, 0).unwrap(),
+                NaiveTime::from_hms_opt(18, 0, 0).unwrap(),
+            )),
+            holidays: BTreeSet::from([NaiveDate::from_ymd_opt(2026, 12, 25).unwrap()]),
+        };
+        assert!(calendar.is_open(at("2026-11-23T07:00:00Z")));
+        assert!(!calendar.is_open(at("2026-11-23T06:59:59Z")));
+        assert!(!calendar.is_open(at("2026-11-23T17:00:00Z")));
+        assert!(!calendar.is_open(at("2026-11-22T10:00:00Z")), "Sunday");
+        assert!(!calendar.is_open(at("2026-12-25T10:00:00Z")), "holiday");
+        assert_eq!(
+            calendar.next_edge(at("2026-11-23T07:00:00Z")),
+            at("2026-11-23T17:00:00Z")
+        );
+    }
+
+    #[test]
+    fn windows_wrap_past_midnight() {
+        let night = Calendar {
+            name: "night".into(),
+            zone: chrono_tz::UTC,
+            days: [false, false, false, false, true, false, false],
+            hours: Some((
+                NaiveTime::from_hms_opt(22, 0, 0).unwrap(),
+                NaiveTime::from_hms_opt(6, 0, 0).unwrap(),
+            )),
+            holidays: BTreeSet::new(),
+        };
+        assert!(night.is_open(at("2026-11-27T23:00:00Z")), "Friday evening");
+        assert!(
+            night.is_open(at("2026-11-28T05:59:00Z")),
+            "Saturday morning"
+        );
+        assert!(
+            !night.is_open(at("2026-11-28T23:00:00Z")),
+            "Saturday evening"
+        );
+    }
+}

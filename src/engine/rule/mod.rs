@@ -1,0 +1,325 @@
+//! Rules: what is promised, and how one subject is judged.
+//!
+//! A [`Rule`] is a checked value: whatever configuration could be wrong about it has been refused
+//! before. Each kind has one file with its documentation, its parameters and its verdict. Kinds whose
+//! judgement is not built yet have their parameters in [`planned`]; starting Tardy with one of them is
+//! refused with its name.
+
+pub mod deadline;
+pub mod missed_schedule;
+pub mod model_failed;
+pub mod planned;
+pub mod regression;
+pub mod run_duration;
+pub mod run_failed;
+pub mod source_unreachable;
+pub mod staleness;
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::calendar::Calendar;
+use super::labels::{Labels, Patterns};
+use super::observation::Name;
+use super::schedule::Cron;
+use super::time::Span;
+
+/// How bad it is. Ordered: `Info < Warning < Critical`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Worth a look today.
+    Warning,
+    /// Worth waking somebody.
+    Critical,
+}
+
+impl Severity {
+    /// As configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// A configured condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Unique name.
+    pub name: Name,
+    /// What is judged, with its parameters.
+    pub kind: RuleKind,
+    /// Which subjects.
+    pub selectors: Selectors,
+    /// How bad a breach is.
+    pub severity: Severity,
+    /// Extra labels for routing.
+    pub labels: Labels,
+    /// Texts for people.
+    pub annotations: Annotations,
+    /// When it is evaluated; `None`: whenever something it depends on changes, and at the very instant
+    /// at which its verdict can change by itself.
+    pub schedule: Option<Cron>,
+    /// `for`: how long a breach must last before it fires.
+    pub hold: Span,
+    /// How long it must be over before it resolves.
+    pub keep_firing_for: Span,
+    /// `times = "n of m"`: so many of the last m distinct runs must breach.
+    pub times: Option<Times>,
+    /// Share of the threshold at which it resolves, in (0, 1].
+    pub clear: f64,
+    /// Days and hours in which it is judged.
+    pub calendar: Option<Calendar>,
+    /// Receivers that replace routing.
+    pub receivers: Option<Vec<Name>>,
+    /// Zone of rendered times.
+    pub zone: Tz,
+    /// Where it was written, `rules/finance.toml:12`.
+    pub origin: String,
+}
+
+/// `n of m`: at least `n` of the last `m` distinct runs. 1 <= n <= m <= 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// Breaching runs needed.
+    pub needed: u32,
+    /// Runs looked at.
+    pub of: u32,
+}
+
+/// Which subjects a rule judges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selectors {
+    /// Project id or name.
+    pub project: Patterns,
+    /// Job name.
+    pub job: Patterns,
+    /// Model name.
+    pub model: Patterns,
+    /// Environment name.
+    pub environment: Patterns,
+    /// Run type: `run`, `plan`, `janitor`.
+    pub job_type: Patterns,
+    /// What started the run.
+    pub triggered_by: Patterns,
+}
+
+/// Texts for people; may use `{job}` style placeholders of the alert's labels and values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Annotations {
+    /// Replaces the one-line headline.
+    pub summary: Option<String>,
+    /// A paragraph below it.
+    pub description: Option<String>,
+    /// Link to what to do.
+    pub runbook: Option<String>,
+    /// Who owns it.
+    pub owner: Option<String>,
+}
+
+/// Which of a run's times is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clock {
+    /// created to started
+    Queue,
+    /// started to finished
+    Run,
+    /// scheduled tick (or created) to finished
+    Total,
+}
+
+impl Clock {
+    /// As configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Run => "run",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// A limit on a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Limit {
+    /// `"45m"`
+    Fixed(Span),
+    /// `"1.5x p95"`: a factor of the baseline's statistic.
+    Factor {
+        /// Multiplies the statistic; above 0.
+        factor: f64,
+        /// Which statistic.
+        of: Statistic,
+    },
+}
+
+/// A statistic of a baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Statistic {
+    /// `median` or `p50`
+    Median,
+    /// `p90`
+    P90,
+    /// `p95`
+    P95,
+    /// `p99`
+    P99,
+    /// `max`
+    Max,
+}
+
+/// A condition and its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleKind {
+    /// The last runs failed.
+    RunFailed(run_failed::RunFailed),
+    /// Share of successes.
+    SuccessRate(planned::SuccessRate),
+    /// A model failed inside a run.
+    ModelFailed(model_failed::ModelFailed),
+    /// An expected model did not execute.
+    ModelNotRun(planned::ModelNotRun),
+    /// A run takes too long (or was too short).
+    RunDuration(run_duration::RunDuration),
+    /// A run waits too long to start.
+    QueueTime(planned::QueueTime),
+    /// A run makes no progress.
+    RunStalled(planned::RunStalled),
+    /// A model takes too long.
+    ModelDuration(planned::ModelDuration),
+    /// A job has become slower.
+    RunRegression(regression::Regression),
+    /// A model has become slower.
+    ModelRegression(regression::Regression),
+    /// A success by a time of day.
+    Deadline(deadline::Deadline),
+    /// A tick without a run.
+    MissedSchedule(missed_schedule::MissedSchedule),
+    /// The newest success of a job is old.
+    Staleness(staleness::Staleness),
+    /// The newest success of a model is old.
+    ModelStaleness(staleness::Staleness),
+    /// A job or project is held for too long.
+    Paused(planned::Paused),
+    /// Too few or too many runs.
+    RunCount(planned::RunCount),
+    /// Many jobs fail together.
+    PlatformIncident(planned::PlatformIncident),
+    /// Row counts against a baseline.
+    Rows(planned::Rows),
+    /// A plan waits for approval.
+    PlanWaiting(planned::PlanWaiting),
+    /// A plan failed.
+    PlanFailed(planned::PlanFailed),
+    /// Commits are not deployed.
+    ProjectDrift(planned::ProjectDrift),
+    /// An environment lost its protection.
+    ProtectionOff(planned::ProtectionOff),
+    /// Promised share of ledger rows met.
+    Objective(planned::Objective),
+    /// Tardy cannot see, or cannot tell.
+    SourceUnreachable(source_unreachable::SourceUnreachable),
+}
+
+/// Every kind as configuration writes it, in the order of the reference.
+pub const KIND_NAMES: [&str; 24] = [
+    "run_failed",
+    "success_rate",
+    "model_failed",
+    "model_not_run",
+    "run_duration",
+    "queue_time",
+    "run_stalled",
+    "model_duration",
+    "run_regression",
+    "model_regression",
+    "deadline",
+    "missed_schedule",
+    "staleness",
+    "model_staleness",
+    "paused",
+    "run_count",
+    "platform_incident",
+    "rows",
+    "plan_waiting",
+    "plan_failed",
+    "project_drift",
+    "protection_off",
+    "objective",
+    "source_unreachable",
+];
+
+impl RuleKind {
+    /// As configuration writes it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RunFailed(_) => "run_failed",
+            Self::SuccessRate(_) => "success_rate",
+            Self::ModelFailed(_) => "model_failed",
+            Self::ModelNotRun(_) => "model_not_run",
+            Self::RunDuration(_) => "run_duration",
+            Self::QueueTime(_) => "queue_time",
+            Self::RunStalled(_) => "run_stalled",
+            Self::ModelDuration(_) => "model_duration",
+            Self::RunRegression(_) => "run_regression",
+            Self::ModelRegression(_) => "model_regression",
+            Self::Deadline(_) => "deadline",
+            Self::MissedSchedule(_) => "missed_schedule",
+            Self::Staleness(_) => "staleness",
+            Self::ModelStaleness(_) => "model_staleness",
+            Self::Paused(_) => "paused",
+            Self::RunCount(_) => "run_count",
+            Self::PlatformIncident(_) => "platform_incident",
+            Self::Rows(_) => "rows",
+            Self::PlanWaiting(_) => "plan_waiting",
+            Self::PlanFailed(_) => "plan_failed",
+            Self::ProjectDrift(_) => "project_drift",
+            Self::ProtectionOff(_) => "protection_off",
+            Self::Objective(_) => "objective",
+            Self::SourceUnreachable(_) => "source_unreachable",
+        }
+    }
+
+    /// What part of the rule this version cannot judge yet, in words; `None` when it judges all of it.
+    pub fn not_built(&self) -> Option<String> {
+        match self {
+            Self::RunFailed(_)
+            | Self::ModelFailed(_)
+            | Self::MissedSchedule(_)
+            | Self::Staleness(_)
+            | Self::ModelStaleness(_)
+            | Self::Deadline(_)
+            | Self::SourceUnreachable(_) => None,
+            Self::RunDuration(rule) => match rule.max {
+                Some(Limit::Factor { .. }) => {
+                    Some("a limit that is a factor of the baseline".into())
+                }
+                Some(Limit::Fixed(_)) | None => None,
+            },
+            Self::RunRegression(rule) | Self::ModelRegression(rule) => match rule.method {
+                regression::Method::RobustZ | regression::Method::Percent => None,
+                regression::Method::Changepoint => Some("method \"changepoint\"".into()),
+                regression::Method::Trend => Some("method \"trend\"".into()),
+            },
+            Self::SuccessRate(_)
+            | Self::ModelNotRun(_)
+            | Self::QueueTime(_)
+            | Self::RunStalled(_)
+            | Self::ModelDuration(_)
+            | Self::Paused(_)
+            | Self::RunCount(_)
+            | Self::PlatformIncident(_)
+            | Self::Rows(_)
+            | Self::PlanWaiting(_)
+            | Self::PlanFailed(_)
+            | Self::ProjectDrift(_)
+            | Self::ProtectionOff(_)
+            | Self::Objective(_) => Some(format!("kind \"{}\"", self.name())),
+        }
+    }
+}
