@@ -2,6 +2,7 @@
 
 pub mod calendar;
 pub mod labels;
+pub mod notification;
 pub mod observation;
 pub mod policy;
 pub mod route;

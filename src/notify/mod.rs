@@ -1,9 +1,14 @@
 //! Telling people: one notifier for each kind of receiver.
 
+use std::pin::Pin;
+
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::engine::notification::Notification;
 use crate::engine::observation::Name;
+use crate::engine::time::Span;
 
 /// A named destination.
 #[derive(Clone, Debug)]
@@ -115,3 +120,57 @@ impl ReceiverKind {
         }
     }
 }
+
+/// Everything a notifier needs for one attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// What to say.
+    pub notification: &'a Notification,
+    /// What this receiver returned when the conversation was opened, if it was.
+    pub handle: Option<&'a Handle>,
+    /// 1 for the first try.
+    pub attempt: u32,
+}
+
+/// A provider's reference to a conversation's first message, kept so that it can be edited or
+/// replied to. Opaque outside the notifier that made it; no secret; at most 2 KiB.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Handle(pub serde_json::Value);
+
+/// What came of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver has it. `handle` replaces the stored one when it is `Some`.
+    Delivered {
+        /// Reference to the conversation's first message.
+        handle: Option<Handle>,
+    },
+    /// Not now; try again, not before `after` when the receiver said so. The attempt may have reached
+    /// the receiver (`is_uncertain`), as after a timeout.
+    Retry {
+        /// The receiver's own wish.
+        after: Option<Span>,
+        /// What went wrong, in words for people; no secret.
+        why: String,
+        /// The message may have arrived.
+        is_uncertain: bool,
+    },
+    /// Never: revoked, unknown channel, refused content.
+    Rejected {
+        /// What went wrong and what to do, in words for people; no secret.
+        why: String,
+    },
+}
+
+/// Talks to one kind of receiver.
+pub trait Notifier: Send + Sync {
+    /// Tries once (with the waiting a `Retry-After` asks for, within [`ATTEMPT_BUDGET`]).
+    fn deliver<'a>(
+        &'a self,
+        delivery: Delivery<'a>,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+}
+
+/// Longest time one attempt may take, waiting included.
+pub const ATTEMPT_BUDGET: Span = Span::seconds(60);
