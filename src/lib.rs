@@ -5,3 +5,4 @@ pub mod engine;
 pub mod notify;
 pub mod sim;
 pub mod source;
+pub mod store;
