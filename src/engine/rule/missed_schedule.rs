@@ -1,10 +1,351 @@
-//! missed_schedule
+//! # missed_schedule
+//!
+//! ## What it tells
+//! A tick of the job's schedule passed and no run served it; and when it is served after all, how late.
+//!
+//! ## When to use
+//! For every scheduled job. It is the rule that notices a scheduler that does nothing.
+//!
+//! ## Keys
+//! `grace` (default a quarter of the gap between ticks, between 5 and 30 minutes).
+//!
+//! ## No data
+//! A tick is called missed only when the run list is known completely up to tick + grace. Ticks are
+//! excused while the job is disabled or the project suspended, while the previous run is still active
+//! under a policy that forbids overlap, outside the rule's calendar, and when the tick is soft: wall
+//! time inside a change of the clocks, where running and not running are both right. `@every` has no
+//! ticks.
+//!
+//! ## Resolve
+//! When the tick is served late ("started 23 min late"), or when a later tick is served.
 
-use super::super::time::Span;
+use super::super::alert::{Evidence, Verdict};
+use super::super::history::JobHistory;
+use super::super::ledger::Promise;
+use super::super::notification::Fact;
+use super::super::observation::Run;
+use super::super::schedule::Tick;
+use super::super::time::{Span, Timestamp, human_span};
+use super::context::{Context, Judgement, expired, resolved};
 
 /// A tick of the job's schedule that no run serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissedSchedule {
     /// Waited after the tick; default a quarter of the gap between ticks, between 5 and 30 minutes.
     pub grace: Option<Span>,
+}
+
+/// A tick with the window in which a start serves it.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    tick: Tick,
+    opens_at: Timestamp,
+    /// The next tick's opening; `None` when there is no next tick.
+    closes_at: Option<Timestamp>,
+    grace: Span,
+}
+
+/// What became of a tick.
+enum Fate<'a> {
+    Served(&'a Run),
+    Excused(String),
+    /// Not served, and the grace is over.
+    Missed,
+    /// Cannot be told yet.
+    Open,
+}
+
+/// Ticks looked at in one evaluation; a longer absence of Tardy is caught up in several.
+const MAX_TICKS: usize = 5_000;
+
+impl MissedSchedule {
+    /// Judges a job.
+    pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
+        let mut judgement = Judgement::start(ctx.memory);
+        let Some(job) = ctx.job() else {
+            return judgement;
+        };
+        if job.is_gone {
+            judgement.find(
+                ctx.now,
+                expired(format!("Gone: {} is not listed any more", ctx.title())),
+            );
+            return judgement;
+        }
+        let from = ctx
+            .memory
+            .judged_until
+            .max(job.first_seen_at - Span::milliseconds(1));
+        let windows = self.windows(ctx, job, from);
+        let mut is_contiguous = true;
+        for window in &windows {
+            let fate = self.fate(ctx, job, window);
+            let is_closed = window.closes_at.is_some_and(|at| ctx.known_until >= at);
+            match &fate {
+                Fate::Open => is_contiguous = false,
+                Fate::Missed => {
+                    judgement.decide(ctx, window.tick.at, Promise::Missed, is_closed);
+                    self.breach(ctx, job, window, &mut judgement);
+                }
+                Fate::Excused(why) => {
+                    judgement.decide(ctx, window.tick.at, Promise::Excused(why.clone()), true);
+                }
+                Fate::Served(run) => {
+                    let start = start_of(run);
+                    let late = start.since(window.tick.at);
+                    let promise = if late > window.grace {
+                        Promise::late(late)
+                    } else {
+                        Promise::Met
+                    };
+                    judgement.decide(ctx, window.tick.at, promise, true);
+                    judgement.find(start, served(ctx, window, start));
+                }
+            }
+            let is_final = is_closed || matches!(fate, Fate::Served(_) | Fate::Excused(_));
+            if is_contiguous && is_final {
+                judgement.memory.judged_until = window.tick.at;
+            } else {
+                is_contiguous = false;
+            }
+            if matches!(fate, Fate::Open | Fate::Missed) && !is_closed {
+                self.wake(ctx, window, &mut judgement);
+            }
+        }
+        self.wake_next(ctx, job, &windows, &mut judgement);
+        judgement
+    }
+
+    /// Ticks after `from` that have begun to be due, each with its window.
+    fn windows(&self, ctx: &Context<'_>, job: &JobHistory, from: Timestamp) -> Vec<Window> {
+        // A run may start a little early, so the newest tick may lie just ahead of what is known.
+        let until = ctx.known_until + MAX_EARLY;
+        let mut ticks = job.ticks(ctx.schedule_zone, from, until);
+        ticks.truncate(MAX_TICKS);
+        let next = ticks
+            .last()
+            .and_then(|last| job.next_tick(ctx.schedule_zone, last.at));
+        let before = ticks.first().and_then(|first| {
+            job.previous_tick(ctx.schedule_zone, first.at - Span::milliseconds(1))
+        });
+        let all: Vec<Tick> = ticks.iter().copied().chain(next).collect();
+        let gap_before = |index: usize| match (index, before) {
+            (0, Some(before)) => all[0].at - before.at,
+            (0, None) => all
+                .get(1)
+                .map_or(Span::hours(1), |next| next.at - all[0].at),
+            (index, _) => all[index].at - all[index - 1].at,
+        };
+        let opens_at = |index: usize| all[index].at - MAX_EARLY.min(gap_before(index) / 10);
+        (0..ticks.len())
+            .map(|index| {
+                let gap = all
+                    .get(index + 1)
+                    .map_or_else(|| gap_before(index), |next| next.at - all[index].at);
+                Window {
+                    tick: ticks[index],
+                    opens_at: opens_at(index),
+                    closes_at: (index + 1 < all.len()).then(|| opens_at(index + 1)),
+                    grace: self.grace.unwrap_or_else(|| default_grace(gap)),
+                }
+            })
+            .filter(|window| window.opens_at <= ctx.known_until)
+            .collect()
+    }
+
+    fn fate<'a>(&self, ctx: &Context<'a>, job: &'a JobHistory, window: &Window) -> Fate<'a> {
+        let closes_at = window.closes_at.unwrap_or(Timestamp::MAX);
+        let candidates = ctx
+            .project
+            .created_between(job, window.opens_at, closes_at + MAX_EARLY);
+        let serving = candidates
+            .filter(|run| ctx.is_judged(run))
+            .filter(|run| (window.opens_at..closes_at).contains(&start_of(run)))
+            .min_by_key(|run| start_of(run));
+        if let Some(run) = serving {
+            return Fate::Served(run);
+        }
+        let due_at = window.tick.at + window.grace;
+        if ctx.known_until < due_at {
+            return Fate::Open;
+        }
+        match self.excuse(ctx, job, window) {
+            Some(why) => Fate::Excused(why),
+            None => Fate::Missed,
+        }
+    }
+
+    fn excuse(&self, ctx: &Context<'_>, job: &JobHistory, window: &Window) -> Option<String> {
+        let at = window.tick.at;
+        if window.tick.is_soft {
+            return Some("inside a change of the clocks".into());
+        }
+        if ctx.project.is_held(job, at) {
+            return Some("job disabled or project suspended".into());
+        }
+        if ctx
+            .rule
+            .calendar
+            .as_ref()
+            .is_some_and(|calendar| !calendar.is_open(at))
+        {
+            return Some("outside the calendar".into());
+        }
+        let policy = ctx
+            .project
+            .info
+            .as_ref()
+            .and_then(|info| info.concurrency_policy.as_deref());
+        if policy.is_some_and(|policy| policy.eq_ignore_ascii_case("forbid")) {
+            let earlier = ctx.project.created_between(job, at - MAX_BUSY, at);
+            let is_busy = earlier.into_iter().any(|run| {
+                start_of(run) < at && run.finished_at.is_none_or(|end| end > at) && !is_lost(run)
+            });
+            if is_busy {
+                return Some("the previous run was still active".into());
+            }
+        }
+        None
+    }
+
+    fn breach(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        window: &Window,
+        judgement: &mut Judgement,
+    ) {
+        let due_at = window.tick.at + window.grace;
+        let is_newest = window.closes_at.is_none_or(|at| ctx.known_until < at);
+        // Ticks that were over before watching began only make the ledger; the newest one is the
+        // condition that is true already.
+        if due_at <= ctx.memory.watching_since && !is_newest {
+            return;
+        }
+        let count = self.unserved_count(ctx, job, window, judgement);
+        let more = if count > 1 {
+            format!(" ({count} ticks in a row)")
+        } else {
+            String::new()
+        };
+        let headline = format!(
+            "Missed: {} did not start at {}{more}",
+            ctx.title(),
+            ctx.clock(window.tick.at)
+        );
+        let mut facts = vec![
+            Fact::new("Due", ctx.clock(window.tick.at)),
+            Fact::new("Grace", human_span(window.grace)),
+        ];
+        if let Some(version) = job.version_at(window.tick.at)
+            && let Some(schedule) = &version.schedule
+        {
+            facts.push(Fact::new("Schedule", schedule.to_string()));
+        }
+        facts.extend(ctx.last_good(job));
+        let evidence = Evidence {
+            headline,
+            facts,
+            ..Evidence::default()
+        };
+        judgement.find(due_at, Verdict::Breach(evidence));
+    }
+
+    /// Ticks in a row that were not served, this one included.
+    fn unserved_count(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        window: &Window,
+        judgement: &Judgement,
+    ) -> usize {
+        let since_served = judgement
+            .findings
+            .iter()
+            .rev()
+            .take_while(|finding| matches!(finding.verdict, Verdict::Breach(_)))
+            .count();
+        let is_unbroken = since_served == judgement.findings.len();
+        let began = ctx
+            .open
+            .iter()
+            .find(|alert| alert.is_open())
+            .map(|alert| alert.began_at);
+        match began {
+            Some(began_at) if is_unbroken => {
+                let first = began_at - window.grace - Span::milliseconds(1);
+                job.ticks(ctx.schedule_zone, first, window.tick.at).len()
+            }
+            Some(_) | None => since_served + 1,
+        }
+    }
+
+    fn wake(&self, ctx: &Context<'_>, window: &Window, judgement: &mut Judgement) {
+        let due_at = window.tick.at + window.grace;
+        if ctx.known_until < due_at {
+            judgement.wake_known(due_at);
+        } else if let Some(closes_at) = window.closes_at {
+            judgement.wake_known(closes_at);
+        }
+    }
+
+    /// Wakes for the tick after those looked at.
+    fn wake_next(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        windows: &[Window],
+        judgement: &mut Judgement,
+    ) {
+        if windows.len() >= MAX_TICKS {
+            judgement.wake(ctx.now);
+            return;
+        }
+        let last = windows
+            .last()
+            .map_or(ctx.known_until.max(ctx.memory.judged_until), |w| w.tick.at);
+        if let Some(next) = job.next_tick(ctx.schedule_zone, last) {
+            let after = job.next_tick(ctx.schedule_zone, next.at);
+            let gap = after.map_or(Span::hours(1), |after| after.at - next.at);
+            judgement.wake_known(next.at + self.grace.unwrap_or_else(|| default_grace(gap)));
+        }
+    }
+}
+
+/// A run may start this much before its tick.
+const MAX_EARLY: Span = Span::minutes(5);
+
+/// A run that has been active for longer than this is not what keeps a tick from starting.
+const MAX_BUSY: Span = Span::days(7);
+
+/// A quarter of the gap, between 5 and 30 minutes.
+fn default_grace(gap: Span) -> Span {
+    (gap / 4).clamp(Span::minutes(5), Span::minutes(30))
+}
+
+/// When the scheduler acted: waiting in the queue afterwards is not the schedule's fault.
+fn start_of(run: &Run) -> Timestamp {
+    run.started_at
+        .map_or(run.created_at, |started| started.min(run.created_at))
+}
+
+/// Not active and never finished: an unknown word; it blocks nothing.
+fn is_lost(run: &Run) -> bool {
+    run.finished_at.is_none() && !run.status.is_active()
+}
+
+fn served(ctx: &Context<'_>, window: &Window, start: Timestamp) -> Verdict {
+    let late = start.since(window.tick.at);
+    let how = if late > window.grace {
+        format!("started {} late, at {}", human_span(late), ctx.clock(start))
+    } else {
+        format!("started at {}", ctx.clock(start))
+    };
+    resolved(
+        format!("Recovered: {} {how}", ctx.title()),
+        vec![
+            Fact::new("Due", ctx.clock(window.tick.at)),
+            Fact::new("Started", ctx.clock(start)),
+        ],
+    )
 }

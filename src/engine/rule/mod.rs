@@ -5,6 +5,7 @@
 //! judgement is not built yet have their parameters in [`planned`]; starting Tardy with one of them is
 //! refused with its name.
 
+pub mod context;
 pub mod deadline;
 pub mod missed_schedule;
 pub mod model_failed;
@@ -37,6 +38,15 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// One step less bad: the severity of an early warning.
+    #[must_use]
+    pub fn softer(self) -> Self {
+        match self {
+            Self::Critical => Self::Warning,
+            Self::Warning | Self::Info => Self::Info,
+        }
+    }
+
     /// As configuration writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -254,6 +264,44 @@ pub const KIND_NAMES: [&str; 24] = [
     "source_unreachable",
 ];
 
+/// What a kind judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Each job.
+    Job,
+    /// Each model of each job.
+    Model,
+    /// Each source and each receiver.
+    Health,
+    /// Nothing, yet.
+    NotBuilt,
+}
+
+impl Rule {
+    /// What part of the rule this version cannot judge yet, in words; `None` when it judges all of it.
+    pub fn not_built(&self) -> Option<String> {
+        let is_regression = matches!(
+            self.kind,
+            RuleKind::RunRegression(_) | RuleKind::ModelRegression(_)
+        );
+        let uses_calendar = matches!(
+            self.kind,
+            RuleKind::Deadline(_) | RuleKind::MissedSchedule(_)
+        );
+        self.kind
+            .not_built()
+            .or_else(|| match (&self.times, &self.calendar) {
+                (Some(_), _) if !is_regression => {
+                    Some(format!("`times` on kind \"{}\"", self.kind.name()))
+                }
+                (_, Some(_)) if !uses_calendar => {
+                    Some(format!("`calendar` on kind \"{}\"", self.kind.name()))
+                }
+                _ => None,
+            })
+    }
+}
+
 impl RuleKind {
     /// As configuration writes it.
     pub fn name(&self) -> &'static str {
@@ -285,6 +333,73 @@ impl RuleKind {
         }
     }
 
+    /// What kind of subject is judged.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::RunFailed(_)
+            | Self::SuccessRate(_)
+            | Self::RunDuration(_)
+            | Self::QueueTime(_)
+            | Self::RunStalled(_)
+            | Self::RunRegression(_)
+            | Self::Deadline(_)
+            | Self::MissedSchedule(_)
+            | Self::Staleness(_)
+            | Self::Paused(_)
+            | Self::RunCount(_) => Scope::Job,
+            Self::ModelFailed(_)
+            | Self::ModelNotRun(_)
+            | Self::ModelDuration(_)
+            | Self::ModelRegression(_)
+            | Self::ModelStaleness(_)
+            | Self::Rows(_) => Scope::Model,
+            Self::SourceUnreachable(_) => Scope::Health,
+            Self::PlatformIncident(_)
+            | Self::PlanWaiting(_)
+            | Self::PlanFailed(_)
+            | Self::ProjectDrift(_)
+            | Self::ProtectionOff(_)
+            | Self::Objective(_) => Scope::NotBuilt,
+        }
+    }
+
+    /// The first look at a subject reads its whole history (for the ledger), not only what is new.
+    pub fn reads_history(&self) -> bool {
+        matches!(
+            self,
+            Self::RunDuration(_) | Self::Deadline(_) | Self::MissedSchedule(_)
+        )
+    }
+
+    /// Judges a job or a model. Kinds that are judged otherwise, or not at all yet, say nothing.
+    pub fn judge(&self, ctx: &context::Context<'_>) -> context::Judgement {
+        match self {
+            Self::RunFailed(rule) => rule.judge(ctx),
+            Self::ModelFailed(rule) => rule.judge(ctx),
+            Self::RunDuration(rule) => rule.judge(ctx),
+            Self::RunRegression(rule) | Self::ModelRegression(rule) => rule.judge(ctx),
+            Self::Deadline(rule) => rule.judge(ctx),
+            Self::MissedSchedule(rule) => rule.judge(ctx),
+            Self::Staleness(rule) => rule.judge(ctx),
+            Self::SourceUnreachable(_)
+            | Self::SuccessRate(_)
+            | Self::ModelNotRun(_)
+            | Self::QueueTime(_)
+            | Self::RunStalled(_)
+            | Self::ModelDuration(_)
+            | Self::ModelStaleness(_)
+            | Self::Paused(_)
+            | Self::RunCount(_)
+            | Self::PlatformIncident(_)
+            | Self::Rows(_)
+            | Self::PlanWaiting(_)
+            | Self::PlanFailed(_)
+            | Self::ProjectDrift(_)
+            | Self::ProtectionOff(_)
+            | Self::Objective(_) => context::Judgement::start(ctx.memory),
+        }
+    }
+
     /// What part of the rule this version cannot judge yet, in words; `None` when it judges all of it.
     pub fn not_built(&self) -> Option<String> {
         match self {
@@ -292,7 +407,6 @@ impl RuleKind {
             | Self::ModelFailed(_)
             | Self::MissedSchedule(_)
             | Self::Staleness(_)
-            | Self::ModelStaleness(_)
             | Self::Deadline(_)
             | Self::SourceUnreachable(_) => None,
             Self::RunDuration(rule) => match rule.max {
@@ -311,6 +425,7 @@ impl RuleKind {
             | Self::QueueTime(_)
             | Self::RunStalled(_)
             | Self::ModelDuration(_)
+            | Self::ModelStaleness(_)
             | Self::Paused(_)
             | Self::RunCount(_)
             | Self::PlatformIncident(_)

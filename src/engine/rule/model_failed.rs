@@ -1,5 +1,120 @@
-//! model_failed
+//! # model_failed
+//!
+//! ## What it tells
+//! A model failed inside a run, with the end of its error. All models that failed in one run are told
+//! in one message; models that were skipped because of them are counted, not told.
+//!
+//! ## When to use
+//! Where models matter more than runs: a run may be green or partial while one of its models failed.
+//!
+//! ## Keys
+//! Only the common ones. `model` selects.
+//!
+//! ## No data
+//! Where the source serves no model executions, nothing is judged, and `status` says so.
+//!
+//! ## Resolve
+//! At that model's next success in the same job.
+
+use super::super::alert::{Evidence, Verdict};
+use super::super::history::{ExecutionRecord, ModelHistory, Outcome};
+use super::super::labels::Labels;
+use super::super::notification::Fact;
+use super::super::subject::SubjectKey;
+use super::super::time::human_span;
+use super::context::{Context, Judgement, error_class, error_end, error_line, resolved};
 
 /// A model execution failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFailed;
+
+impl ModelFailed {
+    /// Judges a model of a job.
+    pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
+        let mut judgement = Judgement::start(ctx.memory);
+        let SubjectKey::Model(_, job, model) = ctx.subject else {
+            return judgement;
+        };
+        let Some(history) = ctx.project.model(job, model) else {
+            return judgement;
+        };
+        let mut finished: Vec<&ExecutionRecord> = history
+            .executions()
+            .iter()
+            .rev()
+            .filter(|execution| is_outcome(execution) && is_wanted(ctx, execution))
+            .take_while(|execution| execution.finished_at() > Some(ctx.memory.judged_until))
+            .collect();
+        finished.reverse();
+        if finished.is_empty() {
+            // The newest outcome once more, for the first look and for late evidence.
+            let newest = history.executions().iter().rev();
+            finished.extend(
+                newest
+                    .filter(|e| is_outcome(e) && is_wanted(ctx, e))
+                    .take(1),
+            );
+        }
+        for execution in finished {
+            let at = execution.finished_at().unwrap_or(execution.started_at);
+            judgement.memory.judged_until = judgement.memory.judged_until.max(at);
+            let verdict = match execution.outcome() {
+                Outcome::Failure => Verdict::Breach(evidence(ctx, history, execution)),
+                Outcome::Success => resolved(
+                    format!("Recovered: {} succeeded", ctx.title()),
+                    vec![Fact::new("Finished", ctx.clock(at))],
+                ),
+                Outcome::Open | Outcome::Skipped => continue,
+            };
+            judgement.find(at, verdict);
+        }
+        judgement
+    }
+}
+
+fn is_outcome(execution: &ExecutionRecord) -> bool {
+    execution.finished_at().is_some()
+        && matches!(execution.outcome(), Outcome::Success | Outcome::Failure)
+}
+
+fn is_wanted(ctx: &Context<'_>, execution: &ExecutionRecord) -> bool {
+    ctx.project
+        .run_of(execution)
+        .is_none_or(|run| ctx.is_judged(run))
+}
+
+fn evidence(ctx: &Context<'_>, history: &ModelHistory, execution: &ExecutionRecord) -> Evidence {
+    let error = history.error_of(execution);
+    let cause = error
+        .map(|text| format!(": {}", error_line(text)))
+        .unwrap_or_default();
+    let run = ctx.project.run_of(execution);
+    let mut facts = Vec::new();
+    if let Some(job) = ctx.job() {
+        facts.push(Fact::new("Job", job.name.to_string()));
+    }
+    if let Some(ran) = execution.run_time() {
+        facts.push(Fact::new("Ran", human_span(ran)));
+    }
+    if let Some(at) = execution.finished_at() {
+        facts.push(Fact::new("Finished", ctx.clock(at)));
+    }
+    if let Some(run) = run {
+        let (failed, skipped) = ctx.project.failures_of(run);
+        if failed.len() + skipped > 1 {
+            facts.push(Fact::new(
+                "In this run",
+                format!("{} failed, {skipped} skipped", failed.len()),
+            ));
+        }
+    }
+    Evidence {
+        headline: format!("Model failed: {}{cause}", ctx.title()),
+        facts,
+        error: error.map(|text| error_end(text)),
+        run_id: run.map(|run| run.id.clone()),
+        change_key: error.map(|text| error_class(text)),
+        labels: Labels::default(),
+        ..Evidence::default()
+    }
+}

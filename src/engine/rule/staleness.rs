@@ -1,6 +1,28 @@
-//! staleness and model_staleness
+//! # staleness and model_staleness
+//!
+//! ## What it tells
+//! The newest success of a job (or a model) is older than it may be.
+//!
+//! ## When to use
+//! For data that must be fresh, whatever the schedule; and for jobs whose schedule has no ticks.
+//!
+//! ## Keys
+//! `max_age` (required), `warn_age` (an early, softer warning; below `max_age`).
+//!
+//! ## No data
+//! Time in which the job is disabled or its project suspended does not count. A job that never succeeded
+//! is as old as its first sight. While the source cannot be read nothing is decided.
+//!
+//! ## Resolve
+//! At the next success.
 
-use super::super::time::Span;
+use super::super::alert::{Evidence, Verdict};
+use super::super::history::JobHistory;
+use super::super::notification::Fact;
+use super::super::observation::Run;
+use super::super::time::{Span, Timestamp, human_span};
+use super::Severity;
+use super::context::{Context, Judgement, expired, resolved};
 
 /// Age of the newest success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,4 +31,121 @@ pub struct Staleness {
     pub max_age: Span,
     /// Early warning; below `max_age`.
     pub warn_age: Option<Span>,
+}
+
+impl Staleness {
+    /// Judges a job.
+    pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
+        let mut judgement = Judgement::start(ctx.memory);
+        let Some(job) = ctx.job() else {
+            return judgement;
+        };
+        if job.is_gone {
+            judgement.find(
+                ctx.now,
+                expired(format!("Gone: {} is not listed any more", ctx.title())),
+            );
+            return judgement;
+        }
+        let success = ctx.last_success(job);
+        let fresh_at = success.map_or(job.first_seen_at, Run::settled_at);
+        let warn = self.warn_age.map(|age| (age, ctx.rule.severity.softer()));
+        let steps = warn.into_iter().chain([(self.max_age, ctx.rule.severity)]);
+        let mut breach = None;
+        for (age, severity) in steps {
+            let stale_at = stale_at(ctx, job, fresh_at, age);
+            if ctx.known_until < stale_at {
+                judgement.wake_known(stale_at);
+                break;
+            }
+            breach = Some((stale_at, age, severity));
+        }
+        match breach {
+            Some((at, age, severity)) => {
+                let evidence = self.evidence(ctx, job, success, fresh_at, (age, severity));
+                judgement.find(at, Verdict::Breach(evidence));
+            }
+            None => judgement.find(fresh_at, recovery(ctx, fresh_at)),
+        }
+        judgement
+    }
+
+    fn evidence(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        success: Option<&Run>,
+        fresh_at: Timestamp,
+        (limit, severity): (Span, Severity),
+    ) -> Evidence {
+        let age = human_span(limit);
+        let headline = match success {
+            Some(_) => format!("Stale: {} has not succeeded for {age}", ctx.title()),
+            None => format!("Stale: {} has never succeeded in {age}", ctx.title()),
+        };
+        let mut facts = vec![match success {
+            Some(run) => Fact::new("Last success", ctx.clock(run.settled_at())),
+            None => Fact::new("First seen", ctx.clock(fresh_at)),
+        }];
+        facts.push(Fact::new("Allowed age", human_span(self.max_age)));
+        let held = ctx.project.held_time(job, fresh_at, ctx.known_until);
+        if held > Span::zero() {
+            facts.push(Fact::new("Paused meanwhile", human_span(held)));
+        }
+        if let Some(run) = ctx
+            .finished(job)
+            .next()
+            .filter(|run| run.status.is_failure())
+        {
+            facts.push(Fact::new(
+                "Last run",
+                format!("{} at {}", run.status.as_str(), ctx.clock(run.settled_at())),
+            ));
+        }
+        if let Some(run) = ctx.active(job).next() {
+            facts.push(Fact::new(
+                "Now",
+                format!(
+                    "{} since {}",
+                    run.status.as_str(),
+                    ctx.clock(run.started_at.unwrap_or(run.created_at))
+                ),
+            ));
+        }
+        Evidence {
+            headline,
+            facts,
+            severity: Some(severity),
+            ..Evidence::default()
+        }
+    }
+}
+
+/// The instant at which the age is reached, time on hold not counted.
+fn stale_at(ctx: &Context<'_>, job: &JobHistory, fresh_at: Timestamp, age: Span) -> Timestamp {
+    let mut at = fresh_at + age;
+    // Holds inside the stretch push the instant back, which may bring further holds into it.
+    for _ in 0..8 {
+        let pushed = fresh_at + age + ctx.project.held_time(job, fresh_at, at);
+        if pushed == at {
+            break;
+        }
+        at = pushed;
+    }
+    if ctx.project.is_held(job, ctx.known_until) {
+        at.max(ctx.known_until + Span::minutes(1))
+    } else {
+        at
+    }
+}
+
+fn recovery(ctx: &Context<'_>, fresh_at: Timestamp) -> Verdict {
+    resolved(
+        format!(
+            "Fresh again: {} succeeded at {}",
+            ctx.title(),
+            ctx.clock(fresh_at)
+        ),
+        vec![Fact::new("Last success", ctx.clock(fresh_at))],
+    )
 }

@@ -1,0 +1,450 @@
+//! Alerts: one rule and one set of identity labels over time, and the fold of verdicts into states.
+
+use serde::{Deserialize, Serialize};
+
+use super::baseline::Baseline;
+use super::labels::{Fingerprint, Labels};
+use super::notification::{AlertView, Fact};
+use super::observation::Name;
+use super::rule::{Rule, Severity};
+use super::time::{Timestamp, human_span};
+
+/// What a rule says of a subject (or one occurrence at it) at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// All is well. The evidence becomes the ending of an open alert.
+    Ok(Ending),
+    /// The condition holds.
+    Breach(Evidence),
+    /// Not enough data, or not covered. Changes nothing. The text says what is missing.
+    Unknown(String),
+}
+
+/// A verdict with the occurrence it is about and the instant from which it is true.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Labels that distinguish occurrences at the same subject: a run, a date. Often empty.
+    pub occurrence: Labels,
+    /// When it became true.
+    pub at: Timestamp,
+    /// The verdict.
+    pub verdict: Verdict,
+}
+
+/// Why an alert ended, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Why.
+    pub reason: EndReason,
+    /// One line that stands alone: `Recovered: finance nightly-refresh succeeded`.
+    pub headline: String,
+    /// The values now.
+    pub facts: Vec<Fact>,
+}
+
+/// Why an alert ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The condition is over.
+    Resolved,
+    /// What it was about has passed or is gone.
+    Expired,
+    /// The rule was removed or disabled.
+    RuleRemoved,
+}
+
+/// What a breach is made of.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// One line that stands alone.
+    pub headline: String,
+    /// Names and values.
+    pub facts: Vec<Fact>,
+    /// The end of the error text.
+    pub error: Option<String>,
+    /// The run it is about.
+    pub run_id: Option<Name>,
+    /// Replaces the rule's severity (early warnings are softer).
+    pub severity: Option<Severity>,
+    /// When this changes while firing, people are told again: the class of an error.
+    pub change_key: Option<String>,
+    /// Orders alerts of the same severity in a message, largest first: seconds added.
+    pub weight: f64,
+    /// The baseline it was judged by; frozen in the alert.
+    pub baseline: Option<Baseline>,
+    /// More labels for routing and texts, not part of identity.
+    pub labels: Labels,
+}
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// No breach.
+    Inactive,
+    /// Breaching, not for long enough.
+    Pending,
+    /// Breaching, and told.
+    Firing,
+    /// Over; kept until every receiver that was told has been told the end.
+    Resolved,
+}
+
+/// An open alert, or one whose ending is still being told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Identity: rule and identity labels.
+    pub fingerprint: Fingerprint,
+    /// The rule's name.
+    pub rule: Name,
+    /// The rule's kind.
+    pub kind: Name,
+    /// Where the rule was written.
+    pub origin: String,
+    /// Identity labels, with the occurrence.
+    pub identity: Labels,
+    /// All labels: identity, evidence, rule, names, severity.
+    pub labels: Labels,
+    /// How bad it is now.
+    pub severity: Severity,
+    /// Where it stands.
+    pub state: AlertState,
+    /// When the condition became true.
+    pub began_at: Timestamp,
+    /// When it fired.
+    pub fired_at: Option<Timestamp>,
+    /// When the condition ceased, while `keep_firing_for` runs.
+    pub cleared_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The newest evidence.
+    pub evidence: Evidence,
+    /// The baseline when it opened: a regression cannot clear itself by becoming normal.
+    pub frozen: Option<Baseline>,
+    /// Why it ended.
+    pub ending: Option<Ending>,
+    /// True already when watching began.
+    pub is_already_so: bool,
+    /// The rule's own headline, which replaces the evidence's.
+    pub summary: Option<String>,
+    /// More of the rule's texts.
+    pub description: Option<String>,
+    /// What to do.
+    pub runbook: Option<String>,
+    /// Who owns it.
+    pub owner: Option<String>,
+    /// Link to the run.
+    pub run_url: Option<String>,
+}
+
+/// A change of state; append-only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    /// Which alert.
+    pub fingerprint: Fingerprint,
+    /// Its short id.
+    pub id: String,
+    /// The rule.
+    pub rule: Name,
+    /// Identity labels.
+    pub labels: Labels,
+    /// From.
+    pub from: AlertState,
+    /// To.
+    pub to: AlertState,
+    /// When it became true.
+    pub at: Timestamp,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The headline then.
+    pub reason: String,
+}
+
+impl Alert {
+    /// The short id that people see. Unique among open alerts for all practical purposes: 30 bits of
+    /// the fingerprint and the instant it began.
+    pub fn id(&self) -> String {
+        let labels = Labels::default().with("began", self.began_at.to_string());
+        Fingerprint::of(&self.fingerprint.to_string(), &labels).short(6)
+    }
+
+    /// One line that stands alone, while the alert is open.
+    pub fn headline(&self) -> &str {
+        self.summary.as_deref().unwrap_or(&self.evidence.headline)
+    }
+
+    /// Pending or firing.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, AlertState::Pending | AlertState::Firing)
+    }
+
+    /// As people are told of it.
+    pub fn view(&self, is_new: bool) -> AlertView {
+        let (headline, facts) = match &self.ending {
+            Some(ending) => (ending.headline.clone(), ending.facts.clone()),
+            None => (self.headline().to_owned(), self.evidence.facts.clone()),
+        };
+        let mut facts = facts;
+        if let Some(ended_at) = self.ended_at {
+            let lasted = human_span(ended_at.since(self.fired_at.unwrap_or(self.began_at)));
+            facts.push(Fact::new("Lasted", lasted));
+        }
+        AlertView {
+            id: self.id(),
+            rule: self.rule.clone(),
+            kind: self.kind.clone(),
+            origin: self.origin.clone(),
+            severity: self.severity,
+            labels: self.labels.clone(),
+            headline,
+            facts,
+            error: if self.ended_at.is_some() {
+                None
+            } else {
+                self.evidence.error.clone()
+            },
+            run_url: self.run_url.clone(),
+            description: self.description.clone(),
+            runbook: self.runbook.clone(),
+            owner: self.owner.clone(),
+            began_at: self.began_at,
+            fired_at: self.fired_at.unwrap_or(self.began_at),
+            ended_at: self.ended_at,
+            is_new,
+            is_already_so: self.is_already_so,
+        }
+    }
+
+    /// Takes the newest evidence of a continuing breach.
+    pub fn renew(&mut self, rule: &Rule, evidence: Evidence) {
+        self.severity = evidence.severity.unwrap_or(rule.severity);
+        for (name, value) in evidence.labels.iter() {
+            self.labels.set(name, value);
+        }
+        self.labels.set("severity", self.severity.as_str());
+        self.cleared_at = None;
+        self.evidence = evidence;
+    }
+}
+
+/// What a fold did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// State changes, in order.
+    pub transitions: Vec<Transition>,
+    /// The alert is to be evaluated again at this instant (hold or keep_firing_for runs out).
+    pub wake_at: Option<Timestamp>,
+    /// Something about the alert changed.
+    pub is_changed: bool,
+}
+
+/// Folds one finding into the alert it is about (`None`: there is none yet). Pure; `now` is when it is
+/// recorded.
+pub fn fold(
+    slot: &mut Option<Alert>,
+    finding: &Finding,
+    rule: &Rule,
+    new: impl FnOnce(&Evidence) -> Alert,
+    now: Timestamp,
+) -> Folded {
+    let mut folded = Folded {
+        transitions: Vec::new(),
+        wake_at: None,
+        is_changed: false,
+    };
+    match &finding.verdict {
+        Verdict::Unknown(_) => {
+            if let Some(alert) = slot.as_ref() {
+                folded.wake_at = next_step(alert, rule);
+            }
+        }
+        Verdict::Breach(evidence) => {
+            fold_breach(slot, finding.at, evidence, rule, new, now, &mut folded);
+        }
+        Verdict::Ok(ending) => fold_ok(slot, finding.at, ending, rule, now, &mut folded),
+    }
+    folded
+}
+
+fn fold_breach(
+    slot: &mut Option<Alert>,
+    at: Timestamp,
+    evidence: &Evidence,
+    rule: &Rule,
+    new: impl FnOnce(&Evidence) -> Alert,
+    now: Timestamp,
+    folded: &mut Folded,
+) {
+    match slot {
+        // Over, and its ending not told yet everywhere: the same incident goes on.
+        Some(alert) if alert.state == AlertState::Resolved => {
+            let from = alert.state;
+            alert.ended_at = None;
+            alert.ending = None;
+            alert.renew(rule, evidence.clone());
+            alert.state = AlertState::Firing;
+            folded.transitions.push(transition(alert, from, at, now));
+            folded.is_changed = true;
+        }
+        Some(alert) => {
+            folded.is_changed = alert.evidence != *evidence || alert.cleared_at.is_some();
+            alert.renew(rule, evidence.clone());
+        }
+        None => {
+            let mut alert = new(evidence);
+            alert.began_at = at;
+            alert.frozen = evidence.baseline;
+            alert.state = AlertState::Pending;
+            if rule.hold > super::time::Span::zero() {
+                folded
+                    .transitions
+                    .push(transition(&alert, AlertState::Inactive, at, now));
+            }
+            folded.is_changed = true;
+            *slot = Some(alert);
+        }
+    }
+    if let Some(alert) = slot {
+        advance_pending(alert, rule, now, folded);
+        folded.wake_at = next_step(alert, rule);
+    }
+}
+
+fn advance_pending(alert: &mut Alert, rule: &Rule, now: Timestamp, folded: &mut Folded) {
+    let fires_at = alert.began_at + rule.hold;
+    if alert.state != AlertState::Pending || now < fires_at {
+        return;
+    }
+    let from = if rule.hold > super::time::Span::zero() {
+        AlertState::Pending
+    } else {
+        AlertState::Inactive
+    };
+    alert.state = AlertState::Firing;
+    alert.fired_at = Some(fires_at);
+    folded
+        .transitions
+        .push(transition(alert, from, fires_at, now));
+    folded.is_changed = true;
+}
+
+fn fold_ok(
+    slot: &mut Option<Alert>,
+    at: Timestamp,
+    ending: &Ending,
+    rule: &Rule,
+    now: Timestamp,
+    folded: &mut Folded,
+) {
+    let Some(alert) = slot else { return };
+    match alert.state {
+        AlertState::Inactive | AlertState::Resolved => return,
+        AlertState::Pending => {
+            // It may have held for long enough before it ceased, between two looks.
+            if at >= alert.began_at + rule.hold {
+                advance_pending(alert, rule, now.max(at), folded);
+            } else {
+                folded.transitions.push(Transition {
+                    to: AlertState::Inactive,
+                    reason: ending.headline.clone(),
+                    ..transition(alert, AlertState::Pending, at, now)
+                });
+                folded.is_changed = true;
+                *slot = None;
+                return;
+            }
+        }
+        AlertState::Firing => {}
+    }
+    let cleared_at = *alert.cleared_at.get_or_insert(at);
+    folded.is_changed = true;
+    if ending.reason == EndReason::Resolved && now < cleared_at + rule.keep_firing_for {
+        folded.wake_at = next_step(alert, rule);
+        return;
+    }
+    end(
+        alert,
+        ending.clone(),
+        cleared_at + rule.keep_firing_for,
+        now,
+        folded,
+    );
+}
+
+/// Ends an alert.
+fn end(alert: &mut Alert, ending: Ending, at: Timestamp, now: Timestamp, folded: &mut Folded) {
+    let from = alert.state;
+    alert.state = AlertState::Resolved;
+    alert.ended_at = Some(
+        at.max(alert.fired_at.unwrap_or(alert.began_at))
+            .min(now.max(at)),
+    );
+    alert.ending = Some(ending);
+    folded.transitions.push(transition(alert, from, at, now));
+}
+
+/// Closes an alert whose rule is gone. A pending one just disappears.
+pub fn close(
+    slot: &mut Option<Alert>,
+    reason: EndReason,
+    headline: String,
+    now: Timestamp,
+) -> Folded {
+    let mut folded = Folded {
+        transitions: Vec::new(),
+        wake_at: None,
+        is_changed: true,
+    };
+    match slot {
+        Some(alert) if alert.state == AlertState::Firing => {
+            end(
+                alert,
+                Ending {
+                    reason,
+                    headline,
+                    facts: Vec::new(),
+                },
+                now,
+                now,
+                &mut folded,
+            );
+        }
+        Some(alert) if alert.state == AlertState::Pending => {
+            let mut gone = transition(alert, AlertState::Pending, now, now);
+            gone.to = AlertState::Inactive;
+            gone.reason = headline;
+            folded.transitions.push(gone);
+            *slot = None;
+        }
+        Some(_) | None => {}
+    }
+    folded
+}
+
+/// When the state can change without new data.
+fn next_step(alert: &Alert, rule: &Rule) -> Option<Timestamp> {
+    match (alert.state, alert.cleared_at) {
+        (AlertState::Pending, _) => Some(alert.began_at + rule.hold),
+        (AlertState::Firing, Some(cleared_at)) => Some(cleared_at + rule.keep_firing_for),
+        _ => None,
+    }
+}
+
+fn transition(alert: &Alert, from: AlertState, at: Timestamp, now: Timestamp) -> Transition {
+    let reason = match &alert.ending {
+        Some(ending) => ending.headline.clone(),
+        None => alert.evidence.headline.clone(),
+    };
+    Transition {
+        fingerprint: alert.fingerprint,
+        id: alert.id(),
+        rule: alert.rule.clone(),
+        labels: alert.identity.clone(),
+        from,
+        to: alert.state,
+        at,
+        recorded_at: now,
+        reason,
+    }
+}

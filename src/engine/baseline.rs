@@ -1,0 +1,147 @@
+//! The expected range of a duration, from history. Robust: one slow run moves nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::rule::Statistic;
+use super::time::Span;
+
+/// What is usual. All figures in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Runs it was made from.
+    pub count: u32,
+    /// The middle one.
+    pub median: f64,
+    /// Spread of the logarithms: 1.4826 times their median absolute deviation, at least
+    /// [`LOG_SCALE_FLOOR`].
+    pub log_scale: f64,
+    /// Nine of ten are below it.
+    pub p90: f64,
+    /// Nineteen of twenty are below it.
+    pub p95: f64,
+    /// Ninety-nine of a hundred are below it.
+    pub p99: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// Durations of real pipelines vary by 9 to 13 %; a few equal runs in a row do not make a spread of
+/// zero believable.
+pub const LOG_SCALE_FLOOR: f64 = 0.05;
+
+/// 1.4826 makes the median absolute deviation of a normal distribution its standard deviation
+/// (Rousseeuw and Croux 1993).
+const MAD_TO_SIGMA: f64 = 1.4826;
+
+impl Baseline {
+    /// From durations in seconds, in any order. `None` when there is none above zero.
+    pub fn of(durations: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut sorted: Vec<f64> = durations.into_iter().filter(|x| *x > 0.0).collect();
+        if sorted.is_empty() {
+            return None;
+        }
+        sorted.sort_by(f64::total_cmp);
+        let center = quantile(&sorted, 0.5);
+        let mut deviations: Vec<f64> = sorted
+            .iter()
+            .map(|x| (x.ln() - center.ln()).abs())
+            .collect();
+        deviations.sort_by(f64::total_cmp);
+        Some(Self {
+            count: u32::try_from(sorted.len()).unwrap_or(u32::MAX),
+            median: center,
+            log_scale: (MAD_TO_SIGMA * quantile(&deviations, 0.5)).max(LOG_SCALE_FLOOR),
+            p90: quantile(&sorted, 0.9),
+            p95: quantile(&sorted, 0.95),
+            p99: quantile(&sorted, 0.99),
+            min: sorted[0],
+            max: sorted[sorted.len() - 1],
+        })
+    }
+
+    /// Robust z-score of a duration, on logarithms.
+    pub fn z(&self, seconds: f64) -> f64 {
+        (seconds.ln() - self.median.ln()) / self.log_scale
+    }
+
+    /// The duration whose z-score is `z`.
+    pub fn at_z(&self, z: f64) -> f64 {
+        self.median * (z * self.log_scale).exp()
+    }
+
+    /// A statistic, in seconds.
+    pub fn statistic(&self, statistic: Statistic) -> f64 {
+        match statistic {
+            Statistic::Median => self.median,
+            Statistic::P90 => self.p90,
+            Statistic::P95 => self.p95,
+            Statistic::P99 => self.p99,
+            Statistic::Max => self.max,
+        }
+    }
+}
+
+/// Linear interpolation between order statistics (R type 7). `sorted` is not empty.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    let (rank, last) = (q * (sorted.len() - 1) as f64, sorted.len() - 1);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let low = (rank.floor() as usize).min(last);
+    let share = rank - rank.floor();
+    sorted[low] + share * (sorted[(low + 1).min(last)] - sorted[low])
+}
+
+/// A span in seconds.
+#[allow(clippy::cast_precision_loss)]
+pub fn seconds(span: Span) -> f64 {
+    span.num_milliseconds() as f64 / 1_000.0
+}
+
+/// Seconds as a span, to the millisecond.
+#[allow(clippy::cast_possible_truncation)]
+pub fn span(seconds: f64) -> Span {
+    Span::milliseconds((seconds * 1_000.0).round() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_match_numpy() {
+        // numpy: np.median, np.percentile(x, [90, 95, 99]) of the same list.
+        let baseline = Baseline::of([31.0, 28.0, 36.0, 30.0, 33.0, 29.0, 35.0, 32.0]).unwrap();
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
+        close(baseline.median, 31.5);
+        close(baseline.p90, 35.3);
+        close(baseline.p95, 35.65);
+        close(baseline.p99, 35.93);
+        assert_eq!(baseline.count, 8);
+    }
+
+    #[test]
+    fn one_slow_run_moves_little() {
+        let calm = Baseline::of((0..20).map(|i| 30.0 + f64::from(i % 5))).unwrap();
+        let spiked = Baseline::of((0..20).map(|i| {
+            if i == 7 {
+                900.0
+            } else {
+                30.0 + f64::from(i % 5)
+            }
+        }));
+        assert!((calm.median - spiked.unwrap().median).abs() < 1.5);
+    }
+
+    #[test]
+    fn z_and_its_inverse_agree() {
+        let baseline = Baseline::of([30.0, 31.0, 29.0, 33.0, 35.0]).unwrap();
+        assert!((baseline.z(baseline.at_z(4.0)) - 4.0).abs() < 1e-9);
+        assert!(Baseline::of([0.0, 0.0]).is_none());
+    }
+}

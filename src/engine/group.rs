@@ -1,0 +1,424 @@
+//! Groups of alerts at one routing node, their timers, and the decision to tell.
+//!
+//! A group lives from its first firing alert until every receiver that was told of it has been told the
+//! end: one incident, one [`Conversation`] for each receiver. What was told to whom is part of the
+//! group, so that every announced alert gets exactly one ending at each receiver that heard of it,
+//! whatever was muted, restarted or reconfigured meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::alert::{Alert, AlertState, EndReason};
+use super::inhibition::Inhibitors;
+use super::labels::{Fingerprint, Labels};
+use super::notification::{
+    AlertView, Body, ConversationId, Notification, Reason, Suppressed, SuppressionReason,
+};
+use super::observation::Name;
+use super::route::Route;
+use super::rule::Severity;
+use super::time::Timestamp;
+
+/// Identity of a group: routing node and group labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupKey {
+    /// The routing node's path; `rule:<name>` for rules with receivers of their own.
+    pub route: Name,
+    /// Values of the labels grouped by.
+    pub labels: Labels,
+}
+
+/// One incident at one routing node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Identity.
+    pub key: GroupKey,
+    /// When the incident began; part of the conversations' identity.
+    pub began_at: Timestamp,
+    /// Alerts of the group, ended ones until their ending is told.
+    pub members: BTreeSet<Fingerprint>,
+    /// One for each receiver that was told.
+    pub conversations: BTreeMap<Name, Conversation>,
+    /// When the group is looked at next.
+    pub due_at: Option<Timestamp>,
+    /// When it was last told of.
+    pub told_at: Option<Timestamp>,
+    /// Members kept quiet at the last look: one that ends while kept quiet is never announced.
+    pub held_back: BTreeSet<Fingerprint>,
+}
+
+/// The one message about an incident at one receiver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// Identity.
+    pub id: ConversationId,
+    /// Sequence number of the next notification.
+    pub next_sequence: u32,
+    /// What was told of each alert.
+    pub told: BTreeMap<Fingerprint, Told>,
+    /// When something that pings was last sent; reminders count from here.
+    pub pinged_at: Timestamp,
+}
+
+/// What a receiver knows of an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Severity last told.
+    pub severity: Severity,
+    /// Change key last told.
+    pub change_key: Option<String>,
+    /// The ending was told.
+    pub is_ended: bool,
+}
+
+/// What flushing a group needs to see.
+pub(super) struct Flush<'a> {
+    pub alerts: &'a BTreeMap<Fingerprint, Alert>,
+    pub inhibitors: &'a Inhibitors<'a>,
+    pub route: &'a Route,
+    pub now: Timestamp,
+}
+
+/// What came of a flush.
+#[derive(Debug, Default)]
+pub(super) struct Flushed {
+    pub notifications: Vec<Notification>,
+    /// Something of the group is kept quiet and may be announced later.
+    pub is_holding_back: bool,
+}
+
+/// What is new for one receiver.
+struct News {
+    new: Vec<Fingerprint>,
+    ended: Vec<Fingerprint>,
+    is_upgraded: bool,
+    is_changed: bool,
+    is_reminder_due: bool,
+}
+
+impl Group {
+    /// Starts an incident.
+    pub(super) fn new(key: GroupKey, began_at: Timestamp) -> Self {
+        Self {
+            key,
+            began_at,
+            members: BTreeSet::new(),
+            conversations: BTreeMap::new(),
+            due_at: None,
+            told_at: None,
+            held_back: BTreeSet::new(),
+        }
+    }
+
+    /// An alert of the group has changed: the group is due after its wait or interval, unless sooner.
+    pub(super) fn touch(&mut self, route: &Route, now: Timestamp) {
+        let at = match self.told_at {
+            None => now + route.group_wait,
+            Some(told_at) => now.max(told_at + route.group_interval),
+        };
+        // The first wait is not prolonged by later alerts.
+        self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
+    }
+
+    /// Tells every receiver what is new for it.
+    pub(super) fn flush(&mut self, flush: &Flush<'_>) -> Flushed {
+        let mut flushed = Flushed::default();
+        let suppressed = self.suppressed(flush);
+        flushed.is_holding_back = !suppressed.is_empty();
+        let hushed: BTreeSet<Fingerprint> = suppressed.iter().map(|(print, _)| *print).collect();
+        self.held_back.extend(&hushed);
+        self.held_back.retain(|print| {
+            let is_firing = flush
+                .alerts
+                .get(print)
+                .is_some_and(|alert| alert.state == AlertState::Firing);
+            !is_firing || hushed.contains(print)
+        });
+        let quiet: Vec<Suppressed> = suppressed
+            .into_iter()
+            .filter_map(|(print, reason)| {
+                let alert = flush.alerts.get(&print)?;
+                let headline = alert.headline().to_owned();
+                Some(Suppressed {
+                    id: alert.id(),
+                    headline,
+                    reason,
+                })
+            })
+            .collect();
+        for receiver in self.receivers(flush) {
+            let news = self.news(&receiver, flush, &hushed);
+            if let Some(reason) = self.reason(&receiver, flush, &news) {
+                let notification = self.tell(&receiver, reason, &news, flush, quiet.clone());
+                flushed.notifications.push(notification);
+            }
+        }
+        if !flushed.notifications.is_empty() {
+            self.told_at = Some(flush.now);
+        }
+        self.forget_ended(flush);
+        self.due_at = self.next_due(flush);
+        flushed
+    }
+
+    /// Receivers of the route, and those that were told before.
+    fn receivers(&self, flush: &Flush<'_>) -> BTreeSet<Name> {
+        flush
+            .route
+            .receivers
+            .iter()
+            .chain(self.conversations.keys())
+            .cloned()
+            .collect()
+    }
+
+    /// Members that may not be announced now, and why.
+    fn suppressed(&self, flush: &Flush<'_>) -> Vec<(Fingerprint, SuppressionReason)> {
+        let muted = flush
+            .route
+            .mute
+            .iter()
+            .find(|calendar| calendar.is_open(flush.now));
+        self.members
+            .iter()
+            .filter_map(|print| flush.alerts.get(print))
+            .filter(|alert| alert.state == AlertState::Firing || muted.is_some())
+            .filter_map(|alert| {
+                let reason = match (muted, flush.inhibitors.find(alert)) {
+                    (Some(calendar), _) => SuppressionReason::Muted(calendar.name.clone()),
+                    (None, Some(id)) => SuppressionReason::Inhibited(id.to_owned()),
+                    (None, None) => return None,
+                };
+                Some((alert.fingerprint, reason))
+            })
+            .collect()
+    }
+
+    fn news(&self, receiver: &Name, flush: &Flush<'_>, hushed: &BTreeSet<Fingerprint>) -> News {
+        let conversation = self.conversations.get(receiver);
+        let told = |print: &Fingerprint| conversation.and_then(|known| known.told.get(print));
+        let is_routed = flush.route.receivers.contains(receiver);
+        let mut news = News {
+            new: Vec::new(),
+            ended: Vec::new(),
+            is_upgraded: false,
+            is_changed: false,
+            is_reminder_due: false,
+        };
+        for print in &self.members {
+            let Some(alert) = flush.alerts.get(print) else {
+                continue;
+            };
+            // A receiver is not told that it cannot be reached.
+            if alert.identity.get("receiver") == &**receiver {
+                continue;
+            }
+            match (told(print), alert.state) {
+                (None, AlertState::Firing | AlertState::Resolved) => {
+                    let is_quiet = hushed.contains(print)
+                        || (alert.state == AlertState::Resolved && self.held_back.contains(print));
+                    if is_routed && !is_quiet && !is_never_told(alert) {
+                        news.new.push(*print);
+                    }
+                }
+                (Some(told), AlertState::Resolved) if !told.is_ended => news.ended.push(*print),
+                (Some(told), AlertState::Firing) if told.is_ended => news.new.push(*print),
+                (Some(told), AlertState::Firing) => {
+                    news.is_upgraded |= alert.severity > told.severity;
+                    news.is_changed |= alert.evidence.change_key != told.change_key;
+                }
+                (None | Some(_), _) => {}
+            }
+        }
+        let is_firing = conversation.is_some_and(|known| {
+            known.told.keys().any(|print| {
+                flush
+                    .alerts
+                    .get(print)
+                    .is_some_and(|alert| alert.state == AlertState::Firing)
+            })
+        });
+        news.is_reminder_due = is_firing
+            && is_routed
+            && conversation
+                .is_some_and(|known| flush.now >= known.pinged_at + flush.route.repeat_interval);
+        news
+    }
+
+    fn reason(&self, receiver: &Name, flush: &Flush<'_>, news: &News) -> Option<Reason> {
+        let conversation = self.conversations.get(receiver);
+        if !news.new.is_empty() {
+            return Some(if conversation.is_none() {
+                Reason::First
+            } else {
+                Reason::NewAlerts
+            });
+        }
+        if news.is_upgraded {
+            return Some(Reason::Upgraded);
+        }
+        if !news.ended.is_empty() {
+            let is_firing = conversation.is_some_and(|known| {
+                known.told.keys().any(|print| {
+                    flush
+                        .alerts
+                        .get(print)
+                        .is_some_and(|alert| alert.state == AlertState::Firing)
+                })
+            });
+            let is_rule_gone = news.ended.iter().all(|print| {
+                flush
+                    .alerts
+                    .get(print)
+                    .and_then(|alert| alert.ending.as_ref())
+                    .is_some_and(|ending| ending.reason == EndReason::RuleRemoved)
+            });
+            return Some(match (is_firing, is_rule_gone) {
+                (_, true) => Reason::RuleRemoved,
+                (true, false) => Reason::SomeResolved,
+                (false, false) => Reason::AllResolved,
+            });
+        }
+        if news.is_changed {
+            return Some(Reason::Changed);
+        }
+        news.is_reminder_due.then_some(Reason::Reminder)
+    }
+
+    fn tell(
+        &mut self,
+        receiver: &Name,
+        reason: Reason,
+        news: &News,
+        flush: &Flush<'_>,
+        suppressed: Vec<Suppressed>,
+    ) -> Notification {
+        let id = self.conversation_id(receiver);
+        let now = flush.now;
+        let conversation = self
+            .conversations
+            .entry(receiver.clone())
+            .or_insert(Conversation {
+                id,
+                next_sequence: 0,
+                told: BTreeMap::new(),
+                pinged_at: now,
+            });
+        let sequence = conversation.next_sequence;
+        conversation.next_sequence += 1;
+        if reason.is_pinging() {
+            conversation.pinged_at = now;
+        }
+        let mut views: Vec<(AlertView, f64)> = Vec::new();
+        for print in conversation
+            .told
+            .keys()
+            .copied()
+            .chain(news.new.iter().copied())
+            .collect::<BTreeSet<_>>()
+        {
+            let Some(alert) = flush.alerts.get(&print) else {
+                continue;
+            };
+            let is_old_ending = conversation
+                .told
+                .get(&print)
+                .is_some_and(|told| told.is_ended);
+            if is_old_ending && alert.state == AlertState::Resolved {
+                continue;
+            }
+            views.push((alert.view(news.new.contains(&print)), alert.evidence.weight));
+            conversation.told.insert(
+                print,
+                Told {
+                    severity: alert.severity,
+                    change_key: alert.evidence.change_key.clone(),
+                    is_ended: alert.state == AlertState::Resolved,
+                },
+            );
+        }
+        views.sort_by(|(a, weight_a), (b, weight_b)| {
+            (a.ended_at.is_some().cmp(&b.ended_at.is_some()))
+                .then(b.severity.cmp(&a.severity))
+                .then(weight_b.total_cmp(weight_a))
+                .then(a.fired_at.cmp(&b.fired_at))
+                .then(a.id.cmp(&b.id))
+        });
+        Notification {
+            receiver: receiver.clone(),
+            conversation: conversation.id,
+            sequence,
+            reason,
+            decided_at: now,
+            group: self.key.labels.clone(),
+            route: self.key.route.clone(),
+            body: Body::Alerts(views.into_iter().map(|(view, _)| view).collect()),
+            suppressed,
+        }
+    }
+
+    fn conversation_id(&self, receiver: &Name) -> ConversationId {
+        let labels = Labels::default()
+            .with("receiver", receiver.clone())
+            .with("route", self.key.route.clone())
+            .with("group", self.key.labels.to_string())
+            .with("began", self.began_at.to_string());
+        ConversationId(Fingerprint::of("conversation", &labels))
+    }
+
+    /// Drops members that ended and have nobody left to be told.
+    fn forget_ended(&mut self, flush: &Flush<'_>) {
+        let is_owed = |print: &Fingerprint| {
+            self.conversations
+                .values()
+                .any(|known| known.told.get(print).is_some_and(|t| !t.is_ended))
+        };
+        let gone: Vec<Fingerprint> = self
+            .members
+            .iter()
+            .copied()
+            .filter(|print| match flush.alerts.get(print) {
+                None => true,
+                Some(alert) => alert.state == AlertState::Resolved && !is_owed(print),
+            })
+            .collect();
+        for print in gone {
+            self.members.remove(&print);
+            self.held_back.remove(&print);
+            for conversation in self.conversations.values_mut() {
+                conversation.told.remove(&print);
+            }
+        }
+    }
+
+    fn next_due(&self, flush: &Flush<'_>) -> Option<Timestamp> {
+        if self.members.is_empty() {
+            return None;
+        }
+        let reminders = self
+            .conversations
+            .iter()
+            .filter(|(receiver, known)| {
+                flush.route.receivers.contains(receiver) && !known.told.is_empty()
+            })
+            .map(|(_, known)| known.pinged_at + flush.route.repeat_interval);
+        let edges = flush
+            .route
+            .mute
+            .iter()
+            .filter(|calendar| calendar.is_open(flush.now))
+            .map(|calendar| calendar.next_edge(flush.now));
+        reminders.chain(edges).min()
+    }
+
+    /// Nothing is left to tell.
+    pub(super) fn is_over(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+/// A warning that ended before anybody was told is not worth a message of its own; a breach is.
+fn is_never_told(alert: &Alert) -> bool {
+    alert.state == AlertState::Resolved && alert.severity == Severity::Info
+}

@@ -1,0 +1,55 @@
+//! The ledger: one row for each promise, and what became of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::labels::{Fingerprint, Labels};
+use super::observation::Name;
+use super::time::{Span, Timestamp};
+
+/// One promise: a tick, a deadline, a run's limit. Identified by rule, subject and `due_at` (and the
+/// run, for limits); a later row of the same identity corrects the earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    /// The rule that promised.
+    pub rule: Name,
+    /// Identity labels of the subject.
+    pub labels: Labels,
+    /// When it was due.
+    pub due_at: Timestamp,
+    /// What became of it.
+    pub outcome: Promise,
+    /// When that was recorded.
+    pub recorded_at: Timestamp,
+    /// What was recorded before, when this row corrects it.
+    pub corrected_from: Option<Promise>,
+}
+
+/// What became of a promise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Promise {
+    /// Kept.
+    Met,
+    /// Kept, but late (or over the limit) by so many milliseconds.
+    LateBy(i64),
+    /// Not kept.
+    Missed,
+    /// Not owed, and why.
+    Excused(String),
+    /// Cannot be told.
+    Unknown,
+}
+
+impl Promise {
+    /// Late by a span.
+    pub fn late(span: Span) -> Self {
+        Self::LateBy(span.num_milliseconds())
+    }
+}
+
+impl LedgerRow {
+    /// Identity: rule and subject, then the instant, so that rows of a subject lie together in time.
+    pub fn key(&self) -> (Fingerprint, Timestamp) {
+        (Fingerprint::of(&self.rule, &self.labels), self.due_at)
+    }
+}

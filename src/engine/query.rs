@@ -1,0 +1,1 @@
+//! Answers to questions about the state, for the command line, chat and pages.

@@ -1,0 +1,364 @@
+//! What a rule sees when it judges one subject, and what it answers.
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::super::alert::{Alert, EndReason, Ending, Evidence, Finding, Verdict};
+use super::super::baseline::{Baseline, seconds, span};
+use super::super::history::{JobHistory, ProjectHistory};
+use super::super::labels::Labels;
+use super::super::ledger::{LedgerRow, Promise};
+use super::super::notification::Fact;
+use super::super::observation::{Name, Run, Status};
+use super::super::subject::SubjectKey;
+use super::super::time::{Span, Timestamp, human_span, human_time};
+use super::{Clock, Rule};
+
+/// What a rule sees: everything is a value, `now` included.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The instant of the decision, server time.
+    pub now: Timestamp,
+    /// The rule.
+    pub rule: &'a Rule,
+    /// The subject.
+    pub subject: &'a SubjectKey,
+    /// Its project.
+    pub project: &'a ProjectHistory,
+    /// Zone in which the scheduler reads cron expressions.
+    pub schedule_zone: Tz,
+    /// The instant up to which the project's runs are known completely; never after `now`.
+    pub known_until: Timestamp,
+    /// What this rule remembers of this subject.
+    pub memory: &'a Memory,
+    /// Alerts of this rule at this subject that are open, or whose ending is not told yet.
+    pub open: &'a [Alert],
+}
+
+/// What a rule remembers of a subject between evaluations. Stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// When this rule began to watch this subject: nothing that was over by then is announced.
+    pub watching_since: Timestamp,
+    /// Events up to here have been judged.
+    pub judged_until: Timestamp,
+    /// The newest ledger row of a promise that may still be corrected: due instant and outcome.
+    pub open_promise: Option<(Timestamp, Promise)>,
+}
+
+/// What a rule answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// Verdicts in the order in which they became true. What is not mentioned does not change.
+    pub findings: Vec<Finding>,
+    /// Promises decided, or decided differently than before.
+    pub ledger: Vec<LedgerRow>,
+    /// Judge again at this instant, even without news.
+    pub wake_at: Option<Timestamp>,
+    /// Judge again when runs are known completely up to this instant.
+    pub wake_when_known: Option<Timestamp>,
+    /// What to remember.
+    pub memory: Memory,
+}
+
+impl Judgement {
+    /// Nothing to say yet.
+    pub fn start(memory: &Memory) -> Self {
+        Self {
+            findings: Vec::new(),
+            ledger: Vec::new(),
+            wake_at: None,
+            wake_when_known: None,
+            memory: memory.clone(),
+        }
+    }
+
+    /// Adds a verdict about the subject as a whole.
+    pub fn find(&mut self, at: Timestamp, verdict: Verdict) {
+        self.find_occurrence(Labels::default(), at, verdict);
+    }
+
+    /// Adds a verdict about one occurrence.
+    pub fn find_occurrence(&mut self, occurrence: Labels, at: Timestamp, verdict: Verdict) {
+        self.findings.push(Finding {
+            occurrence,
+            at,
+            verdict,
+        });
+    }
+
+    /// Wakes at the earlier of the known instant and `at`.
+    pub fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// Wakes when runs are known up to the earlier of the known instant and `at`.
+    pub fn wake_known(&mut self, at: Timestamp) {
+        self.wake_when_known = Some(self.wake_when_known.map_or(at, |known| known.min(at)));
+    }
+
+    /// Records what became of the promise due at `due_at`, unless this very outcome is recorded already. One
+    /// that is not final is remembered, so that a later outcome corrects it.
+    pub fn decide(
+        &mut self,
+        ctx: &Context<'_>,
+        due_at: Timestamp,
+        outcome: Promise,
+        is_final: bool,
+    ) {
+        let before = self
+            .memory
+            .open_promise
+            .take_if(|(due, _)| *due == due_at)
+            .map(|known| known.1);
+        if !is_final {
+            self.memory.open_promise = Some((due_at, outcome.clone()));
+        }
+        if before.as_ref() == Some(&outcome) {
+            return;
+        }
+        self.promise(ctx, ctx.subject.identity(), due_at, outcome);
+        if let Some(row) = self.ledger.last_mut() {
+            row.corrected_from = before;
+        }
+    }
+
+    /// Adds a ledger row.
+    pub fn promise(
+        &mut self,
+        ctx: &Context<'_>,
+        labels: Labels,
+        due_at: Timestamp,
+        outcome: Promise,
+    ) {
+        self.ledger.push(LedgerRow {
+            rule: ctx.rule.name.clone(),
+            labels,
+            due_at,
+            outcome,
+            recorded_at: ctx.now,
+            corrected_from: None,
+        });
+    }
+}
+
+/// How many runs "usual" is made from.
+const USUAL_RUNS: usize = 20;
+
+impl<'a> Context<'a> {
+    /// The job of the subject.
+    pub fn job(&self) -> Option<&'a JobHistory> {
+        match self.subject {
+            SubjectKey::Job(_, job) | SubjectKey::Model(_, job, _) => self.project.job(job),
+            SubjectKey::Source(_) | SubjectKey::Receiver(_) => None,
+        }
+    }
+
+    /// Name of the subject for people: `finance nightly-refresh`.
+    pub fn title(&self) -> String {
+        let project = self.project.display_name();
+        match self.subject {
+            SubjectKey::Job(_, job) => format!("{project} {job}"),
+            SubjectKey::Model(_, _, model) => format!("{project} {model}"),
+            SubjectKey::Source(name) | SubjectKey::Receiver(name) => name.to_string(),
+        }
+    }
+
+    /// The rule's selectors want this run.
+    pub fn is_judged(&self, run: &Run) -> bool {
+        self.rule.selectors.job_type.is_match(&run.job_type)
+            && self.rule.selectors.triggered_by.is_match(&run.triggered_by)
+    }
+
+    /// Finished runs the rule wants, newest first.
+    pub fn finished(&self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + use<'a> {
+        let this = *self;
+        this.project
+            .finished(job)
+            .filter(move |run| this.is_judged(run))
+    }
+
+    /// Finished runs the rule wants that settled after `after`, in order.
+    pub fn finished_after(
+        &self,
+        job: &'a JobHistory,
+        after: Timestamp,
+    ) -> impl Iterator<Item = &'a Run> + use<'a> {
+        let this = *self;
+        this.project
+            .finished_after(job, after)
+            .filter(move |run| this.is_judged(run))
+    }
+
+    /// Active runs the rule wants.
+    pub fn active(&self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + use<'a> {
+        let this = *self;
+        this.project
+            .active(job)
+            .filter(move |run| this.is_judged(run))
+    }
+
+    /// The newest success the rule wants.
+    pub fn last_success(&self, job: &'a JobHistory) -> Option<&'a Run> {
+        self.finished(job).find(|run| run.status == Status::Success)
+    }
+
+    /// What is usual for runs like `run` (same job, job_type and trigger class), from the newest
+    /// successes, leaving `run` itself out.
+    pub fn usual(&self, job: &'a JobHistory, run: &Run) -> Option<Baseline> {
+        let like = self
+            .project
+            .finished(job)
+            .filter(|other| other.status == Status::Success && is_like(other, run))
+            .filter(|other| other.id != run.id)
+            .filter_map(Run::run_time)
+            .take(USUAL_RUNS);
+        Baseline::of(like.map(seconds))
+    }
+
+    /// A fact that compares a duration with what is usual: `52 min, usual 31 min, p95 36 min, last 20
+    /// runs`.
+    pub fn against_usual(&self, observed: Span, usual: Option<&Baseline>) -> String {
+        match usual {
+            Some(usual) if usual.count >= 3 => format!(
+                "{}, usual {}, p95 {}, last {} runs",
+                human_span(observed),
+                human_span(span(usual.median)),
+                human_span(span(usual.p95)),
+                usual.count
+            ),
+            Some(_) | None => human_span(observed),
+        }
+    }
+
+    /// `07:00 EST`, with the date when it is not today.
+    pub fn clock(&self, at: Timestamp) -> String {
+        human_time(at, self.now, self.rule.zone)
+    }
+
+    /// A fact naming the newest success, if there is one.
+    pub fn last_good(&self, job: &'a JobHistory) -> Option<Fact> {
+        let run = self.last_success(job)?;
+        Some(Fact::new("Last good run", self.clock(run.settled_at())))
+    }
+
+    /// The open alert of an occurrence.
+    pub fn open_at(&self, occurrence: &Labels) -> Option<&'a Alert> {
+        let wanted: Vec<_> = occurrence.iter().collect();
+        self.open
+            .iter()
+            .filter(|alert| alert.is_open())
+            .find(|alert| {
+                let base = self.subject.identity();
+                let extra: Vec<_> = alert
+                    .identity
+                    .iter()
+                    .filter(|(name, _)| base.get(name).is_empty())
+                    .collect();
+                extra == wanted
+            })
+    }
+}
+
+/// Same job type and same trigger class: durations may be compared.
+pub fn is_like(a: &Run, b: &Run) -> bool {
+    a.job_type == b.job_type && trigger_class(&a.triggered_by) == trigger_class(&b.triggered_by)
+}
+
+/// Scheduled runs are compared with scheduled ones; everything a person or a hook starts with its like.
+fn trigger_class(triggered_by: &str) -> bool {
+    triggered_by == "scheduled"
+}
+
+/// A run's time on a clock, up to `now` while it goes on. `None` before that clock starts.
+pub fn clock_time(run: &Run, clock: Clock, now: Timestamp) -> Option<Span> {
+    let (from, to) = clock_bounds(run, clock)?;
+    Some(to.unwrap_or(now).since(from))
+}
+
+/// When a clock started and stopped. "total" starts at creation, which for a scheduled run is its tick.
+pub fn clock_bounds(run: &Run, clock: Clock) -> Option<(Timestamp, Option<Timestamp>)> {
+    match clock {
+        Clock::Queue => Some((run.created_at, run.started_at.or(run.finished_at))),
+        Clock::Run => Some((run.started_at?, run.finished_at)),
+        Clock::Total => Some((run.created_at, run.finished_at)),
+    }
+}
+
+/// An ending with reason resolved.
+pub fn resolved(headline: String, facts: Vec<Fact>) -> Verdict {
+    Verdict::Ok(Ending {
+        reason: EndReason::Resolved,
+        headline,
+        facts,
+    })
+}
+
+/// An ending with reason expired.
+pub fn expired(headline: String) -> Verdict {
+    Verdict::Ok(Ending {
+        reason: EndReason::Expired,
+        headline,
+        facts: Vec::new(),
+    })
+}
+
+/// Longest error text shown.
+const MAX_ERROR_CHARS: usize = 600;
+
+/// The end of an error text, where the cause usually stands, at most 600 characters.
+pub fn error_end(error: &str) -> String {
+    let text = error.trim();
+    let count = text.chars().count();
+    if count <= MAX_ERROR_CHARS {
+        return text.to_owned();
+    }
+    let tail: String = text.chars().skip(count - MAX_ERROR_CHARS + 1).collect();
+    format!("…{tail}")
+}
+
+/// The first line of an error, for headlines: at most 100 characters.
+pub fn error_line(error: &str) -> String {
+    let line = error.trim().lines().next().unwrap_or_default().trim();
+    if line.chars().count() <= 100 {
+        return line.to_owned();
+    }
+    let head: String = line.chars().take(99).collect();
+    format!("{head}…")
+}
+
+/// An error text with digits, hexadecimal ids and quoted names of runs removed, so that the same kind of
+/// error is recognised.
+pub fn error_class(error: &str) -> String {
+    let line = error_line(error);
+    line.split_whitespace()
+        .map(|word| {
+            if word.chars().any(|c| c.is_ascii_digit()) {
+                "#".to_owned()
+            } else {
+                word.to_lowercase()
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Evidence about a run: its id, error and labels.
+pub fn run_evidence(headline: String, run: &Run, facts: Vec<Fact>) -> Evidence {
+    let error = run.error.as_deref().map(error_end);
+    Evidence {
+        headline,
+        facts,
+        error,
+        run_id: Some(run.id.clone()),
+        labels: Labels::default()
+            .with("job_type", run.job_type.clone())
+            .with("triggered_by", run.triggered_by.clone()),
+        ..Evidence::default()
+    }
+}
+
+/// Labels of one run's occurrence.
+pub fn run_occurrence(run_id: &Name) -> Labels {
+    Labels::default().with("run_id", run_id.clone())
+}

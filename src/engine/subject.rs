@@ -1,0 +1,50 @@
+//! What a rule judges: a source, a receiver, a job, or a model of a job.
+
+use serde::{Deserialize, Serialize};
+
+use super::labels::Labels;
+use super::observation::{Name, ProjectKey};
+
+/// Identity of a subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SubjectKey {
+    /// A configured source.
+    Source(Name),
+    /// A configured receiver.
+    Receiver(Name),
+    /// A job; manual runs belong to [`MANUAL_JOB`].
+    Job(ProjectKey, Name),
+    /// A model as one job executes it: the same model in another job has another baseline.
+    Model(ProjectKey, Name, Name),
+}
+
+/// Stands for the job of runs that have none.
+pub const MANUAL_JOB: &str = "(manual)";
+
+impl SubjectKey {
+    /// Labels that identify the subject, without anything that may change (names of projects do).
+    pub fn identity(&self) -> Labels {
+        let labels = Labels::default();
+        match self {
+            Self::Source(name) => labels.with("source", name.clone()),
+            Self::Receiver(name) => labels.with("receiver", name.clone()),
+            Self::Job(project, job) => labels
+                .with("source", project.source.clone())
+                .with("project_id", project.project_id.clone())
+                .with("job", job.clone()),
+            Self::Model(project, job, model) => labels
+                .with("source", project.source.clone())
+                .with("project_id", project.project_id.clone())
+                .with("job", job.clone())
+                .with("model", model.clone()),
+        }
+    }
+
+    /// The project, for subjects inside one.
+    pub fn project(&self) -> Option<&ProjectKey> {
+        match self {
+            Self::Source(_) | Self::Receiver(_) => None,
+            Self::Job(project, _) | Self::Model(project, _, _) => Some(project),
+        }
+    }
+}
