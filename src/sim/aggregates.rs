@@ -17,7 +17,9 @@ pub(super) fn daily(variant: &Variant, project: &Project, now: Timestamp, days: 
     let first = day_of(now - Span::days(days.saturating_sub(1)));
     let mut by_day: BTreeMap<String, Stats> = BTreeMap::new();
     for position in 0..project.runs.len() {
-        let Some(run) = project.runs.view(position, now) else { continue };
+        let Some(run) = project.runs.view(position, now) else {
+            continue;
+        };
         let day = day_of(run.created);
         if day >= first {
             by_day.entry(day).or_default().count(&run);
@@ -74,12 +76,21 @@ pub(super) fn models(
 ) -> String {
     let mut by_model: BTreeMap<&str, ModelStats> = BTreeMap::new();
     for position in (0..project.runs.len()).flat_map(|run| project.runs.executions_of(run)) {
-        let Some(execution) = project.runs.execution(position, now) else { continue };
-        let Some(finished) = execution.finished else { continue };
+        let Some(execution) = project.runs.execution(position, now) else {
+            continue;
+        };
+        let Some(finished) = execution.finished else {
+            continue;
+        };
         let day = day_of(execution.started);
-        if start.is_none_or(|start| day.as_str() >= start) && end.is_none_or(|end| day.as_str() <= end) {
+        if start.is_none_or(|start| day.as_str() >= start)
+            && end.is_none_or(|end| day.as_str() <= end)
+        {
             let took = finished.since(execution.started);
-            by_model.entry(execution.model).or_default().add(execution.status, took);
+            by_model
+                .entry(execution.model)
+                .or_default()
+                .add(execution.status, took);
         }
     }
     let (key, model_field) = match variant.aggregates {

@@ -31,7 +31,11 @@ impl SimClock {
     /// Moves the clock on by `span` and returns the new instant.
     pub fn advance(&self, span: Span) -> Timestamp {
         let step = span.num_milliseconds();
-        Timestamp::from_millis(self.0.fetch_add(step, Ordering::SeqCst).saturating_add(step))
+        Timestamp::from_millis(
+            self.0
+                .fetch_add(step, Ordering::SeqCst)
+                .saturating_add(step),
+        )
     }
 }
 
@@ -43,7 +47,10 @@ mod tests {
     fn clones_share_the_time() {
         let clock = SimClock::new(Timestamp::from_millis(1_000));
         let other = clock.clone();
-        assert_eq!(other.advance(Span::seconds(2)), Timestamp::from_millis(3_000));
+        assert_eq!(
+            other.advance(Span::seconds(2)),
+            Timestamp::from_millis(3_000)
+        );
         assert_eq!(clock.now(), Timestamp::from_millis(3_000));
         clock.set(Timestamp::from_millis(5));
         assert_eq!(other.now(), Timestamp::from_millis(5));

@@ -11,8 +11,9 @@ use crate::engine::time::Timestamp;
 
 const BLOCK_MILLIS: i64 = 15 * 60_000;
 const MINUTE_MILLIS: i64 = 60_000;
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// A parsed expression: one bit per allowed value of each field.
@@ -31,7 +32,9 @@ impl Cron {
     /// `None` if `text` is not five valid fields.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.split_whitespace().collect();
-        let [minutes, hours, days, months, weekdays] = fields.as_slice() else { return None };
+        let [minutes, hours, days, months, weekdays] = fields.as_slice() else {
+            return None;
+        };
         let week = field(weekdays, 0, 7, &DAYS, 0)?;
         Some(Self {
             minutes: field(minutes, 0, 59, &[], 0)?,
@@ -73,7 +76,11 @@ impl Cron {
     fn has_day(&self, local: NaiveDateTime) -> bool {
         let day = bit(self.days, local.day());
         let weekday = bit(self.weekdays, local.weekday().num_days_from_sunday());
-        if self.any_day || self.any_weekday { day && weekday } else { day || weekday }
+        if self.any_day || self.any_weekday {
+            day && weekday
+        } else {
+            day || weekday
+        }
     }
 }
 
@@ -82,7 +89,9 @@ fn bit(mask: u64, value: u32) -> bool {
 }
 
 fn field(text: &str, low: u32, high: u32, names: &[&str], first: u32) -> Option<u64> {
-    text.split(',').try_fold(0, |mask, part| Some(mask | range(part, low, high, names, first)?))
+    text.split(',').try_fold(0, |mask, part| {
+        Some(mask | range(part, low, high, names, first)?)
+    })
 }
 
 fn range(part: &str, low: u32, high: u32, names: &[&str], first: u32) -> Option<u64> {
@@ -123,19 +132,52 @@ mod tests {
 
     fn ticks(cron: &str, from: &str, to: &str, zone: Tz) -> Vec<String> {
         let cron = Cron::parse(cron).unwrap();
-        cron.ticks(at(from), at(to), zone).iter().map(ToString::to_string).collect()
+        cron.ticks(at(from), at(to), zone)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn ticks_are_those_of_cron() {
         for (cron, from, to, expected) in [
-            ("0 * * * *", "2026-03-12T00:00:00Z", "2026-03-12T02:00:00Z", vec!["2026-03-12T00:00:00Z", "2026-03-12T01:00:00Z"]),
-            ("*/20 5 * * *", "2026-03-12T05:01:00Z", "2026-03-13T00:00:00Z", vec!["2026-03-12T05:20:00Z", "2026-03-12T05:40:00Z"]),
-            ("30 13 * * mon-fri", "2026-03-13T00:00:00Z", "2026-03-17T00:00:00Z", vec!["2026-03-13T13:30:00Z", "2026-03-16T13:30:00Z"]),
-            ("0 0 * * 7", "2026-03-09T00:00:00Z", "2026-03-16T00:00:00Z", vec!["2026-03-15T00:00:00Z"]),
+            (
+                "0 * * * *",
+                "2026-03-12T00:00:00Z",
+                "2026-03-12T02:00:00Z",
+                vec!["2026-03-12T00:00:00Z", "2026-03-12T01:00:00Z"],
+            ),
+            (
+                "*/20 5 * * *",
+                "2026-03-12T05:01:00Z",
+                "2026-03-13T00:00:00Z",
+                vec!["2026-03-12T05:20:00Z", "2026-03-12T05:40:00Z"],
+            ),
+            (
+                "30 13 * * mon-fri",
+                "2026-03-13T00:00:00Z",
+                "2026-03-17T00:00:00Z",
+                vec!["2026-03-13T13:30:00Z", "2026-03-16T13:30:00Z"],
+            ),
+            (
+                "0 0 * * 7",
+                "2026-03-09T00:00:00Z",
+                "2026-03-16T00:00:00Z",
+                vec!["2026-03-15T00:00:00Z"],
+            ),
             // Day of month and weekday restricted: either.
-            ("0 0 10 * 0", "2026-03-09T00:00:00Z", "2026-03-16T00:00:00Z", vec!["2026-03-10T00:00:00Z", "2026-03-15T00:00:00Z"]),
-            ("5 4 1 jan,mar *", "2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z", vec!["2026-01-01T04:05:00Z", "2026-03-01T04:05:00Z"]),
+            (
+                "0 0 10 * 0",
+                "2026-03-09T00:00:00Z",
+                "2026-03-16T00:00:00Z",
+                vec!["2026-03-10T00:00:00Z", "2026-03-15T00:00:00Z"],
+            ),
+            (
+                "5 4 1 jan,mar *",
+                "2026-01-01T00:00:00Z",
+                "2026-04-01T00:00:00Z",
+                vec!["2026-01-01T04:05:00Z", "2026-03-01T04:05:00Z"],
+            ),
         ] {
             assert_eq!(ticks(cron, from, to, Tz::UTC), expected, "{cron}");
         }
@@ -145,18 +187,40 @@ mod tests {
     fn wall_time_follows_the_zone() {
         let zone = Tz::America__New_York;
         assert_eq!(
-            ticks("0 7 * * *", "2026-03-07T00:00:00Z", "2026-03-10T00:00:00Z", zone),
-            ["2026-03-07T12:00:00Z", "2026-03-08T11:00:00Z", "2026-03-09T11:00:00Z"]
+            ticks(
+                "0 7 * * *",
+                "2026-03-07T00:00:00Z",
+                "2026-03-10T00:00:00Z",
+                zone
+            ),
+            [
+                "2026-03-07T12:00:00Z",
+                "2026-03-08T11:00:00Z",
+                "2026-03-09T11:00:00Z"
+            ]
         );
         assert_eq!(
-            ticks("0 9 * * *", "2026-03-12T00:00:00Z", "2026-03-13T00:00:00Z", Tz::Asia__Kathmandu),
+            ticks(
+                "0 9 * * *",
+                "2026-03-12T00:00:00Z",
+                "2026-03-13T00:00:00Z",
+                Tz::Asia__Kathmandu
+            ),
             ["2026-03-12T03:15:00Z"]
         );
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for cron in ["", "* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "5-1 * * * *", "0 0 * * mun"] {
+        for cron in [
+            "",
+            "* * * *",
+            "60 * * * *",
+            "* * 0 * *",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "0 0 * * mun",
+        ] {
             assert_eq!(Cron::parse(cron), None, "{cron}");
         }
     }

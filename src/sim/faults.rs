@@ -147,7 +147,11 @@ impl Faults {
 
     /// From now on each request meets one of `faults` with probability `rate`.
     pub fn random(&self, seed: u64, rate: f64, faults: Vec<Fault>) -> &Self {
-        self.state().chance = Some(Chance { random: Random::new(seed), rate, faults });
+        self.state().chance = Some(Chance {
+            random: Random::new(seed),
+            rate,
+            faults,
+        });
         self
     }
 
@@ -183,7 +187,12 @@ impl Faults {
     /// Requests so far whose `METHOD /path` contains `matching`.
     pub fn count(&self, matching: &str) -> u64 {
         let state = self.state();
-        state.counts.iter().filter(|(path, _)| path.contains(matching)).map(|(_, count)| count).sum()
+        state
+            .counts
+            .iter()
+            .filter(|(path, _)| path.contains(matching))
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// Requests so far with another method than GET.
@@ -201,9 +210,15 @@ impl Faults {
         let mut state = self.state();
         state.note(method, path, query);
         let address = format!("{path}?{query}");
-        let queued = state.queue.iter().position(|(matching, _)| address.contains(matching.as_str()));
-        let mut met: Vec<Fault> =
-            queued.and_then(|position| state.queue.remove(position)).map(|(_, fault)| fault).into_iter().collect();
+        let queued = state
+            .queue
+            .iter()
+            .position(|(matching, _)| address.contains(matching.as_str()));
+        let mut met: Vec<Fault> = queued
+            .and_then(|position| state.queue.remove(position))
+            .map(|(_, fault)| fault)
+            .into_iter()
+            .collect();
         met.extend(state.roll());
         state.applied += u64::try_from(met.len()).unwrap_or(0);
         (met, state.skew)
@@ -248,7 +263,9 @@ mod tests {
     #[test]
     fn queued_faults_wait_for_their_request() {
         let faults = Faults::new();
-        faults.inject("page=2", Fault::EmptyOk).inject_times("/runs", Fault::HalfBody, 2);
+        faults
+            .inject("page=2", Fault::EmptyOk)
+            .inject_times("/runs", Fault::HalfBody, 2);
         let meet = |path, query| faults.meet("GET", path, query).0;
         assert_eq!(meet("/jobs", ""), []);
         assert_eq!(meet("/runs", "page=1"), [Fault::HalfBody]);
@@ -264,7 +281,9 @@ mod tests {
         let roll = |seed| {
             let faults = Faults::new();
             faults.random(seed, 0.3, Fault::samples());
-            (0..200).map(|_| faults.meet("GET", "/", "").0).collect::<Vec<_>>()
+            (0..200)
+                .map(|_| faults.meet("GET", "/", "").0)
+                .collect::<Vec<_>>()
         };
         assert_eq!(roll(1), roll(1));
         assert_ne!(roll(1), roll(2));

@@ -16,7 +16,12 @@ pub(super) struct Object<'a> {
 impl<'a> Object<'a> {
     pub(super) fn new(out: &'a mut String, variant: &Variant) -> Self {
         out.push('{');
-        Self { out, nulls: variant.nulls, instants: variant.instants, is_empty: true }
+        Self {
+            out,
+            nulls: variant.nulls,
+            instants: variant.instants,
+            is_empty: true,
+        }
     }
 
     pub(super) fn text(&mut self, key: &str, value: &str) -> &mut Self {
@@ -66,7 +71,10 @@ impl<'a> Object<'a> {
     /// Float seconds with milliseconds.
     pub(super) fn seconds(&mut self, key: &str, span: Span) -> &mut Self {
         let millis = span.num_milliseconds().max(0);
-        self.raw(key, format_args!("{}.{:03}", millis / 1_000, millis % 1_000))
+        self.raw(
+            key,
+            format_args!("{}.{:03}", millis / 1_000, millis % 1_000),
+        )
     }
 
     pub(super) fn optional_seconds(&mut self, key: &str, span: Option<Span>) -> &mut Self {
@@ -138,7 +146,9 @@ pub(super) fn push_items<T>(
 
 /// Appends a JSON string.
 pub(super) fn push_text(out: &mut String, value: &str) {
-    let is_plain = value.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    let is_plain = value
+        .bytes()
+        .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
     if is_plain {
         out.push('"');
         out.push_str(value);
@@ -186,7 +196,11 @@ pub(super) fn push_stamp(out: &mut String, at: Timestamp) {
     push_digits(out, month, 2);
     push_digits(out, day, 2);
     out.push('-');
-    for value in [in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1_000 % 60] {
+    for value in [
+        in_day / 3_600_000,
+        in_day / 60_000 % 60,
+        in_day / 1_000 % 60,
+    ] {
         push_digits(out, value, 2);
     }
 }
@@ -207,7 +221,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * in_year + 2) / 153;
     let day = in_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -236,7 +254,9 @@ mod tests {
                 .text("a", "x\"\n")
                 .optional_text("b", None)
                 .seconds("c", Span::milliseconds(281_402))
-                .list("d", |out| push_items(out, [1, 2], |out, n| out.push_str(&n.to_string())))
+                .list("d", |out| {
+                    push_items(out, [1, 2], |out, n| out.push_str(&n.to_string()))
+                })
                 .end();
             out
         };

@@ -37,7 +37,10 @@ impl Switch {
     }
 
     fn get(&self) -> Conduct {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -53,7 +56,14 @@ impl Listener for Lines {
         let (stream, addr) = Listener::accept(&mut self.0).await;
         // Pages are written in one piece; waiting for more would only cost latency.
         let _ = stream.set_nodelay(true);
-        (Line { stream, switch: Switch::default(), pause: None }, addr)
+        (
+            Line {
+                stream,
+                switch: Switch::default(),
+                pause: None,
+            },
+            addr,
+        )
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -78,18 +88,34 @@ pub(super) struct Line {
 impl Line {
     /// Writes up to the middle of the body. The server writes the head and the start of the body in
     /// one piece, so a piece with an empty line holds the head.
-    fn write_until_cut(&mut self, cx: &mut Context<'_>, bytes: &[u8], left: usize) -> Poll<io::Result<usize>> {
-        let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |position| position + 4);
+    fn write_until_cut(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        left: usize,
+    ) -> Poll<io::Result<usize>> {
+        let head = bytes
+            .windows(4)
+            .position(|end| end == b"\r\n\r\n")
+            .map_or(0, |position| position + 4);
         let allowed = head.saturating_add(left).min(bytes.len());
         if allowed == 0 {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &bytes[..allowed]))?;
-        self.switch.set(Conduct::CutInBody(left.saturating_sub(written.saturating_sub(head))));
+        self.switch.set(Conduct::CutInBody(
+            left.saturating_sub(written.saturating_sub(head)),
+        ));
         Poll::Ready(Ok(written))
     }
 
-    fn write_drop(&mut self, cx: &mut Context<'_>, bytes: &[u8], size: usize, pause: Duration) -> Poll<io::Result<usize>> {
+    fn write_drop(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        size: usize,
+        pause: Duration,
+    ) -> Poll<io::Result<usize>> {
         if let Some(waiting) = self.pause.as_mut() {
             ready!(waiting.as_mut().poll(cx));
         }
@@ -100,13 +126,21 @@ impl Line {
 }
 
 impl AsyncRead for Line {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let line = self.get_mut();
         match line.switch.get() {
             Conduct::Plain => Pin::new(&mut line.stream).poll_write(cx, bytes),

@@ -17,7 +17,8 @@ mod aggregates;
 pub mod clock;
 mod cron;
 pub mod faults;
-//mod generate;
+mod generate;
+mod habit;
 mod json;
 mod line;
 pub mod model;
@@ -33,12 +34,12 @@ mod view;
 
 pub use clock::SimClock;
 pub use faults::{Fault, Faults, Garbage};
-//pub use generate::Shape;
+pub use generate::{BULK_PROJECT, ORGANIZATION, Shape, TOKEN};
 pub use model::{
     Amendment, JobChange, JobPlan, Member, Outcome, PlanRecord, PlannedExecution, PlannedRun,
     ProjectChange, ProjectKind, ProjectPlan, Protection,
 };
 pub use organization::{Organization, SharedOrganization};
 pub use server::{Running, SimError, serve};
-//pub use story::{Moment, Story};
+pub use story::{Moment, Story};
 pub use variant::Variant;

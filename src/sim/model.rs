@@ -126,18 +126,29 @@ impl PlannedRun {
 
     /// As [`PlannedRun::success`], but it fails with `error`.
     pub fn failure(id: &str, job: &str, at: Timestamp, duration: Span, error: &str) -> Self {
-        Self { status: Outcome::Failed, error: Some(error.to_owned()), ..Self::success(id, job, at, duration) }
+        Self {
+            status: Outcome::Failed,
+            error: Some(error.to_owned()),
+            ..Self::success(id, job, at, duration)
+        }
     }
 
     /// A scheduled run that starts at `at` and never ends.
     pub fn endless(id: &str, job: &str, at: Timestamp) -> Self {
-        Self { finished_at: None, ..Self::success(id, job, at, Span::zero()) }
+        Self {
+            finished_at: None,
+            ..Self::success(id, job, at, Span::zero())
+        }
     }
 
     /// The same run, started by hand: no job, triggered by `manual`.
     #[must_use]
     pub fn by_hand(self) -> Self {
-        Self { job: None, triggered_by: "manual".to_owned(), ..self }
+        Self {
+            job: None,
+            triggered_by: "manual".to_owned(),
+            ..self
+        }
     }
 
     /// The same run waiting for `span` between creation and start; start and end move.
@@ -152,9 +163,19 @@ impl PlannedRun {
 
     /// The same run with one more model, directly after the last one.
     #[must_use]
-    pub fn with_model(mut self, model: &str, duration: Span, status: Outcome, error: Option<&str>) -> Self {
+    pub fn with_model(
+        mut self,
+        model: &str,
+        duration: Span,
+        status: Outcome,
+        error: Option<&str>,
+    ) -> Self {
         let start = self.started_at.unwrap_or(self.created_at);
-        let started_at = self.executions.last().and_then(|last| last.finished_at).unwrap_or(start);
+        let started_at = self
+            .executions
+            .last()
+            .and_then(|last| last.finished_at)
+            .unwrap_or(start);
         self.executions.push(PlannedExecution {
             id: None,
             model: model.to_owned(),
@@ -169,7 +190,11 @@ impl PlannedRun {
     /// The same run with a change at `at`, after its end.
     #[must_use]
     pub fn amended(mut self, at: Timestamp, status: Outcome, error: Option<&str>) -> Self {
-        self.later.push(Amendment { at, status, error: error.map(ToOwned::to_owned) });
+        self.later.push(Amendment {
+            at,
+            status,
+            error: error.map(ToOwned::to_owned),
+        });
         self
     }
 }
@@ -339,7 +364,11 @@ impl PlanRecord {
     /// The same record between other commits.
     #[must_use]
     pub fn commits(self, from: &str, to: &str) -> Self {
-        Self { from_commit: from.to_owned(), to_commit: to.to_owned(), ..self }
+        Self {
+            from_commit: from.to_owned(),
+            to_commit: to.to_owned(),
+            ..self
+        }
     }
 
     /// The same record with `status` from `at` on.

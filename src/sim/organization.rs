@@ -23,11 +23,20 @@ pub(super) struct Project {
 
 impl Project {
     fn new(plan: ProjectPlan) -> Self {
-        Self { plan, jobs: Vec::new(), runs: Runs::default(), plans: Vec::new() }
+        Self {
+            plan,
+            jobs: Vec::new(),
+            runs: Runs::default(),
+            plans: Vec::new(),
+        }
     }
 
     fn job_mut(&mut self, name: &str) -> &mut JobPlan {
-        let position = self.jobs.iter().position(|job| job.name == name).unwrap_or(self.jobs.len());
+        let position = self
+            .jobs
+            .iter()
+            .position(|job| job.name == name)
+            .unwrap_or(self.jobs.len());
         if position == self.jobs.len() {
             self.jobs.push(JobPlan::new(name, "0 * * * *"));
         }
@@ -90,7 +99,11 @@ impl Organization {
     }
 
     /// Adds many runs.
-    pub fn add_runs(&mut self, project: &str, runs: impl IntoIterator<Item = PlannedRun>) -> &mut Self {
+    pub fn add_runs(
+        &mut self,
+        project: &str,
+        runs: impl IntoIterator<Item = PlannedRun>,
+    ) -> &mut Self {
         let project = self.project_mut(project);
         for run in runs {
             project.runs.put(&run);
@@ -99,13 +112,28 @@ impl Organization {
     }
 
     /// Changes a job at an instant.
-    pub fn change_job(&mut self, project: &str, job: &str, at: Timestamp, change: JobChange) -> &mut Self {
-        insert_at(&mut self.project_mut(project).job_mut(job).changes, at, change);
+    pub fn change_job(
+        &mut self,
+        project: &str,
+        job: &str,
+        at: Timestamp,
+        change: JobChange,
+    ) -> &mut Self {
+        insert_at(
+            &mut self.project_mut(project).job_mut(job).changes,
+            at,
+            change,
+        );
         self
     }
 
     /// Changes a project at an instant.
-    pub fn change_project(&mut self, project: &str, at: Timestamp, change: ProjectChange) -> &mut Self {
+    pub fn change_project(
+        &mut self,
+        project: &str,
+        at: Timestamp,
+        change: ProjectChange,
+    ) -> &mut Self {
         insert_at(&mut self.project_mut(project).plan.changes, at, change);
         self
     }
@@ -119,7 +147,13 @@ impl Organization {
     }
 
     /// Gives a plan record another status from `at` on. Unknown ids are ignored.
-    pub fn change_plan(&mut self, project: &str, record: &str, at: Timestamp, status: &str) -> &mut Self {
+    pub fn change_plan(
+        &mut self,
+        project: &str,
+        record: &str,
+        at: Timestamp,
+        status: &str,
+    ) -> &mut Self {
         let plans = &mut self.project_mut(project).plans;
         if let Some(plan) = plans.iter_mut().find(|plan| plan.id == record) {
             insert_at(&mut plan.states, at, status.to_owned());
@@ -153,18 +187,27 @@ impl Organization {
 
     /// Ids of the projects in the order they were added.
     pub fn project_ids(&self) -> Vec<String> {
-        self.projects.iter().map(|project| project.plan.id.clone()).collect()
+        self.projects
+            .iter()
+            .map(|project| project.plan.id.clone())
+            .collect()
     }
 
     /// The jobs of a project as planned.
     pub fn planned_jobs(&self, project: &str) -> Vec<JobPlan> {
-        self.find(project).map(|project| project.jobs.clone()).unwrap_or_default()
+        self.find(project)
+            .map(|project| project.jobs.clone())
+            .unwrap_or_default()
     }
 
     /// The runs of a project as planned, in the order they were added: an oracle for tests.
     pub fn planned_runs(&self, project: &str) -> Vec<PlannedRun> {
-        let Some(project) = self.find(project) else { return Vec::new() };
-        (0..project.runs.len()).filter_map(|position| project.runs.planned(position)).collect()
+        let Some(project) = self.find(project) else {
+            return Vec::new();
+        };
+        (0..project.runs.len())
+            .filter_map(|position| project.runs.planned(position))
+            .collect()
     }
 
     /// One run as planned.
@@ -177,6 +220,23 @@ impl Organization {
         self.projects.iter().find(|known| known.plan.id == project)
     }
 
+    /// The commit of a project after all its changes so far.
+    pub(super) fn project_commit(&self, project: &str) -> String {
+        let Some(project) = self.find(project) else {
+            return String::new();
+        };
+        let last = project
+            .plan
+            .changes
+            .iter()
+            .rev()
+            .find_map(|(_, change)| match change {
+                ProjectChange::Commit(commit) => Some(commit),
+                _ => None,
+            });
+        last.unwrap_or(&project.plan.commit).clone()
+    }
+
     /// Grows with every edit; remembered pages are good for one revision.
     pub(super) fn revision(&self) -> u64 {
         self.revision
@@ -184,10 +244,14 @@ impl Organization {
 
     fn project_mut(&mut self, id: &str) -> &mut Project {
         self.revision += 1;
-        let known = self.projects.iter().position(|project| project.plan.id == id);
+        let known = self
+            .projects
+            .iter()
+            .position(|project| project.plan.id == id);
         let position = known.unwrap_or(self.projects.len());
         if known.is_none() {
-            self.projects.push(Project::new(ProjectPlan::new(id, id, ProjectKind::Sqlmesh)));
+            self.projects
+                .push(Project::new(ProjectPlan::new(id, id, ProjectKind::Sqlmesh)));
         }
         &mut self.projects[position]
     }
@@ -232,7 +296,13 @@ mod tests {
             .change_job("p", "j", at(10), JobChange::Enabled(false));
         assert_eq!(organization.project_ids(), ["p"]);
         let jobs = organization.planned_jobs("p");
-        assert_eq!(jobs[0].changes, [(at(10), JobChange::Enabled(false)), (at(20), JobChange::Enabled(true))]);
+        assert_eq!(
+            jobs[0].changes,
+            [
+                (at(10), JobChange::Enabled(false)),
+                (at(20), JobChange::Enabled(true))
+            ]
+        );
         assert_eq!(organization.revision(), 2);
     }
 }

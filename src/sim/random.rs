@@ -11,9 +11,9 @@ impl Random {
 
     /// An independent sequence for a named part, so that adding a part leaves the others alone.
     pub(super) fn named(seed: u64, name: &str) -> Self {
-        let hash = name
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         Self(seed ^ hash)
     }
 
@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn ranges_include_both_ends() {
         let mut random = Random::new(3);
-        let seen: std::collections::BTreeSet<i64> = (0..200).map(|_| random.between(-1, 2)).collect();
+        let seen: std::collections::BTreeSet<i64> =
+            (0..200).map(|_| random.between(-1, 2)).collect();
         assert_eq!(seen.into_iter().collect::<Vec<_>>(), [-1, 0, 1, 2]);
     }
 }

@@ -9,7 +9,11 @@ use super::runs::{ExecutionView, RunView};
 use super::variant::Variant;
 use crate::engine::time::{Span, Timestamp};
 
-fn took(started: Option<Timestamp>, created: Timestamp, finished: Option<Timestamp>) -> Option<Span> {
+fn took(
+    started: Option<Timestamp>,
+    created: Timestamp,
+    finished: Option<Timestamp>,
+) -> Option<Span> {
     finished.map(|at| at.since(started.unwrap_or(created)))
 }
 
@@ -47,10 +51,19 @@ pub(super) fn push_run(
     place: Place,
 ) {
     let name = kubernetes_name(project, run);
-    let early = if variant.pending_has_start && run.finished.is_none() { Some(run.created) } else { None };
-    let error = run.error.filter(|_| variant.list_has_error || place == Place::Detail);
+    let early = if variant.pending_has_start && run.finished.is_none() {
+        Some(run.created)
+    } else {
+        None
+    };
+    let error = run
+        .error
+        .filter(|_| variant.list_has_error || place == Place::Detail);
     let mut object = Object::new(out, variant);
-    object.text("id", run.id).text("project_id", &project.id).text("job_name", &name);
+    object
+        .text("id", run.id)
+        .text("project_id", &project.id)
+        .text("job_name", &name);
     match run.job {
         Some(job) => object.joined("cronjob_name", variant.cronjob_prefix, job),
         None => object.null("cronjob_name"),
@@ -60,14 +73,20 @@ pub(super) fn push_run(
         .text("status", run.status)
         .optional_instant("start_time", run.started.or(early))
         .optional_instant("end_time", run.finished)
-        .optional_seconds("duration_seconds", took(run.started, run.created, run.finished))
+        .optional_seconds(
+            "duration_seconds",
+            took(run.started, run.created, run.finished),
+        )
         .text("triggered_by", run.triggered_by)
         .optional_text("error_message", error);
     match run.started {
         Some(_) => object.joined("pod_name", &name, "-x9k2p"),
         None => object.null("pod_name"),
     };
-    object.instant("created_at", run.created).instant("updated_at", run.updated).end();
+    object
+        .instant("created_at", run.created)
+        .instant("updated_at", run.updated)
+        .end();
 }
 
 /// Writes a model execution.
@@ -78,14 +97,24 @@ pub(super) fn push_execution(
     execution: &ExecutionView<'_>,
 ) {
     Object::new(out, variant)
-        .raw("id", format_args!("{}", serde_json::Value::from(execution.id.to_string())))
+        .raw(
+            "id",
+            format_args!("{}", serde_json::Value::from(execution.id.to_string())),
+        )
         .text("project_id", &project.id)
         .text(variant.execution_run_field, execution.run.id)
         .text(variant.execution_model_field, execution.model)
         .text("status", execution.status)
         .instant("start_time", execution.started)
         .optional_instant("end_time", execution.finished)
-        .optional_seconds("duration_seconds", took(Some(execution.started), execution.started, execution.finished))
+        .optional_seconds(
+            "duration_seconds",
+            took(
+                Some(execution.started),
+                execution.started,
+                execution.finished,
+            ),
+        )
         .optional_text("error_message", execution.error)
         .instant("created_at", execution.started)
         .instant("updated_at", execution.updated)
@@ -126,7 +155,9 @@ pub(super) fn project_at(plan: &ProjectPlan, now: Timestamp) -> Option<ProjectVi
             ProjectChange::Suspended(suspended) => view.suspended = *suspended,
             ProjectChange::Deployed(deployed) => view.deployed = *deployed,
             ProjectChange::Status(status) => view.status = status,
-            ProjectChange::CommitsBehind(count, latest) => (view.commits_behind, view.latest) = (*count, latest),
+            ProjectChange::CommitsBehind(count, latest) => {
+                (view.commits_behind, view.latest) = (*count, latest)
+            }
             ProjectChange::Commit(commit) => {
                 (view.commits_behind, view.commit, view.latest) = (0, commit, commit);
             }
@@ -137,7 +168,12 @@ pub(super) fn project_at(plan: &ProjectPlan, now: Timestamp) -> Option<ProjectVi
 }
 
 /// Writes a project.
-pub(super) fn push_project(out: &mut String, variant: &Variant, organization: &str, view: &ProjectView<'_>) {
+pub(super) fn push_project(
+    out: &mut String,
+    variant: &Variant,
+    organization: &str,
+    view: &ProjectView<'_>,
+) {
     let plan = view.plan;
     let mut object = Object::new(out, variant);
     object
@@ -146,11 +182,17 @@ pub(super) fn push_project(out: &mut String, variant: &Variant, organization: &s
         .text("name", &plan.name)
         .optional_text("description", plan.description.as_deref())
         .text("project_type", tool(plan.kind))
-        .joined("repository_url", "git@github.com:example/", &format!("{}.git", plan.name))
+        .joined(
+            "repository_url",
+            "git@github.com:example/",
+            &format!("{}.git", plan.name),
+        )
         .text("branch", "main")
         .text("git_auth_method", "ssh");
     match plan.kind {
-        ProjectKind::Sqlmesh => object.text("sqlmesh_environment", "prod").text("sqlmesh_version", "0.130.0"),
+        ProjectKind::Sqlmesh => object
+            .text("sqlmesh_environment", "prod")
+            .text("sqlmesh_version", "0.130.0"),
         ProjectKind::Dbt => object.null("sqlmesh_environment").null("sqlmesh_version"),
     };
     object
@@ -190,8 +232,12 @@ pub(super) fn job_at(plan: &JobPlan, now: Timestamp) -> Option<JobView<'_>> {
     if plan.created_at > now {
         return None;
     }
-    let mut view =
-        JobView { plan, enabled: plan.enabled, schedule: &plan.cron, updated: plan.created_at };
+    let mut view = JobView {
+        plan,
+        enabled: plan.enabled,
+        schedule: &plan.cron,
+        updated: plan.created_at,
+    };
     for (at, change) in plan.changes.iter().filter(|(at, _)| *at <= now) {
         view.updated = *at;
         match change {
@@ -235,12 +281,21 @@ pub(super) struct PlanView<'a> {
 }
 
 /// The record as it looks at `now`; `None` before its first state.
-pub(super) fn plan_at<'a>(plan: &'a PlanRecord, now: Timestamp, variant: &Variant) -> Option<PlanView<'a>> {
+pub(super) fn plan_at<'a>(
+    plan: &'a PlanRecord,
+    now: Timestamp,
+    variant: &Variant,
+) -> Option<PlanView<'a>> {
     let (created, _) = plan.states.first()?;
     let (updated, status) = plan.states.iter().rfind(|(at, _)| *at <= now)?;
     let is_hidden = status == "approved" && !variant.plan_shows_approved;
     let status = if is_hidden { "running" } else { status };
-    Some(PlanView { plan, status, created: *created, updated: *updated })
+    Some(PlanView {
+        plan,
+        status,
+        created: *created,
+        updated: *updated,
+    })
 }
 
 /// Writes a plan record.
@@ -259,9 +314,14 @@ pub(super) fn push_plan(out: &mut String, variant: &Variant, project: &str, view
         .text("status", view.status)
         .text("triggered_by", &plan.triggered_by);
     if plan.auto_discarded && view.status == "rejected" {
-        object.nested("plan_output", |out| out.push_str(r#"{"auto_discarded":true}"#));
+        object.nested("plan_output", |out| {
+            out.push_str(r#"{"auto_discarded":true}"#)
+        });
     }
-    object.instant("created_at", view.created).instant("updated_at", view.updated).end();
+    object
+        .instant("created_at", view.created)
+        .instant("updated_at", view.updated)
+        .end();
 }
 
 /// Writes a protection as it looks at `now`.
@@ -284,17 +344,26 @@ pub(super) fn push_protection(
     if place == Place::Detail {
         object.list("excepted_users", |_| {});
     }
-    object.instant("created_at", protection.created_at).instant("updated_at", updated).end();
+    object
+        .instant("created_at", protection.created_at)
+        .instant("updated_at", updated)
+        .end();
 }
 
 /// Since when the protection is as it is, and whether it is on.
 pub(super) fn protection_at(protection: &Protection, now: Timestamp) -> (Timestamp, bool) {
     let last = protection.changes.iter().rfind(|(at, _)| *at <= now);
-    last.copied().unwrap_or((protection.created_at, protection.enabled))
+    last.copied()
+        .unwrap_or((protection.created_at, protection.enabled))
 }
 
 /// Writes a member.
-pub(super) fn push_member(out: &mut String, variant: &Variant, organization: &str, member: &Member) {
+pub(super) fn push_member(
+    out: &mut String,
+    variant: &Variant,
+    organization: &str,
+    member: &Member,
+) {
     Object::new(out, variant)
         .text("id", &member.id)
         .text("organization_id", organization)

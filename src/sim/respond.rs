@@ -7,8 +7,8 @@ use super::clock::SimClock;
 use super::json::{Object, push_items, push_text};
 use super::organization::{Organization, Project, SharedOrganization};
 use super::resources::{
-    Place, job_at, plan_at, project_at, protection_at, push_execution, push_job, push_member, push_plan,
-    push_project, push_protection, push_run,
+    Place, job_at, plan_at, project_at, protection_at, push_execution, push_job, push_member,
+    push_plan, push_project, push_protection, push_run,
 };
 use super::variant::{ErrorBody, LimitRule, Logs, Order, Variant};
 use super::view::{Filter, Kind, View, Views};
@@ -34,7 +34,10 @@ pub(super) struct Request<'a> {
 
 impl Request<'_> {
     fn param(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(key, value)| key == name && !value.is_empty());
+        let found = self
+            .query
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty());
         found.map(|(_, value)| value.as_str())
     }
 }
@@ -58,7 +61,11 @@ pub(super) struct Answer {
 
 impl Answer {
     fn json(body: String) -> Self {
-        Self { status: 200, content_type: JSON, body }
+        Self {
+            status: 200,
+            content_type: JSON,
+            body,
+        }
     }
 }
 
@@ -71,18 +78,28 @@ const NOT_FOUND: Refusal = Refusal(404, "not found");
 /// The error answer of a variant.
 pub(super) fn refuse(variant: &Variant, status: u16, text: &str) -> Answer {
     // A 403 with `message` is documented; the rest is not.
-    let shape = if status == 403 { ErrorBody::Message } else { variant.error_body };
+    let shape = if status == 403 {
+        ErrorBody::Message
+    } else {
+        variant.error_body
+    };
     let mut body = String::new();
     match shape {
         ErrorBody::Error => Object::new(&mut body, variant).text("error", text).end(),
         ErrorBody::Message => Object::new(&mut body, variant).text("message", text).end(),
         ErrorBody::Nested => Object::new(&mut body, variant)
-            .nested("error", |out| Object::new(out, variant).text("message", text).end())
+            .nested("error", |out| {
+                Object::new(out, variant).text("message", text).end()
+            })
             .end(),
         ErrorBody::Text => body.push_str(text),
     }
     let content_type = if shape == ErrorBody::Text { TEXT } else { JSON };
-    Answer { status, content_type, body }
+    Answer {
+        status,
+        content_type,
+        body,
+    }
 }
 
 /// Everything an answer depends on.
@@ -99,7 +116,13 @@ impl Simulation {
     pub(super) fn answer(&self, request: &Request<'_>) -> Answer {
         let now = self.clock.now();
         self.organization.read(|organization| {
-            let scene = Scene { organization, variant: &self.variant, views: &self.views, now, request };
+            let scene = Scene {
+                organization,
+                variant: &self.variant,
+                views: &self.views,
+                now,
+                request,
+            };
             scene
                 .route()
                 .unwrap_or_else(|Refusal(status, text)| refuse(&self.variant, status, text))
@@ -119,13 +142,18 @@ struct Scene<'a> {
 impl<'a> Scene<'a> {
     fn route(&self) -> Result<Answer, Refusal> {
         self.check_credentials()?;
-        let path = self.request.path.strip_prefix("/api/v1/").ok_or(NOT_FOUND)?;
+        let path = self
+            .request
+            .path
+            .strip_prefix("/api/v1/")
+            .ok_or(NOT_FOUND)?;
         let segments: Vec<&str> = path.trim_end_matches('/').split('/').collect();
         match segments.as_slice() {
             ["projects"] => Ok(self.projects()),
             ["projects", id] => {
                 let view = project_at(&self.project(id)?.plan, self.now).ok_or(NOT_FOUND)?;
-                Ok(self.object(|out| push_project(out, self.variant, self.organization.id(), &view)))
+                Ok(self
+                    .object(|out| push_project(out, self.variant, self.organization.id(), &view)))
             }
             ["projects", id, rest @ ..] => self.project_route(self.project(id)?, rest),
             ["organizations", "members"] => Ok(self.members()),
@@ -142,9 +170,18 @@ impl<'a> Scene<'a> {
         match rest {
             ["runs"] => self.runs(project),
             ["runs", "daily-stats"] => {
-                let days = self.request.param("days").and_then(|days| days.parse().ok()).unwrap_or(30);
+                let days = self
+                    .request
+                    .param("days")
+                    .and_then(|days| days.parse().ok())
+                    .unwrap_or(30);
                 let days = i64::clamp(days, 1, MAX_DAYS);
-                Ok(Answer::json(aggregates::daily(self.variant, project, self.now, days)))
+                Ok(Answer::json(aggregates::daily(
+                    self.variant,
+                    project,
+                    self.now,
+                    days,
+                )))
             }
             ["runs", id] => self.run(project, id),
             ["runs", id, "logs"] => self.logs(project, id),
@@ -158,28 +195,37 @@ impl<'a> Scene<'a> {
     }
 
     fn check_credentials(&self) -> Result<(), Refusal> {
-        let token = self.request.authorization.and_then(|header| header.strip_prefix("Bearer "));
+        let token = self
+            .request
+            .authorization
+            .and_then(|header| header.strip_prefix("Bearer "));
         if token != Some(self.organization.token()) {
             return Err(Refusal(401, "invalid or expired token"));
         }
         match self.request.organization {
             None => Err(Refusal(401, "X-Organization-ID header is required")),
-            Some(id) if id != self.organization.id() => {
-                Err(Refusal(self.variant.foreign_status, "organization not found"))
-            }
+            Some(id) if id != self.organization.id() => Err(Refusal(
+                self.variant.foreign_status,
+                "organization not found",
+            )),
             Some(_) => Ok(()),
         }
     }
 
     fn project(&self, id: &str) -> Result<&'a Project, Refusal> {
-        let project = self.organization.find(id).ok_or(Refusal(404, "project not found"))?;
+        let project = self
+            .organization
+            .find(id)
+            .ok_or(Refusal(404, "project not found"))?;
         project_at(&project.plan, self.now).ok_or(Refusal(404, "project not found"))?;
         Ok(project)
     }
 
     fn projects(&self) -> Answer {
         let plans = self.organization.projects.iter();
-        let views: Vec<_> = plans.filter_map(|project| project_at(&project.plan, self.now)).collect();
+        let views: Vec<_> = plans
+            .filter_map(|project| project_at(&project.plan, self.now))
+            .collect();
         self.list("projects", views.len(), |out| {
             push_items(out, &views, |out, view| {
                 push_project(out, self.variant, self.organization.id(), view);
@@ -188,9 +234,15 @@ impl<'a> Scene<'a> {
     }
 
     fn jobs(&self, project: &Project) -> Answer {
-        let views: Vec<_> = project.jobs.iter().filter_map(|job| job_at(job, self.now)).collect();
+        let views: Vec<_> = project
+            .jobs
+            .iter()
+            .filter_map(|job| job_at(job, self.now))
+            .collect();
         self.list("jobs", views.len(), |out| {
-            push_items(out, &views, |out, view| push_job(out, self.variant, &project.plan.id, view));
+            push_items(out, &views, |out, view| {
+                push_job(out, self.variant, &project.plan.id, view)
+            });
         })
     }
 
@@ -207,10 +259,21 @@ impl<'a> Scene<'a> {
         if !self.variant.protections_allowed {
             return Err(Refusal(403, "permission manage_secrets is required"));
         }
-        let visible: Vec<_> =
-            self.organization.protections.iter().filter(|known| known.created_at <= self.now).collect();
+        let visible: Vec<_> = self
+            .organization
+            .protections
+            .iter()
+            .filter(|known| known.created_at <= self.now)
+            .collect();
         let push = |out: &mut String, known, place| {
-            push_protection(out, self.variant, self.organization.id(), known, self.now, place);
+            push_protection(
+                out,
+                self.variant,
+                self.organization.id(),
+                known,
+                self.now,
+                place,
+            );
         };
         match rest {
             [] => Ok(self.list("protections", visible.len(), |out| {
@@ -218,15 +281,23 @@ impl<'a> Scene<'a> {
             })),
             ["check"] => {
                 let environment = self.request.param("environment").unwrap_or_default();
-                let known = visible.iter().find(|known| known.environment == environment);
+                let known = visible
+                    .iter()
+                    .find(|known| known.environment == environment);
                 let (_, enabled) = protection_at(known.ok_or(NOT_FOUND)?, self.now);
                 Ok(self.object(|out| {
                     let mut object = Object::new(out, self.variant);
-                    object.flag("allowed", !enabled).text("environment", environment).end();
+                    object
+                        .flag("allowed", !enabled)
+                        .text("environment", environment)
+                        .end();
                 }))
             }
             [id] => {
-                let known = visible.iter().find(|known| known.id == *id).ok_or(NOT_FOUND)?;
+                let known = visible
+                    .iter()
+                    .find(|known| known.id == *id)
+                    .ok_or(NOT_FOUND)?;
                 Ok(self.object(|out| push(out, known, Place::Detail)))
             }
             _ => Err(NOT_FOUND),
@@ -238,7 +309,9 @@ impl<'a> Scene<'a> {
         let view = self.view(project, self.filter(Kind::Runs, project)?);
         let body = self.paged("runs", &page, view.rows.len(), |out, range| {
             let rows = view.rows.get(range).unwrap_or_default();
-            let runs = rows.iter().filter_map(|row| project.runs.view(*row, self.now));
+            let runs = rows
+                .iter()
+                .filter_map(|row| project.runs.view(*row, self.now));
             push_items(out, runs, |out, run| {
                 push_run(out, self.variant, &project.plan, &run, Place::List);
             });
@@ -249,9 +322,14 @@ impl<'a> Scene<'a> {
         let counted = if self.variant.stats_follow_filters {
             view
         } else {
-            self.view(project, Filter::all(Kind::Runs, &project.plan.id, self.variant.order))
+            self.view(
+                project,
+                Filter::all(Kind::Runs, &project.plan.id, self.variant.order),
+            )
         };
-        Ok(Answer::json(body.finish_with(|out| self.push_stats(out, project, &counted))))
+        Ok(Answer::json(body.finish_with(|out| {
+            self.push_stats(out, project, &counted)
+        })))
     }
 
     fn push_stats(&self, out: &mut String, project: &Project, view: &View) {
@@ -273,7 +351,9 @@ impl<'a> Scene<'a> {
         let view = self.view(project, self.filter(Kind::Executions, project)?);
         let body = self.paged(key, &page, view.rows.len(), |out, range| {
             let rows = view.rows.get(range).unwrap_or_default();
-            let executions = rows.iter().filter_map(|row| project.runs.execution(*row, self.now));
+            let executions = rows
+                .iter()
+                .filter_map(|row| project.runs.execution(*row, self.now));
             push_items(out, executions, |out, execution| {
                 push_execution(out, self.variant, &project.plan, &execution);
             });
@@ -283,16 +363,31 @@ impl<'a> Scene<'a> {
 
     fn model_stats(&self, project: &Project) -> Result<Answer, Refusal> {
         self.variant.executions_key.ok_or(NOT_FOUND)?;
-        let (start, end) = (self.request.param("start_date"), self.request.param("end_date"));
-        Ok(Answer::json(aggregates::models(self.variant, project, self.now, start, end)))
+        let (start, end) = (
+            self.request.param("start_date"),
+            self.request.param("end_date"),
+        );
+        Ok(Answer::json(aggregates::models(
+            self.variant,
+            project,
+            self.now,
+            start,
+            end,
+        )))
     }
 
     fn find_run(&self, project: &'a Project, id: &str) -> Result<RunView<'a>, Refusal> {
         if self.variant.logs == Logs::Missing {
             return Err(NOT_FOUND);
         }
-        let position = project.runs.position(id).ok_or(Refusal(404, "run not found"))?;
-        project.runs.view(position, self.now).ok_or(Refusal(404, "run not found"))
+        let position = project
+            .runs
+            .position(id)
+            .ok_or(Refusal(404, "run not found"))?;
+        project
+            .runs
+            .view(position, self.now)
+            .ok_or(Refusal(404, "run not found"))
     }
 
     fn run(&self, project: &'a Project, id: &str) -> Result<Answer, Refusal> {
@@ -304,20 +399,34 @@ impl<'a> Scene<'a> {
         let run = self.find_run(project, id)?;
         let text = log_text(project, &run, self.now);
         Ok(match self.variant.logs {
-            Logs::Json => self.object(|out| Object::new(out, self.variant).text("logs", &text).end()),
-            Logs::Text | Logs::Missing => Answer { status: 200, content_type: TEXT, body: text },
+            Logs::Json => {
+                self.object(|out| Object::new(out, self.variant).text("logs", &text).end())
+            }
+            Logs::Text | Logs::Missing => Answer {
+                status: 200,
+                content_type: TEXT,
+                body: text,
+            },
         })
     }
 
     fn plans(&self, project: &Project) -> Result<Answer, Refusal> {
         let page = self.page(PLANS_LIMIT)?;
         let status = self.request.param("status");
-        let records = project.plans.iter().filter_map(|plan| plan_at(plan, self.now, self.variant));
-        let mut views: Vec<_> =
-            records.filter(|view| status.is_none_or(|status| view.status == status)).collect();
+        let records = project
+            .plans
+            .iter()
+            .filter_map(|plan| plan_at(plan, self.now, self.variant));
+        let mut views: Vec<_> = records
+            .filter(|view| status.is_none_or(|status| view.status == status))
+            .collect();
         match self.variant.order {
-            Order::NewestFirst => views.sort_by(|a, b| (b.created, &b.plan.id).cmp(&(a.created, &a.plan.id))),
-            Order::OldestFirst => views.sort_by(|a, b| (a.created, &a.plan.id).cmp(&(b.created, &b.plan.id))),
+            Order::NewestFirst => {
+                views.sort_by(|a, b| (b.created, &b.plan.id).cmp(&(a.created, &a.plan.id)))
+            }
+            Order::OldestFirst => {
+                views.sort_by(|a, b| (a.created, &a.plan.id).cmp(&(b.created, &b.plan.id)))
+            }
             Order::ById => views.sort_by(|a, b| a.plan.id.cmp(&b.plan.id)),
         }
         let body = self.paged("plans", &page, views.len(), |out, range| {
@@ -329,9 +438,16 @@ impl<'a> Scene<'a> {
     }
 
     fn pending_plans(&self, project: &Project) -> Answer {
-        let records = project.plans.iter().filter_map(|plan| plan_at(plan, self.now, self.variant));
+        let records = project
+            .plans
+            .iter()
+            .filter_map(|plan| plan_at(plan, self.now, self.variant));
         let count = records.filter(|view| view.status == "pending").count();
-        self.object(|out| Object::new(out, self.variant).whole(self.variant.pending_key, count).end())
+        self.object(|out| {
+            Object::new(out, self.variant)
+                .whole(self.variant.pending_key, count)
+                .end()
+        })
     }
 
     fn view(&self, project: &Project, filter: Filter) -> Arc<View> {
@@ -342,7 +458,9 @@ impl<'a> Scene<'a> {
         let owned = |name| self.request.param(name).map(ToOwned::to_owned);
         let job = self.request.param("cronjob_name").map(|name| {
             // A name without the variant's prefix is nobody's: the match is exact.
-            name.strip_prefix(self.variant.cronjob_prefix).unwrap_or("\0").to_owned()
+            name.strip_prefix(self.variant.cronjob_prefix)
+                .unwrap_or("\0")
+                .to_owned()
         });
         Ok(Filter {
             kind,
@@ -356,16 +474,26 @@ impl<'a> Scene<'a> {
     }
 
     fn updated_after(&self) -> Result<Option<Timestamp>, Refusal> {
-        let Some(text) = self.request.param("updated_after") else { return Ok(None) };
+        let Some(text) = self.request.param("updated_after") else {
+            return Ok(None);
+        };
         match Timestamp::parse(text) {
-            None if self.variant.refuses_bad_instants => Err(Refusal(400, "updated_after must be RFC3339")),
+            None if self.variant.refuses_bad_instants => {
+                Err(Refusal(400, "updated_after must be RFC3339"))
+            }
             parsed => Ok(parsed),
         }
     }
 
     fn page(&self, default_limit: usize) -> Result<Page, Refusal> {
-        let number = |name| self.request.param(name).and_then(|text| text.parse::<usize>().ok());
-        let asked = number("limit").filter(|limit| *limit > 0).unwrap_or(default_limit);
+        let number = |name| {
+            self.request
+                .param(name)
+                .and_then(|text| text.parse::<usize>().ok())
+        };
+        let asked = number("limit")
+            .filter(|limit| *limit > 0)
+            .unwrap_or(default_limit);
         let limit = asked.min(MAX_LIMIT);
         let shown_limit = match self.variant.limit_rule {
             LimitRule::Refused if asked > MAX_LIMIT => {
@@ -374,7 +502,11 @@ impl<'a> Scene<'a> {
             LimitRule::Echoed => asked,
             LimitRule::Clamped | LimitRule::Refused => limit,
         };
-        Ok(Page { number: number("page").filter(|page| *page > 0).unwrap_or(1), limit, shown_limit })
+        Ok(Page {
+            number: number("page").filter(|page| *page > 0).unwrap_or(1),
+            limit,
+            shown_limit,
+        })
     }
 
     fn paged(
@@ -392,7 +524,11 @@ impl<'a> Scene<'a> {
         out.push_str(":[");
         write(&mut out, range);
         out.push_str("],\"total\":");
-        let total_pages = if pages == 0 { self.variant.empty_total_pages } else { pages };
+        let total_pages = if pages == 0 {
+            self.variant.empty_total_pages
+        } else {
+            pages
+        };
         out.push_str(&format!(
             "{total},\"page\":{},\"limit\":{},\"total_pages\":{total_pages}",
             page.number, page.shown_limit
@@ -414,7 +550,10 @@ impl<'a> Scene<'a> {
                 write(out);
                 out.push(']');
             } else {
-                Object::new(out, self.variant).list(key, write).whole("total", total).end();
+                Object::new(out, self.variant)
+                    .list(key, write)
+                    .whole("total", total)
+                    .end();
             }
         })
     }
@@ -445,7 +584,10 @@ struct Page {
 impl Page {
     fn range(&self, total: usize, paging: Paging) -> std::ops::Range<usize> {
         let before = if paging.repeat { 2 } else { 1 };
-        let mut start = self.number.saturating_sub(before).saturating_mul(self.limit);
+        let mut start = self
+            .number
+            .saturating_sub(before)
+            .saturating_mul(self.limit);
         if self.number > 1 {
             start = start.saturating_add_signed(paging.shift.saturating_neg());
         }
@@ -464,7 +606,10 @@ fn log_text(project: &Project, run: &RunView<'_>, now: Timestamp) -> String {
         .flat_map(|position| project.runs.executions_of(position))
         .filter_map(|row| project.runs.execution(row, now))
     {
-        text.push_str(&format!("{} {} {}\n", execution.updated, execution.model, execution.status));
+        text.push_str(&format!(
+            "{} {} {}\n",
+            execution.updated, execution.model, execution.status
+        ));
     }
     if let Some(error) = run.error {
         text.push_str(&format!("{} ERROR {error}\n", run.updated));
@@ -478,15 +623,55 @@ mod tests {
 
     #[test]
     fn pages_cover_the_list_once_unless_told_otherwise() {
-        let page = |number| Page { number, limit: 10, shown_limit: 10 };
+        let page = |number| Page {
+            number,
+            limit: 10,
+            shown_limit: 10,
+        };
         let plain = Paging::default();
         assert_eq!(page(1).range(25, plain), 0..10);
         assert_eq!(page(3).range(25, plain), 20..25);
         assert_eq!(page(4).range(25, plain), 25..25);
-        assert_eq!(page(2).range(25, Paging { repeat: true, shift: 0 }), 0..10);
-        assert_eq!(page(1).range(25, Paging { repeat: false, shift: 3 }), 0..10);
-        assert_eq!(page(2).range(25, Paging { repeat: false, shift: 3 }), 7..17);
-        assert_eq!(page(2).range(25, Paging { repeat: false, shift: -3 }), 13..23);
+        assert_eq!(
+            page(2).range(
+                25,
+                Paging {
+                    repeat: true,
+                    shift: 0
+                }
+            ),
+            0..10
+        );
+        assert_eq!(
+            page(1).range(
+                25,
+                Paging {
+                    repeat: false,
+                    shift: 3
+                }
+            ),
+            0..10
+        );
+        assert_eq!(
+            page(2).range(
+                25,
+                Paging {
+                    repeat: false,
+                    shift: 3
+                }
+            ),
+            7..17
+        );
+        assert_eq!(
+            page(2).range(
+                25,
+                Paging {
+                    repeat: false,
+                    shift: -3
+                }
+            ),
+            13..23
+        );
         assert_eq!(page(usize::MAX).range(25, plain), 25..25);
     }
 }

@@ -126,7 +126,11 @@ impl std::fmt::Display for ExecutionId<'_> {
         match self {
             Self::Given(id) => f.write_str(id),
             Self::Made(run, position) => {
-                write!(f, "mex_{}_{position}", run.strip_prefix("run_").unwrap_or(run))
+                write!(
+                    f,
+                    "mex_{}_{position}",
+                    run.strip_prefix("run_").unwrap_or(run)
+                )
             }
         }
     }
@@ -206,15 +210,24 @@ impl Runs {
 
     /// The last instant at which anything about the run or its executions changes.
     pub(super) fn last_change(&self, position: u32) -> Timestamp {
-        self.rows.get(index(position)).map_or(Timestamp::MIN, |row| row.last_change)
+        self.rows
+            .get(index(position))
+            .map_or(Timestamp::MIN, |row| row.last_change)
     }
 
     /// The next instant after `now` at which the run or one of its executions looks different.
     pub(super) fn next_change(&self, position: u32, now: Timestamp) -> Option<Timestamp> {
         let row = self.rows.get(index(position))?;
         let own = [row.created, row.started, row.finished];
-        let later = self.later.get(&position).into_iter().flatten().map(|amendment| amendment.at);
-        let executions = self.executions_of(position).filter_map(|n| self.executions.get(index(n)));
+        let later = self
+            .later
+            .get(&position)
+            .into_iter()
+            .flatten()
+            .map(|amendment| amendment.at);
+        let executions = self
+            .executions_of(position)
+            .filter_map(|n| self.executions.get(index(n)));
         own.into_iter()
             .chain(later)
             .chain(executions.flat_map(|execution| [execution.started, execution.finished]))
@@ -224,14 +237,17 @@ impl Runs {
 
     /// Positions of the executions of a run.
     pub(super) fn executions_of(&self, position: u32) -> std::ops::Range<u32> {
-        self.rows
-            .get(index(position))
-            .map_or(0..0, |row| row.first_execution..row.first_execution + row.executions)
+        self.rows.get(index(position)).map_or(0..0, |row| {
+            row.first_execution..row.first_execution + row.executions
+        })
     }
 
     /// The run as it looks at `now`; `None` before its creation.
     pub(super) fn view(&self, position: u32, now: Timestamp) -> Option<RunView<'_>> {
-        let row = self.rows.get(index(position)).filter(|row| row.created <= now)?;
+        let row = self
+            .rows
+            .get(index(position))
+            .filter(|row| row.created <= now)?;
         let started = passed(row.started, now);
         let finished = passed(row.finished, now);
         let mut view = RunView {
@@ -239,7 +255,11 @@ impl Runs {
             job: self.texts.get(row.job),
             job_type: self.texts.text(row.job_type),
             triggered_by: self.texts.text(row.trigger),
-            status: if started.is_some() { "running" } else { "pending" },
+            status: if started.is_some() {
+                "running"
+            } else {
+                "pending"
+            },
             error: None,
             created: row.created,
             started,
@@ -259,7 +279,13 @@ impl Runs {
         if self.later.is_empty() {
             return;
         }
-        for amendment in self.later.get(&position).into_iter().flatten().filter(|a| a.at <= now) {
+        for amendment in self
+            .later
+            .get(&position)
+            .into_iter()
+            .flatten()
+            .filter(|a| a.at <= now)
+        {
             view.status = amendment.status.as_str();
             view.error = amendment.error.as_deref();
             view.updated = amendment.at;
@@ -268,14 +294,21 @@ impl Runs {
 
     /// The execution as it looks at `now`; `None` before its start.
     pub(super) fn execution(&self, position: u32, now: Timestamp) -> Option<ExecutionView<'_>> {
-        let row = self.executions.get(index(position)).filter(|row| row.started <= now)?;
+        let row = self
+            .executions
+            .get(index(position))
+            .filter(|row| row.started <= now)?;
         let run = self.view(row.run, now)?;
         let finished = passed(row.finished, now);
         Some(ExecutionView {
             id: self.execution_id(position, row.run, run.id),
             run,
             model: self.texts.text(row.model),
-            status: if finished.is_some() { self.texts.text(row.status) } else { "running" },
+            status: if finished.is_some() {
+                self.texts.text(row.status)
+            } else {
+                "running"
+            },
             error: finished.and_then(|_| self.texts.get(row.error)),
             started: row.started,
             finished,
@@ -289,7 +322,10 @@ impl Runs {
         position: u32,
         now: Timestamp,
     ) -> Option<(Timestamp, Timestamp, &str)> {
-        let row = self.executions.get(index(position)).filter(|row| row.started <= now)?;
+        let row = self
+            .executions
+            .get(index(position))
+            .filter(|row| row.started <= now)?;
         Some(match passed(row.finished, now) {
             Some(at) => (row.started, at, self.texts.text(row.status)),
             None => (row.started, row.started, "running"),
@@ -384,7 +420,11 @@ mod tests {
         ] {
             let seen = runs.view(0, at(now));
             let expected = expected.map(|(status, error, updated)| (status, error, at(updated)));
-            assert_eq!(seen.map(|view| (view.status, view.error, view.updated)), expected, "{now}");
+            assert_eq!(
+                seen.map(|view| (view.status, view.error, view.updated)),
+                expected,
+                "{now}"
+            );
         }
     }
 
@@ -406,11 +446,17 @@ mod tests {
     fn executions_follow_their_own_times() {
         let mut runs = Runs::default();
         runs.put(&example());
-        let second = |now| runs.execution(1, at(now)).map(|view| (view.status, view.error));
+        let second = |now| {
+            runs.execution(1, at(now))
+                .map(|view| (view.status, view.error))
+        };
         assert_eq!(second(129), None);
         assert_eq!(second(130), Some(("running", None)));
         assert_eq!(second(150), Some(("failed", Some("audit"))));
-        assert_eq!(runs.execution(1, at(150)).unwrap().id.to_string(), "mex_a_1");
+        assert_eq!(
+            runs.execution(1, at(150)).unwrap().id.to_string(),
+            "mex_a_1"
+        );
     }
 
     #[test]

@@ -32,7 +32,9 @@ const MAX_PADDING: usize = 256 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
     /// The address cannot be listened on. Not worth retrying unchanged.
-    #[error("the simulator cannot listen on {addr}: {source}; choose another address with --listen")]
+    #[error(
+        "the simulator cannot listen on {addr}: {source}; choose another address with --listen"
+    )]
     Listen {
         /// The address asked for.
         addr: SocketAddr,
@@ -68,7 +70,10 @@ impl Running {
     pub async fn shutdown(self) {
         self.stop.disarm().cancel();
         let abort = self.task.abort_handle();
-        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.task).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.task)
+            .await
+            .is_err()
+        {
             abort.abort();
         }
     }
@@ -89,7 +94,10 @@ pub async fn serve(
     variant: Variant,
     listen: SocketAddr,
 ) -> Result<Running, SimError> {
-    let failed = |source| SimError::Listen { addr: listen, source };
+    let failed = |source| SimError::Listen {
+        addr: listen,
+        source,
+    };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
     let organization = SharedOrganization::new(organization);
@@ -105,13 +113,24 @@ pub async fn serve(
         stop: stop.clone(),
     });
     let router = Router::new().fallback(handle).with_state(service);
-    let serving = axum::serve(Lines(listener), router.into_make_service_with_connect_info::<Switch>())
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = axum::serve(
+        Lines(listener),
+        router.into_make_service_with_connect_info::<Switch>(),
+    )
+    .with_graceful_shutdown(stop.clone().cancelled_owned());
     let task = tokio::spawn(async move {
         // Serving ends only by the stop signal; accept errors are retried inside.
         let _ = serving.await;
     });
-    Ok(Running { addr, organization, clock, faults, variant, stop: stop.drop_guard(), task })
+    Ok(Running {
+        addr,
+        organization,
+        clock,
+        faults,
+        variant,
+        stop: stop.drop_guard(),
+        task,
+    })
 }
 
 async fn handle(
@@ -121,13 +140,20 @@ async fn handle(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let (met, skew) = service.faults.meet(method.as_str(), uri.path(), uri.query().unwrap_or_default());
+    let (met, skew) =
+        service
+            .faults
+            .meet(method.as_str(), uri.path(), uri.query().unwrap_or_default());
     switch.set(Conduct::Plain);
     service.wait(&met).await;
     let mut answer = if method == Method::GET {
         service.simulation.answer(&request(&uri, &headers, &met))
     } else {
-        refuse(&service.simulation.variant, 405, "this simulator is read-only; only GET is allowed")
+        refuse(
+            &service.simulation.variant,
+            405,
+            "this simulator is read-only; only GET is allowed",
+        )
     };
     for fault in &met {
         spoil(fault, &mut answer, &service.simulation.variant);
@@ -166,7 +192,11 @@ fn real(span: Span) -> Duration {
 }
 
 fn request<'a>(uri: &'a Uri, headers: &'a HeaderMap, met: &[Fault]) -> Request<'a> {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let mut paging = Paging::default();
     for fault in met {
@@ -222,7 +252,9 @@ fn spoil(fault: &Fault, answer: &mut Answer, variant: &Variant) {
 
 /// Edits the rows of a list answer: the first array in it.
 fn edit_rows(answer: &mut Answer, edit: impl FnOnce(&mut Vec<Value>)) {
-    let Ok(mut body) = serde_json::from_str::<Value>(&answer.body) else { return };
+    let Ok(mut body) = serde_json::from_str::<Value>(&answer.body) else {
+        return;
+    };
     let rows = match &mut body {
         Value::Array(rows) => Some(rows),
         Value::Object(fields) => fields.values_mut().find_map(Value::as_array_mut),
@@ -239,7 +271,9 @@ fn spoil_row(row: &mut Value, garbage: Garbage) {
         *row = json!("not an object");
         return;
     }
-    let Some(fields) = row.as_object_mut() else { return };
+    let Some(fields) = row.as_object_mut() else {
+        return;
+    };
     match garbage {
         Garbage::MissingId => {
             fields.remove("id");
@@ -266,10 +300,17 @@ fn pad(answer: &mut Answer, size: usize) {
 
 fn respond(answer: Answer, date: Timestamp, met: &[Fault]) -> Response {
     let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-    let date = date.to_utc().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(answer.content_type),
+    );
+    let date = date
+        .to_utc()
+        .format("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
     if let Ok(date) = HeaderValue::from_str(&date) {
         headers.insert(header::DATE, date);
     }

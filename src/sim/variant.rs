@@ -169,15 +169,33 @@ impl Variant {
     /// The variant of that number; numbers start again at 0 after [`Variant::count`].
     pub fn number(number: u32) -> Self {
         let number = number % Self::count();
-        let base = Self { number, ..DOCUMENTED };
+        let base = Self {
+            number,
+            ..DOCUMENTED
+        };
         match number {
             1 => base.early_starts(),
             2 => base.explicit_nulls(),
             3 => base.missing_endpoints(),
             4 => base.bare(),
-            5 => Self { limit_rule: LimitRule::Refused, cronjob_prefix: "acme-", order: Order::ById, nulls: Nulls::Explicit, list_has_error: false, ..base },
+            5 => Self {
+                limit_rule: LimitRule::Refused,
+                cronjob_prefix: "acme-",
+                order: Order::ById,
+                nulls: Nulls::Explicit,
+                list_has_error: false,
+                ..base
+            },
             6 => base.other_aggregates(),
-            7 => Self { number, cronjob_prefix: "acme-", ..base.early_starts().bare().explicit_nulls().other_aggregates() },
+            7 => Self {
+                number,
+                cronjob_prefix: "acme-",
+                ..base
+                    .early_starts()
+                    .bare()
+                    .explicit_nulls()
+                    .other_aggregates()
+            },
             _ => base,
         }
     }
@@ -189,7 +207,11 @@ impl Variant {
 
     /// What is special about this variant, in one line.
     pub fn describe(&self) -> &'static str {
-        usize::try_from(self.number).ok().and_then(|n| DESCRIPTIONS.get(n)).copied().unwrap_or("custom")
+        usize::try_from(self.number)
+            .ok()
+            .and_then(|n| DESCRIPTIONS.get(n))
+            .copied()
+            .unwrap_or("custom")
     }
 
     fn early_starts(self) -> Self {
@@ -270,7 +292,11 @@ mod tests {
         for variant in &variants {
             let text = format!("{variant:#?}");
             let fields: Vec<String> = joined_fields(&text);
-            assert_eq!(fields.len(), states.len(), "a switch was added: count it here");
+            assert_eq!(
+                fields.len(),
+                states.len(),
+                "a switch was added: count it here"
+            );
             for (seen, field) in states.iter_mut().zip(fields) {
                 seen.insert(field);
             }
@@ -285,7 +311,9 @@ mod tests {
         let mut fields: Vec<String> = Vec::new();
         for line in text.lines().filter(|line| line.starts_with("    ")) {
             match fields.last_mut() {
-                Some(last) if line.starts_with("     ") || line.starts_with("    )") => last.push_str(line),
+                Some(last) if line.starts_with("     ") || line.starts_with("    )") => {
+                    last.push_str(line)
+                }
                 _ => fields.push(line.to_owned()),
             }
         }
@@ -295,8 +323,9 @@ mod tests {
     #[test]
     fn numbers_wrap_and_describe_themselves() {
         assert_eq!(Variant::number(Variant::count()), Variant::number(0));
-        let texts: BTreeSet<&str> =
-            (0..Variant::count()).map(|n| Variant::number(n).describe()).collect();
+        let texts: BTreeSet<&str> = (0..Variant::count())
+            .map(|n| Variant::number(n).describe())
+            .collect();
         assert_eq!(texts.len(), DESCRIPTIONS.len());
     }
 }

@@ -53,7 +53,8 @@ impl Filter {
     }
 
     fn takes(&self, status: &str, updated: Timestamp) -> bool {
-        is_any(self.status.as_deref(), Some(status)) && self.updated_after.is_none_or(|after| updated > after)
+        is_any(self.status.as_deref(), Some(status))
+            && self.updated_after.is_none_or(|after| updated > after)
     }
 }
 
@@ -77,7 +78,10 @@ impl Stats {
         match run.status {
             "success" => {
                 self.successful += 1;
-                let time = run.finished.unwrap_or(run.updated).since(run.started.unwrap_or(run.created));
+                let time = run
+                    .finished
+                    .unwrap_or(run.updated)
+                    .since(run.started.unwrap_or(run.created));
                 self.success_time = Some(self.success_time.unwrap_or_default() + time);
             }
             "failed" => self.failed += 1,
@@ -87,7 +91,9 @@ impl Stats {
     }
 
     pub(super) fn average(&self) -> Option<Span> {
-        let count = i32::try_from(self.successful).ok().filter(|count| *count > 0)?;
+        let count = i32::try_from(self.successful)
+            .ok()
+            .filter(|count| *count > 0)?;
         self.success_time.map(|time| time / count)
     }
 }
@@ -136,7 +142,13 @@ impl Views {
         if known.len() >= REMEMBERED {
             known.pop_front();
         }
-        known.push_back(Remembered { filter, revision, from: now, until, view: Arc::clone(&view) });
+        known.push_back(Remembered {
+            filter,
+            revision,
+            from: now,
+            until,
+            view: Arc::clone(&view),
+        });
         view
     }
 }
@@ -146,7 +158,10 @@ fn build(runs: &Runs, filter: &Filter, now: Timestamp) -> (View, Timestamp) {
     let mut until = Timestamp::MAX;
     for position in 0..runs.len() {
         let last_change = runs.last_change(position);
-        if filter.updated_after.is_some_and(|after| last_change <= after) {
+        if filter
+            .updated_after
+            .is_some_and(|after| last_change <= after)
+        {
             continue;
         }
         if last_change > now {
@@ -162,7 +177,9 @@ fn build(runs: &Runs, filter: &Filter, now: Timestamp) -> (View, Timestamp) {
 }
 
 fn list_run(runs: &Runs, filter: &Filter, now: Timestamp, position: u32, view: &mut View) {
-    let Some(run) = runs.view(position, now) else { return };
+    let Some(run) = runs.view(position, now) else {
+        return;
+    };
     if filter.takes_run(&run) && filter.takes(run.status, run.updated) {
         view.rows.push(position);
         view.stats.count(&run);
@@ -170,7 +187,10 @@ fn list_run(runs: &Runs, filter: &Filter, now: Timestamp, position: u32, view: &
 }
 
 fn list_executions(runs: &Runs, filter: &Filter, now: Timestamp, run: u32, view: &mut View) {
-    if !runs.view(run, now).is_some_and(|run| filter.takes_run(&run)) {
+    if !runs
+        .view(run, now)
+        .is_some_and(|run| filter.takes_run(&run))
+    {
         return;
     }
     view.rows.extend(runs.executions_of(run).filter(|position| {
@@ -182,14 +202,18 @@ fn list_executions(runs: &Runs, filter: &Filter, now: Timestamp, run: u32, view:
 fn sort(runs: &Runs, filter: &Filter, now: Timestamp, rows: &mut [u32]) {
     let created = |position: u32| match filter.kind {
         Kind::Runs => runs.view(position, now).map(|run| run.created),
-        Kind::Executions => runs.execution_brief(position, now).map(|(started, _, _)| started),
+        Kind::Executions => runs
+            .execution_brief(position, now)
+            .map(|(started, _, _)| started),
     };
     match filter.order {
         Order::NewestFirst => rows.sort_by_cached_key(|row| Reverse((created(*row), *row))),
         Order::OldestFirst => rows.sort_by_cached_key(|row| (created(*row), *row)),
         Order::ById => rows.sort_by_cached_key(|row| match filter.kind {
             Kind::Runs => runs.view(*row, now).map(|run| run.id.to_owned()),
-            Kind::Executions => runs.execution(*row, now).map(|execution| execution.id.to_string()),
+            Kind::Executions => runs
+                .execution(*row, now)
+                .map(|execution| execution.id.to_string()),
         }),
     }
 }
