@@ -52,9 +52,7 @@ impl Timestamp {
 
     /// As a chrono value, for calendars and rendering.
     pub fn to_utc(self) -> DateTime<Utc> {
-        Utc.timestamp_millis_opt(self.0)
-            .single()
-            .unwrap_or_default()
+        Utc.timestamp_millis_opt(self.0).single().unwrap_or_default()
     }
 
     /// As wall time in `zone`.
@@ -195,18 +193,10 @@ pub fn human_span(span: Span) -> String {
         return format!("{millis} ms");
     }
     let seconds = (millis + 500) / 1_000;
-    let (days, hours, minutes, secs) = (
-        seconds / 86_400,
-        seconds / 3_600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    );
+    let (days, hours, minutes, secs) =
+        (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
     let two = |a: i64, unit_a: &str, b: i64, unit_b: &str| {
-        if b == 0 {
-            format!("{a} {unit_a}")
-        } else {
-            format!("{a} {unit_a} {b} {unit_b}")
-        }
+        if b == 0 { format!("{a} {unit_a}") } else { format!("{a} {unit_a} {b} {unit_b}") }
     };
     if days > 0 {
         two(days, "d", hours, "h")
@@ -228,13 +218,7 @@ pub fn config_span(span: Span) -> String {
         return "0s".to_owned();
     }
     let mut text = String::new();
-    for (unit, size) in [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ] {
+    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
         if millis >= size {
             text.push_str(&format!("{}{unit}", millis / size));
             millis %= size;
@@ -280,10 +264,7 @@ mod tests {
     fn bad_spans_name_the_remedy() {
         assert_eq!(parse_span(""), Err(SpanError::Empty));
         assert_eq!(parse_span("15"), Err(SpanError::NoUnit("15".into())));
-        assert_eq!(
-            parse_span("15 minutes"),
-            Err(SpanError::NoUnit("15".into()))
-        );
+        assert_eq!(parse_span("15 minutes"), Err(SpanError::NoUnit("15".into())));
         assert_eq!(parse_span("3y"), Err(SpanError::Unit("y".into())));
         assert_eq!(parse_span("99999999999d"), Err(SpanError::TooLarge));
     }
@@ -291,14 +272,8 @@ mod tests {
     #[test]
     fn instants_are_text_in_json_and_numbers_in_chunks() {
         let at = Timestamp::parse("2026-03-10T04:15:00Z").unwrap();
-        assert_eq!(
-            serde_json::to_string(&at).unwrap(),
-            "\"2026-03-10T04:15:00Z\""
-        );
-        assert_eq!(
-            serde_json::from_str::<Timestamp>("\"2026-03-10T05:15:00+01:00\"").unwrap(),
-            at
-        );
+        assert_eq!(serde_json::to_string(&at).unwrap(), "\"2026-03-10T04:15:00Z\"");
+        assert_eq!(serde_json::from_str::<Timestamp>("\"2026-03-10T05:15:00+01:00\"").unwrap(), at);
         let bytes = postcard::to_stdvec(&at).unwrap();
         assert_eq!(postcard::from_bytes::<Timestamp>(&bytes).unwrap(), at);
     }

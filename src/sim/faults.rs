@@ -233,7 +233,7 @@ impl State {
     fn note(&mut self, method: &str, path: &str, query: &str) {
         let mut key = format!("{method} {path}");
         if self.counts.len() >= COUNTED_PATHS && !self.counts.contains_key(&key) {
-            key = "(other)".to_owned();
+            "(other)".clone_into(&mut key);
         }
         *self.counts.entry(key).or_default() += 1;
         self.other_methods += u64::from(method != "GET");

@@ -255,7 +255,7 @@ mod tests {
                 .optional_text("b", None)
                 .seconds("c", Span::milliseconds(281_402))
                 .list("d", |out| {
-                    push_items(out, [1, 2], |out, n| out.push_str(&n.to_string()))
+                    push_items(out, [1, 2], |out, n| out.push_str(&n.to_string()));
                 })
                 .end();
             out

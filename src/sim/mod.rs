@@ -21,6 +21,7 @@ mod generate;
 mod habit;
 mod json;
 mod line;
+mod listing;
 pub mod model;
 pub mod organization;
 mod random;

@@ -94,7 +94,7 @@ impl Organization {
 
     /// Adds a run, or replaces the one with that id.
     pub fn add_run(&mut self, project: &str, run: PlannedRun) -> &mut Self {
-        self.project_mut(project).runs.put(&run);
+        self.project_mut(project).runs.put(run);
         self
     }
 
@@ -106,7 +106,7 @@ impl Organization {
     ) -> &mut Self {
         let project = self.project_mut(project);
         for run in runs {
-            project.runs.put(&run);
+            project.runs.put(run);
         }
         self
     }

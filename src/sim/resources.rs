@@ -156,7 +156,7 @@ pub(super) fn project_at(plan: &ProjectPlan, now: Timestamp) -> Option<ProjectVi
             ProjectChange::Deployed(deployed) => view.deployed = *deployed,
             ProjectChange::Status(status) => view.status = status,
             ProjectChange::CommitsBehind(count, latest) => {
-                (view.commits_behind, view.latest) = (*count, latest)
+                (view.commits_behind, view.latest) = (*count, latest);
             }
             ProjectChange::Commit(commit) => {
                 (view.commits_behind, view.commit, view.latest) = (0, commit, commit);
@@ -315,7 +315,7 @@ pub(super) fn push_plan(out: &mut String, variant: &Variant, project: &str, view
         .text("triggered_by", &plan.triggered_by);
     if plan.auto_discarded && view.status == "rejected" {
         object.nested("plan_output", |out| {
-            out.push_str(r#"{"auto_discarded":true}"#)
+            out.push_str(r#"{"auto_discarded":true}"#);
         });
     }
     object

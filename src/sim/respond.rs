@@ -1,23 +1,21 @@
-//! From a request to an answer: headers checked, path routed, list paged. Pure but for remembered
-//! lists; faults and sockets are not its business.
+//! From a request to an answer: headers checked, path routed, single resources written. Pure but
+//! for remembered lists (`listing`); faults and sockets are not its business.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
 
 use super::clock::SimClock;
-use super::json::{Object, push_items, push_text};
+use super::json::{Object, push_items};
+use super::listing::Paging;
 use super::organization::{Organization, Project, SharedOrganization};
 use super::resources::{
-    Place, job_at, plan_at, project_at, protection_at, push_execution, push_job, push_member,
-    push_plan, push_project, push_protection, push_run,
+    Place, job_at, plan_at, project_at, protection_at, push_job, push_member, push_project,
+    push_protection, push_run,
 };
-use super::variant::{ErrorBody, LimitRule, Logs, Order, Variant};
-use super::view::{Filter, Kind, View, Views};
+use super::variant::{ErrorBody, Logs, Variant};
+use super::view::Views;
 use super::{aggregates, runs::RunView};
 use crate::engine::time::Timestamp;
 
-const MAX_LIMIT: usize = 500;
-const RUNS_LIMIT: usize = 50;
-const PLANS_LIMIT: usize = 25;
 const MAX_DAYS: i64 = 365;
 pub(super) const JSON: &str = "application/json";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -33,22 +31,13 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn param(&self, name: &str) -> Option<&str> {
+    pub(super) fn param(&self, name: &str) -> Option<&str> {
         let found = self
             .query
             .iter()
             .find(|(key, value)| key == name && !value.is_empty());
         found.map(|(_, value)| value.as_str())
     }
-}
-
-/// How paging misbehaves for this request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Paging {
-    /// Serve the page before.
-    pub(super) repeat: bool,
-    /// Rows by which later pages start too early (negative: too late).
-    pub(super) shift: isize,
 }
 
 /// What is answered.
@@ -60,7 +49,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn json(body: String) -> Self {
+    pub(super) fn json(body: String) -> Self {
         Self {
             status: 200,
             content_type: JSON,
@@ -71,9 +60,9 @@ impl Answer {
 
 /// Why a request is refused.
 #[derive(Debug)]
-struct Refusal(u16, &'static str);
+pub(super) struct Refusal(pub(super) u16, pub(super) &'static str);
 
-const NOT_FOUND: Refusal = Refusal(404, "not found");
+pub(super) const NOT_FOUND: Refusal = Refusal(404, "not found");
 
 /// The error answer of a variant.
 pub(super) fn refuse(variant: &Variant, status: u16, text: &str) -> Answer {
@@ -89,7 +78,7 @@ pub(super) fn refuse(variant: &Variant, status: u16, text: &str) -> Answer {
         ErrorBody::Message => Object::new(&mut body, variant).text("message", text).end(),
         ErrorBody::Nested => Object::new(&mut body, variant)
             .nested("error", |out| {
-                Object::new(out, variant).text("message", text).end()
+                Object::new(out, variant).text("message", text).end();
             })
             .end(),
         ErrorBody::Text => body.push_str(text),
@@ -131,12 +120,12 @@ impl Simulation {
 }
 
 /// One request against one state of things.
-struct Scene<'a> {
-    organization: &'a Organization,
-    variant: &'a Variant,
-    views: &'a Views,
-    now: Timestamp,
-    request: &'a Request<'a>,
+pub(super) struct Scene<'a> {
+    pub(super) organization: &'a Organization,
+    pub(super) variant: &'a Variant,
+    pub(super) views: &'a Views,
+    pub(super) now: Timestamp,
+    pub(super) request: &'a Request<'a>,
 }
 
 impl<'a> Scene<'a> {
@@ -152,8 +141,9 @@ impl<'a> Scene<'a> {
             ["projects"] => Ok(self.projects()),
             ["projects", id] => {
                 let view = project_at(&self.project(id)?.plan, self.now).ok_or(NOT_FOUND)?;
-                Ok(self
-                    .object(|out| push_project(out, self.variant, self.organization.id(), &view)))
+                Ok(object(|out| {
+                    push_project(out, self.variant, self.organization.id(), &view);
+                }))
             }
             ["projects", id, rest @ ..] => self.project_route(self.project(id)?, rest),
             ["organizations", "members"] => Ok(self.members()),
@@ -241,7 +231,7 @@ impl<'a> Scene<'a> {
             .collect();
         self.list("jobs", views.len(), |out| {
             push_items(out, &views, |out, view| {
-                push_job(out, self.variant, &project.plan.id, view)
+                push_job(out, self.variant, &project.plan.id, view);
             });
         })
     }
@@ -285,7 +275,7 @@ impl<'a> Scene<'a> {
                     .iter()
                     .find(|known| known.environment == environment);
                 let (_, enabled) = protection_at(known.ok_or(NOT_FOUND)?, self.now);
-                Ok(self.object(|out| {
+                Ok(object(|out| {
                     let mut object = Object::new(out, self.variant);
                     object
                         .flag("allowed", !enabled)
@@ -298,67 +288,10 @@ impl<'a> Scene<'a> {
                     .iter()
                     .find(|known| known.id == *id)
                     .ok_or(NOT_FOUND)?;
-                Ok(self.object(|out| push(out, known, Place::Detail)))
+                Ok(object(|out| push(out, known, Place::Detail)))
             }
             _ => Err(NOT_FOUND),
         }
-    }
-
-    fn runs(&self, project: &Project) -> Result<Answer, Refusal> {
-        let page = self.page(RUNS_LIMIT)?;
-        let view = self.view(project, self.filter(Kind::Runs, project)?);
-        let body = self.paged("runs", &page, view.rows.len(), |out, range| {
-            let rows = view.rows.get(range).unwrap_or_default();
-            let runs = rows
-                .iter()
-                .filter_map(|row| project.runs.view(*row, self.now));
-            push_items(out, runs, |out, run| {
-                push_run(out, self.variant, &project.plan, &run, Place::List);
-            });
-        });
-        if self.request.param("include_stats") == Some("false") {
-            return Ok(Answer::json(body.finish()));
-        }
-        let counted = if self.variant.stats_follow_filters {
-            view
-        } else {
-            self.view(
-                project,
-                Filter::all(Kind::Runs, &project.plan.id, self.variant.order),
-            )
-        };
-        Ok(Answer::json(body.finish_with(|out| {
-            self.push_stats(out, project, &counted)
-        })))
-    }
-
-    fn push_stats(&self, out: &mut String, project: &Project, view: &View) {
-        let stats = &view.stats;
-        out.push_str(",\"stats\":");
-        Object::new(out, self.variant)
-            .text("project_id", &project.plan.id)
-            .whole("total_runs", stats.total)
-            .whole("successful_runs", stats.successful)
-            .whole("failed_runs", stats.failed)
-            .whole("error_runs", stats.error)
-            .optional_seconds("avg_success_duration", stats.average())
-            .end();
-    }
-
-    fn executions(&self, project: &Project) -> Result<Answer, Refusal> {
-        let key = self.variant.executions_key.ok_or(NOT_FOUND)?;
-        let page = self.page(RUNS_LIMIT)?;
-        let view = self.view(project, self.filter(Kind::Executions, project)?);
-        let body = self.paged(key, &page, view.rows.len(), |out, range| {
-            let rows = view.rows.get(range).unwrap_or_default();
-            let executions = rows
-                .iter()
-                .filter_map(|row| project.runs.execution(*row, self.now));
-            push_items(out, executions, |out, execution| {
-                push_execution(out, self.variant, &project.plan, &execution);
-            });
-        });
-        Ok(Answer::json(body.finish()))
     }
 
     fn model_stats(&self, project: &Project) -> Result<Answer, Refusal> {
@@ -392,16 +325,16 @@ impl<'a> Scene<'a> {
 
     fn run(&self, project: &'a Project, id: &str) -> Result<Answer, Refusal> {
         let run = self.find_run(project, id)?;
-        Ok(self.object(|out| push_run(out, self.variant, &project.plan, &run, Place::Detail)))
+        Ok(object(|out| {
+            push_run(out, self.variant, &project.plan, &run, Place::Detail);
+        }))
     }
 
     fn logs(&self, project: &'a Project, id: &str) -> Result<Answer, Refusal> {
         let run = self.find_run(project, id)?;
         let text = log_text(project, &run, self.now);
         Ok(match self.variant.logs {
-            Logs::Json => {
-                self.object(|out| Object::new(out, self.variant).text("logs", &text).end())
-            }
+            Logs::Json => object(|out| Object::new(out, self.variant).text("logs", &text).end()),
             Logs::Text | Logs::Missing => Answer {
                 status: 200,
                 content_type: TEXT,
@@ -410,141 +343,22 @@ impl<'a> Scene<'a> {
         })
     }
 
-    fn plans(&self, project: &Project) -> Result<Answer, Refusal> {
-        let page = self.page(PLANS_LIMIT)?;
-        let status = self.request.param("status");
-        let records = project
-            .plans
-            .iter()
-            .filter_map(|plan| plan_at(plan, self.now, self.variant));
-        let mut views: Vec<_> = records
-            .filter(|view| status.is_none_or(|status| view.status == status))
-            .collect();
-        match self.variant.order {
-            Order::NewestFirst => {
-                views.sort_by(|a, b| (b.created, &b.plan.id).cmp(&(a.created, &a.plan.id)))
-            }
-            Order::OldestFirst => {
-                views.sort_by(|a, b| (a.created, &a.plan.id).cmp(&(b.created, &b.plan.id)))
-            }
-            Order::ById => views.sort_by(|a, b| a.plan.id.cmp(&b.plan.id)),
-        }
-        let body = self.paged("plans", &page, views.len(), |out, range| {
-            push_items(out, views.get(range).unwrap_or_default(), |out, view| {
-                push_plan(out, self.variant, &project.plan.id, view);
-            });
-        });
-        Ok(Answer::json(body.finish()))
-    }
-
     fn pending_plans(&self, project: &Project) -> Answer {
         let records = project
             .plans
             .iter()
             .filter_map(|plan| plan_at(plan, self.now, self.variant));
         let count = records.filter(|view| view.status == "pending").count();
-        self.object(|out| {
+        object(|out| {
             Object::new(out, self.variant)
                 .whole(self.variant.pending_key, count)
-                .end()
+                .end();
         })
-    }
-
-    fn view(&self, project: &Project, filter: Filter) -> Arc<View> {
-        self.views.get(self.organization, project, filter, self.now)
-    }
-
-    fn filter(&self, kind: Kind, project: &Project) -> Result<Filter, Refusal> {
-        let owned = |name| self.request.param(name).map(ToOwned::to_owned);
-        let job = self.request.param("cronjob_name").map(|name| {
-            // A name without the variant's prefix is nobody's: the match is exact.
-            name.strip_prefix(self.variant.cronjob_prefix)
-                .unwrap_or("\0")
-                .to_owned()
-        });
-        Ok(Filter {
-            kind,
-            project: project.plan.id.clone(),
-            updated_after: self.updated_after()?,
-            job,
-            status: owned("status"),
-            job_type: owned("job_type"),
-            order: self.variant.order,
-        })
-    }
-
-    fn updated_after(&self) -> Result<Option<Timestamp>, Refusal> {
-        let Some(text) = self.request.param("updated_after") else {
-            return Ok(None);
-        };
-        match Timestamp::parse(text) {
-            None if self.variant.refuses_bad_instants => {
-                Err(Refusal(400, "updated_after must be RFC3339"))
-            }
-            parsed => Ok(parsed),
-        }
-    }
-
-    fn page(&self, default_limit: usize) -> Result<Page, Refusal> {
-        let number = |name| {
-            self.request
-                .param(name)
-                .and_then(|text| text.parse::<usize>().ok())
-        };
-        let asked = number("limit")
-            .filter(|limit| *limit > 0)
-            .unwrap_or(default_limit);
-        let limit = asked.min(MAX_LIMIT);
-        let shown_limit = match self.variant.limit_rule {
-            LimitRule::Refused if asked > MAX_LIMIT => {
-                return Err(Refusal(400, "limit must be between 1 and 500"));
-            }
-            LimitRule::Echoed => asked,
-            LimitRule::Clamped | LimitRule::Refused => limit,
-        };
-        Ok(Page {
-            number: number("page").filter(|page| *page > 0).unwrap_or(1),
-            limit,
-            shown_limit,
-        })
-    }
-
-    fn paged(
-        &self,
-        key: &str,
-        page: &Page,
-        total: usize,
-        write: impl FnOnce(&mut String, std::ops::Range<usize>),
-    ) -> OpenBody {
-        let range = page.range(total, self.request.paging);
-        let mut out = String::with_capacity(256 + 512 * range.len());
-        let pages = total.div_ceil(page.limit);
-        out.push('{');
-        push_text(&mut out, key);
-        out.push_str(":[");
-        write(&mut out, range);
-        out.push_str("],\"total\":");
-        let total_pages = if pages == 0 {
-            self.variant.empty_total_pages
-        } else {
-            pages
-        };
-        out.push_str(&format!(
-            "{total},\"page\":{},\"limit\":{},\"total_pages\":{total_pages}",
-            page.number, page.shown_limit
-        ));
-        OpenBody(out)
-    }
-
-    fn object(&self, write: impl FnOnce(&mut String)) -> Answer {
-        let mut out = String::new();
-        write(&mut out);
-        Answer::json(out)
     }
 
     /// A list without pages: in its envelope, or bare.
     fn list(&self, key: &str, total: usize, write: impl FnOnce(&mut String)) -> Answer {
-        self.object(|out| {
+        object(|out| {
             if self.variant.bare_lists {
                 out.push('[');
                 write(out);
@@ -559,46 +373,17 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// A body whose closing brace is still missing.
-struct OpenBody(String);
-
-impl OpenBody {
-    fn finish(self) -> String {
-        self.finish_with(|_| {})
-    }
-
-    fn finish_with(mut self, write: impl FnOnce(&mut String)) -> String {
-        write(&mut self.0);
-        self.0.push('}');
-        self.0
-    }
-}
-
-#[derive(Debug)]
-struct Page {
-    number: usize,
-    limit: usize,
-    shown_limit: usize,
-}
-
-impl Page {
-    fn range(&self, total: usize, paging: Paging) -> std::ops::Range<usize> {
-        let before = if paging.repeat { 2 } else { 1 };
-        let mut start = self
-            .number
-            .saturating_sub(before)
-            .saturating_mul(self.limit);
-        if self.number > 1 {
-            start = start.saturating_add_signed(paging.shift.saturating_neg());
-        }
-        start.min(total)..start.saturating_add(self.limit).min(total)
-    }
+/// An answer whose body `write` writes.
+fn object(write: impl FnOnce(&mut String)) -> Answer {
+    let mut out = String::new();
+    write(&mut out);
+    Answer::json(out)
 }
 
 fn log_text(project: &Project, run: &RunView<'_>, now: Timestamp) -> String {
     let mut text = format!("{} pod scheduled\n", run.created);
     if let Some(at) = run.started {
-        text.push_str(&format!("{at} run started\n"));
+        let _ = writeln!(text, "{at} run started");
     }
     let position = project.runs.position(run.id);
     for execution in position
@@ -606,72 +391,14 @@ fn log_text(project: &Project, run: &RunView<'_>, now: Timestamp) -> String {
         .flat_map(|position| project.runs.executions_of(position))
         .filter_map(|row| project.runs.execution(row, now))
     {
-        text.push_str(&format!(
-            "{} {} {}\n",
+        let _ = writeln!(
+            text,
+            "{} {} {}",
             execution.updated, execution.model, execution.status
-        ));
+        );
     }
     if let Some(error) = run.error {
-        text.push_str(&format!("{} ERROR {error}\n", run.updated));
+        let _ = writeln!(text, "{} ERROR {error}", run.updated);
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_cover_the_list_once_unless_told_otherwise() {
-        let page = |number| Page {
-            number,
-            limit: 10,
-            shown_limit: 10,
-        };
-        let plain = Paging::default();
-        assert_eq!(page(1).range(25, plain), 0..10);
-        assert_eq!(page(3).range(25, plain), 20..25);
-        assert_eq!(page(4).range(25, plain), 25..25);
-        assert_eq!(
-            page(2).range(
-                25,
-                Paging {
-                    repeat: true,
-                    shift: 0
-                }
-            ),
-            0..10
-        );
-        assert_eq!(
-            page(1).range(
-                25,
-                Paging {
-                    repeat: false,
-                    shift: 3
-                }
-            ),
-            0..10
-        );
-        assert_eq!(
-            page(2).range(
-                25,
-                Paging {
-                    repeat: false,
-                    shift: 3
-                }
-            ),
-            7..17
-        );
-        assert_eq!(
-            page(2).range(
-                25,
-                Paging {
-                    repeat: false,
-                    shift: -3
-                }
-            ),
-            13..23
-        );
-        assert_eq!(page(usize::MAX).range(25, plain), 25..25);
-    }
 }

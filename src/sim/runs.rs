@@ -157,7 +157,7 @@ impl Runs {
     }
 
     /// Adds a run, or replaces the one with that id.
-    pub(super) fn put(&mut self, run: &PlannedRun) {
+    pub(super) fn put(&mut self, run: PlannedRun) {
         let position = self.position(&run.id).unwrap_or_else(|| self.len());
         let id: Arc<str> = Arc::from(run.id.as_str());
         let first_execution = count(self.executions.len());
@@ -176,7 +176,7 @@ impl Runs {
             created: run.created_at,
             started: instant(run.started_at),
             finished: instant(run.finished_at),
-            last_change: last_change(run),
+            last_change: last_change(&run),
         };
         if let Some(old) = self.rows.get_mut(index(position)) {
             *old = row; // its old executions stay behind, unreachable
@@ -187,7 +187,7 @@ impl Runs {
         if run.later.is_empty() {
             self.later.remove(&position);
         } else {
-            let mut later = run.later.clone();
+            let mut later = run.later;
             later.sort_by_key(|amendment| amendment.at);
             self.later.insert(position, later);
         }
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn a_run_is_a_function_of_time() {
         let mut runs = Runs::default();
-        runs.put(&example());
+        runs.put(example());
         for (now, expected) in [
             (99, None),
             (100, Some(("pending", None, 100))),
@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn changes_are_foretold() {
         let mut runs = Runs::default();
-        runs.put(&example());
+        runs.put(example());
         let mut now = at(0);
         let mut seen = Vec::new();
         while let Some(next) = runs.next_change(0, now) {
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn executions_follow_their_own_times() {
         let mut runs = Runs::default();
-        runs.put(&example());
+        runs.put(example());
         let second = |now| {
             runs.execution(1, at(now))
                 .map(|view| (view.status, view.error))
@@ -462,10 +462,10 @@ mod tests {
     #[test]
     fn plans_come_back_as_they_went_in_and_are_replaced_by_id() {
         let mut runs = Runs::default();
-        runs.put(&example());
+        runs.put(example());
         assert_eq!(runs.planned(0), Some(example()));
         let other = PlannedRun::endless("run_a", "hourly", at(100));
-        runs.put(&other);
+        runs.put(other.clone());
         assert_eq!((runs.len(), runs.planned(0)), (1, Some(other)));
         assert!(runs.executions_of(0).is_empty());
     }

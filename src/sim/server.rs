@@ -17,8 +17,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::clock::SimClock;
 use super::faults::{Fault, Faults, Garbage};
 use super::line::{Conduct, Lines, Switch};
+use super::listing::Paging;
 use super::organization::{Organization, SharedOrganization};
-use super::respond::{Answer, JSON, Paging, Request, Simulation, refuse};
+use super::respond::{Answer, JSON, Request, Simulation, refuse};
 use super::variant::Variant;
 use super::view::Views;
 use crate::engine::time::{Span, Timestamp};
@@ -27,6 +28,9 @@ use crate::engine::time::{Span, Timestamp};
 const SHUTDOWN_PATIENCE: Duration = Duration::from_millis(500);
 /// Largest padding of a huge body: enough to break any sane client, not this process.
 const MAX_PADDING: usize = 256 * 1024 * 1024;
+
+const GARBAGE: &str = "{\"runs\": [{\"id\": \"run_1\", oops";
+const SIGN_IN: &str = "<!doctype html><title>Sign in</title><p>Please sign in.</p>";
 
 /// Why the simulator did not start.
 #[derive(Debug, thiserror::Error)]
@@ -227,7 +231,7 @@ fn extra_skew(met: &[Fault]) -> Span {
 fn spoil(fault: &Fault, answer: &mut Answer, variant: &Variant) {
     match fault {
         Fault::Status(status, _) => *answer = refuse(variant, *status, "injected fault"),
-        Fault::GarbageJson => answer.body = "{\"runs\": [{\"id\": \"run_1\", oops".to_owned(),
+        Fault::GarbageJson => GARBAGE.clone_into(&mut answer.body),
         Fault::GarbageRow(garbage) => edit_rows(answer, |rows| {
             if let Some(row) = rows.first_mut() {
                 spoil_row(row, *garbage);
@@ -237,7 +241,7 @@ fn spoil(fault: &Fault, answer: &mut Answer, variant: &Variant) {
         Fault::HugeBody(size) => pad(answer, *size),
         Fault::WrongContentType => {
             answer.content_type = "text/html; charset=utf-8";
-            answer.body = "<!doctype html><title>Sign in</title><p>Please sign in.</p>".to_owned();
+            SIGN_IN.clone_into(&mut answer.body);
         }
         Fault::EmptyOk => answer.body.clear(),
         Fault::Delay(_)

@@ -97,16 +97,17 @@ impl Story {
             .project(project(FINANCE, "finance", ProjectKind::Sqlmesh, "5f0c1aa"))
             .project(project(GROWTH, "growth", ProjectKind::Dbt, "e41d907"));
         let mut runs = deployments(&mut organization);
-        for habit in habits() {
+        for habit in JOBS.iter().map(JobRow::habit) {
             organization.job(&habit.project, habit.job.clone());
             let mut random = Random::named(seed, &habit.job.name);
             for tick in habit.ticks(start, ends_at + Span::hours(2)) {
-                let course = course(&habit.job.name, tick)
-                    .unwrap_or_else(|| Some(calm_course(&mut random, &habit, tick, watch_from)));
-                if let Some(course) = course {
-                    let run = settle(habit.run(&mut random, tick, &course), &habit.job.name, tick);
-                    runs.push((habit.project.clone(), run));
-                }
+                let course = match fate(&habit.job.name, tick) {
+                    Fate::Usual => calm_course(&mut random, &habit, tick, watch_from),
+                    Fate::Special(course) => course,
+                    Fate::NoRun => continue,
+                };
+                let run = settle(habit.run(&mut random, tick, &course), &habit.job.name, tick);
+                runs.push((habit.project.clone(), run));
             }
         }
         for (project, run) in numbered(runs) {
@@ -129,107 +130,135 @@ fn project(id: &str, name: &str, kind: ProjectKind, commit: &str) -> ProjectPlan
     }
 }
 
-fn habits() -> Vec<Habit> {
-    let habit = |project, name, cron, command: &str, minutes, models: &[&str]| {
+/// A job of the story.
+struct JobRow {
+    project: &'static str,
+    name: &'static str,
+    cron: &'static str,
+    command: &'static str,
+    minutes: i64,
+    models: &'static [&'static str],
+}
+
+const JOBS: [JobRow; 7] = [
+    JobRow {
+        project: FINANCE,
+        name: HOURLY_ORDERS,
+        cron: "0 * * * *",
+        command: "sqlmesh run",
+        minutes: 9,
+        models: &[
+            "staging.orders",
+            "staging.payments",
+            BROKEN_MODEL,
+            "marts.revenue",
+            "marts.refunds",
+        ],
+    },
+    JobRow {
+        project: FINANCE,
+        name: NIGHTLY_REFRESH,
+        cron: "15 9 * * *",
+        command: "sqlmesh run",
+        minutes: 55,
+        models: &[
+            "staging.customers",
+            "staging.invoices",
+            "intermediate.ledger",
+            "marts.balance_sheet",
+            "marts.cash_flow",
+            "marts.customer_value",
+            "marts.churn",
+            "marts.board_report",
+        ],
+    },
+    JobRow {
+        project: FINANCE,
+        name: QUARTER_HOURLY,
+        cron: "*/15 * * * *",
+        command: "sqlmesh run",
+        minutes: 4,
+        models: &[
+            SLOW_MODEL,
+            "staging.ledger",
+            "marts.positions",
+            "marts.exposure",
+        ],
+    },
+    JobRow {
+        project: FINANCE,
+        name: JANITOR,
+        cron: "30 5 * * *",
+        command: "sqlmesh janitor",
+        minutes: 2,
+        models: &[],
+    },
+    JobRow {
+        project: GROWTH,
+        name: CAMPAIGN_COSTS,
+        cron: "10 * * * *",
+        command: "dbt build --select costs",
+        minutes: 5,
+        models: &[
+            "stg_ad_spend",
+            "int_costs_by_campaign",
+            "fct_campaign_costs",
+        ],
+    },
+    JobRow {
+        project: GROWTH,
+        name: ATTRIBUTION,
+        cron: "20 */2 * * *",
+        command: "dbt build --select attribution",
+        minutes: 30,
+        models: &[
+            "stg_touchpoints",
+            "int_sessions",
+            "fct_attribution",
+            "rpt_channels",
+        ],
+    },
+    JobRow {
+        project: GROWTH,
+        name: WEEKDAY_REPORT,
+        cron: "30 13 * * 1-5",
+        command: "dbt build --select report",
+        minutes: 12,
+        models: &["rpt_funnel", "rpt_cohorts", "rpt_weekly"],
+    },
+];
+
+impl JobRow {
+    fn habit(&self) -> Habit {
+        let command = self.command.to_owned();
         let job = JobPlan {
-            command: command.to_owned(),
-            ..JobPlan::new(name, cron)
+            command,
+            ..JobPlan::new(self.name, self.cron)
         };
-        let habit = Habit::new(project, job, Span::minutes(minutes), models);
+        let job_type = if self.name == JANITOR {
+            "janitor"
+        } else {
+            "run"
+        };
+        let habit = Habit::new(self.project, job, Span::minutes(self.minutes), self.models);
         Habit {
+            job_type,
             sigma: 0.08,
             calm_sigmas: 2.5,
             ..habit
         }
-    };
-    let sqlmesh = "sqlmesh run";
-    vec![
-        habit(
-            FINANCE,
-            HOURLY_ORDERS,
-            "0 * * * *",
-            sqlmesh,
-            9,
-            &[
-                "staging.orders",
-                "staging.payments",
-                BROKEN_MODEL,
-                "marts.revenue",
-                "marts.refunds",
-            ],
-        ),
-        habit(
-            FINANCE,
-            NIGHTLY_REFRESH,
-            "15 9 * * *",
-            sqlmesh,
-            55,
-            &[
-                "staging.customers",
-                "staging.invoices",
-                "intermediate.ledger",
-                "marts.balance_sheet",
-                "marts.cash_flow",
-                "marts.customer_value",
-                "marts.churn",
-                "marts.board_report",
-            ],
-        ),
-        habit(
-            FINANCE,
-            QUARTER_HOURLY,
-            "*/15 * * * *",
-            sqlmesh,
-            4,
-            &[
-                SLOW_MODEL,
-                "staging.ledger",
-                "marts.positions",
-                "marts.exposure",
-            ],
-        ),
-        Habit {
-            job_type: "janitor",
-            ..habit(FINANCE, JANITOR, "30 5 * * *", "sqlmesh janitor", 2, &[])
-        },
-        habit(
-            GROWTH,
-            CAMPAIGN_COSTS,
-            "10 * * * *",
-            "dbt build --select costs",
-            5,
-            &[
-                "stg_ad_spend",
-                "int_costs_by_campaign",
-                "fct_campaign_costs",
-            ],
-        ),
-        habit(
-            GROWTH,
-            ATTRIBUTION,
-            "20 */2 * * *",
-            "dbt build --select attribution",
-            30,
-            &[
-                "stg_touchpoints",
-                "int_sessions",
-                "fct_attribution",
-                "rpt_channels",
-            ],
-        ),
-        habit(
-            GROWTH,
-            WEEKDAY_REPORT,
-            "30 13 * * 1-5",
-            "dbt build --select report",
-            12,
-            &["rpt_funnel", "rpt_cohorts", "rpt_weekly"],
-        ),
-    ]
+    }
 }
 
-/// What the story wants of a tick: `None` nothing special, `Some(None)` no run at all.
-fn course(job: &str, tick: Timestamp) -> Option<Option<Course>> {
+/// What becomes of a tick.
+enum Fate {
+    Usual,
+    Special(Course),
+    NoRun,
+}
+
+/// What the story wants of a tick.
+fn fate(job: &str, tick: Timestamp) -> Fate {
     let calm = Course::default();
     let special = match job {
         HOURLY_ORDERS if tick == at(6, 0) => Course {
@@ -240,7 +269,7 @@ fn course(job: &str, tick: Timestamp) -> Option<Option<Course>> {
             failure: Some(broken_audit(231)),
             ..calm
         },
-        CAMPAIGN_COSTS if tick == at(8, 10) => return Some(None),
+        CAMPAIGN_COSTS if tick == at(8, 10) => return Fate::NoRun,
         CAMPAIGN_COSTS if tick == at(13, 10) => Course {
             late: Span::minutes(25),
             ..calm
@@ -263,9 +292,9 @@ fn course(job: &str, tick: Timestamp) -> Option<Option<Course>> {
             exact: Some(Span::minutes(75)),
             ..calm
         },
-        _ => return None,
+        _ => return Fate::Usual,
     };
-    Some(Some(special))
+    Fate::Special(special)
 }
 
 fn broken_audit(rows: u32) -> Failure {
@@ -302,162 +331,132 @@ fn calm_course(
     }
 }
 
-fn deployments(organization: &mut Organization) -> Vec<(String, PlannedRun)> {
-    let deployment =
-        |group: &str, message: &str, from: &str, to: &str, at, waits, executes| Deployment {
-            group: group.to_owned(),
-            message: message.to_owned(),
-            from: from.to_owned(),
-            to: to.to_owned(),
-            at,
-            waits: Span::minutes(waits),
-            executes: Span::minutes(executes),
-        };
-    let weeks_ago = |weeks: i64| at(10, 0) - Span::days(7 * weeks);
-    [
-        (
-            FINANCE,
-            deployment(
-                "41",
-                "Split ledger by entity",
-                "19aa7c2",
-                "5f0c1aa",
-                weeks_ago(2),
-                25,
-                6,
-            ),
-        ),
-        (
-            GROWTH,
-            deployment(
-                "17",
-                "Deduplicate touchpoints",
-                "77b0e5d",
-                "e41d907",
-                weeks_ago(3),
-                40,
-                9,
-            ),
-        ),
-        (
-            GROWTH,
-            deployment(
-                "18",
-                "Rename campaign dimension",
-                "e41d907",
-                "b90c4e2",
-                at(6, 38),
-                360,
-                10,
-            ),
-        ),
-        (
-            FINANCE,
-            deployment(
-                "42",
-                "Widen the FX window",
-                "5f0c1aa",
-                "8be21d4",
-                at(9, 38),
-                8,
-                4,
-            ),
-        ),
-        (
-            FINANCE,
-            deployment(
-                "43",
-                "Narrow the FX window again",
-                "8be21d4",
-                "c77e0f3",
-                at(12, 33),
-                9,
-                8,
-            ),
-        ),
-    ]
-    .into_iter()
-    .map(|(project, deployment)| deployment.carry_out(organization, project))
-    .collect()
+/// A plan of the story.
+struct DeploymentRow {
+    project: &'static str,
+    group: &'static str,
+    message: &'static str,
+    commits: (&'static str, &'static str),
+    /// Days before the story's day.
+    days_ago: i64,
+    /// Hour and minute at which the explain step starts.
+    starts: (i64, i64),
+    /// Minutes it waits for approval.
+    waits: i64,
+    /// Minutes the execute step takes.
+    executes: i64,
 }
 
+const DEPLOYMENTS: [DeploymentRow; 5] = [
+    DeploymentRow {
+        project: GROWTH,
+        group: "17",
+        message: "Deduplicate touchpoints",
+        commits: ("77b0e5d", "e41d907"),
+        days_ago: 21,
+        starts: (10, 0),
+        waits: 40,
+        executes: 9,
+    },
+    DeploymentRow {
+        project: FINANCE,
+        group: "41",
+        message: "Split ledger by entity",
+        commits: ("19aa7c2", "5f0c1aa"),
+        days_ago: 14,
+        starts: (10, 0),
+        waits: 25,
+        executes: 6,
+    },
+    DeploymentRow {
+        project: GROWTH,
+        group: "18",
+        message: "Rename campaign dimension",
+        commits: ("e41d907", "b90c4e2"),
+        days_ago: 0,
+        starts: (6, 38),
+        waits: 360,
+        executes: 10,
+    },
+    DeploymentRow {
+        project: FINANCE,
+        group: "42",
+        message: "Widen the FX window",
+        commits: ("5f0c1aa", "8be21d4"),
+        days_ago: 0,
+        starts: (9, 38),
+        waits: 8,
+        executes: 4,
+    },
+    DeploymentRow {
+        project: FINANCE,
+        group: "43",
+        message: "Narrow the FX window again",
+        commits: ("8be21d4", "c77e0f3"),
+        days_ago: 0,
+        starts: (12, 33),
+        waits: 9,
+        executes: 8,
+    },
+];
+
+impl DeploymentRow {
+    fn deployment(&self) -> Deployment {
+        let (hour, minute) = self.starts;
+        Deployment {
+            group: self.group.to_owned(),
+            message: self.message.to_owned(),
+            from: self.commits.0.to_owned(),
+            to: self.commits.1.to_owned(),
+            at: at(hour, minute) - Span::days(self.days_ago),
+            waits: Span::minutes(self.waits),
+            executes: Span::minutes(self.executes),
+        }
+    }
+}
+
+fn deployments(organization: &mut Organization) -> Vec<(String, PlannedRun)> {
+    DEPLOYMENTS
+        .iter()
+        .map(|row| row.deployment().carry_out(organization, row.project))
+        .collect()
+}
+
+/// Hour, minute, project, job, what happens.
+type MomentRow = (i64, i64, &'static str, Option<&'static str>, &'static str);
+
+#[rustfmt::skip]
+const MOMENTS: [MomentRow; 18] = [
+    (6, 0, FINANCE, Some(HOURLY_ORDERS), "fails: an audit of marts.orders"),
+    (6, 40, GROWTH, None, "a plan begins to wait for approval"),
+    (7, 0, FINANCE, Some(HOURLY_ORDERS), "fails again"),
+    (8, 0, FINANCE, Some(HOURLY_ORDERS), "succeeds again"),
+    (8, 10, GROWTH, Some(CAMPAIGN_COSTS), "has no run for this tick"),
+    (9, 10, GROWTH, Some(CAMPAIGN_COSTS), "runs again"),
+    (9, 33, FINANCE, Some(NIGHTLY_REFRESH), "starts 18 minutes late"),
+    (9, 52, FINANCE, None, "a plan is deployed"),
+    (10, 0, FINANCE, Some(QUARTER_HOURLY), "becomes 1.7 times slower: staging.fx_rates"),
+    (11, 0, FINANCE, Some(NIGHTLY_REFRESH), "misses its deadline, 07:00 in New York"),
+    (11, 42, FINANCE, Some(NIGHTLY_REFRESH), "is delivered, 42 minutes late"),
+    (12, 20, GROWTH, Some(ATTRIBUTION), "starts a run that takes 75 minutes instead of 30"),
+    (12, 40, GROWTH, None, "the waiting plan is approved"),
+    (12, 52, FINANCE, None, "the fix is deployed"),
+    (13, 0, FINANCE, Some(QUARTER_HOURLY), "is as fast as before"),
+    (13, 10, GROWTH, Some(CAMPAIGN_COSTS), "does not start"),
+    (13, 35, GROWTH, Some(CAMPAIGN_COSTS), "starts 25 minutes late"),
+    (13, 35, GROWTH, Some(ATTRIBUTION), "ends"),
+];
+
 fn moments() -> Vec<Moment> {
-    let moment = |at, project, job, text| Moment {
-        at,
-        project,
-        job,
-        text,
-    };
-    vec![
-        moment(
-            at(6, 0),
-            FINANCE,
-            Some(HOURLY_ORDERS),
-            "fails: an audit of marts.orders",
-        ),
-        moment(
-            at(6, 40),
-            GROWTH,
-            None,
-            "a plan begins to wait for approval",
-        ),
-        moment(at(7, 0), FINANCE, Some(HOURLY_ORDERS), "fails again"),
-        moment(at(8, 0), FINANCE, Some(HOURLY_ORDERS), "succeeds again"),
-        moment(
-            at(8, 10),
-            GROWTH,
-            Some(CAMPAIGN_COSTS),
-            "has no run for this tick",
-        ),
-        moment(at(9, 10), GROWTH, Some(CAMPAIGN_COSTS), "runs again"),
-        moment(
-            at(9, 33),
-            FINANCE,
-            Some(NIGHTLY_REFRESH),
-            "starts 18 minutes late",
-        ),
-        moment(at(9, 52), FINANCE, None, "a plan is deployed"),
-        moment(
-            at(10, 0),
-            FINANCE,
-            Some(QUARTER_HOURLY),
-            "becomes 1.7 times slower: staging.fx_rates",
-        ),
-        moment(
-            at(11, 0),
-            FINANCE,
-            Some(NIGHTLY_REFRESH),
-            "misses its deadline, 07:00 in New York",
-        ),
-        moment(
-            at(11, 42),
-            FINANCE,
-            Some(NIGHTLY_REFRESH),
-            "is delivered, 42 minutes late",
-        ),
-        moment(
-            at(12, 20),
-            GROWTH,
-            Some(ATTRIBUTION),
-            "starts a run that takes 75 minutes instead of 30",
-        ),
-        moment(at(12, 40), GROWTH, None, "the waiting plan is approved"),
-        moment(at(12, 52), FINANCE, None, "the fix is deployed"),
-        moment(
-            at(13, 0),
-            FINANCE,
-            Some(QUARTER_HOURLY),
-            "is as fast as before",
-        ),
-        moment(at(13, 10), GROWTH, Some(CAMPAIGN_COSTS), "does not start"),
-        moment(
-            at(13, 35),
-            GROWTH,
-            Some(CAMPAIGN_COSTS),
-            "starts 25 minutes late",
-        ),
-        moment(at(13, 35), GROWTH, Some(ATTRIBUTION), "ends"),
-    ]
+    MOMENTS
+        .iter()
+        .map(|&(hour, minute, project, job, text)| Moment {
+            at: at(hour, minute),
+            project,
+            job,
+            text,
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -82,6 +82,10 @@ pub enum Logs {
 
 /// One combination of shapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each with its meaning"
+)]
 pub struct Variant {
     /// Its number.
     pub number: u32,
@@ -312,7 +316,7 @@ mod tests {
         for line in text.lines().filter(|line| line.starts_with("    ")) {
             match fields.last_mut() {
                 Some(last) if line.starts_with("     ") || line.starts_with("    )") => {
-                    last.push_str(line)
+                    last.push_str(line);
                 }
                 _ => fields.push(line.to_owned()),
             }
