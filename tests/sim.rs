@@ -391,6 +391,29 @@ async fn everything_can_be_edited_while_it_is_served() {
 }
 
 #[tokio::test]
+async fn overtaken_plans_say_so() {
+    let stage = stage(0).await;
+    let path = format!("/projects/{P}/plans?status=rejected");
+    assert_eq!(stage.json(&path).await["total"], 0);
+    stage.running.organization.edit(|organization| {
+        let record = PlanRecord::new("plan_2", "group_2", "explain", "Old")
+            .then(at(300), "pending")
+            .then(at(400), "rejected");
+        organization.plan(
+            P,
+            PlanRecord {
+                auto_discarded: true,
+                ..record
+            },
+        );
+    });
+    assert_eq!(
+        stage.json(&path).await["plans"][0]["plan_output"]["auto_discarded"],
+        true
+    );
+}
+
+#[tokio::test]
 async fn details_logs_and_aggregates_are_served() {
     let stage = stage(0).await;
     let detail = stage.json(&format!("/projects/{P}/runs/run_f")).await;

@@ -106,6 +106,13 @@ pub struct Seen {
 }
 
 #[derive(Debug)]
+struct Queued {
+    matching: String,
+    fault: Fault,
+    times: usize,
+}
+
+#[derive(Debug)]
 struct Chance {
     random: Random,
     rate: f64,
@@ -114,7 +121,7 @@ struct Chance {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<(String, Fault)>,
+    queue: Vec<Queued>,
     chance: Option<Chance>,
     skew: Span,
     applied: u64,
@@ -140,9 +147,20 @@ impl Faults {
 
     /// The next `times` requests whose `path?query` contains `matching` meet `fault`.
     pub fn inject_times(&self, matching: &str, fault: Fault, times: usize) -> &Self {
-        let entry = (matching.to_owned(), fault);
-        self.state().queue.extend(std::iter::repeat_n(entry, times));
+        let matching = matching.to_owned();
+        if times > 0 {
+            self.state().queue.push(Queued {
+                matching,
+                fault,
+                times,
+            });
+        }
         self
+    }
+
+    /// Every request whose `path?query` contains `matching` meets `fault`, until [`Faults::calm`].
+    pub fn inject_always(&self, matching: &str, fault: Fault) -> &Self {
+        self.inject_times(matching, fault, usize::MAX)
     }
 
     /// From now on each request meets one of `faults` with probability `rate`.
@@ -169,9 +187,12 @@ impl Faults {
         state.skew = Span::zero();
     }
 
-    /// Queued faults that have not been met yet.
+    /// Queued faults that have not been met yet (`usize::MAX` if some never end).
     pub fn waiting(&self) -> usize {
-        self.state().queue.len()
+        self.state()
+            .queue
+            .iter()
+            .fold(0, |sum, queued| sum.saturating_add(queued.times))
     }
 
     /// Faults met so far.
@@ -210,15 +231,7 @@ impl Faults {
         let mut state = self.state();
         state.note(method, path, query);
         let address = format!("{path}?{query}");
-        let queued = state
-            .queue
-            .iter()
-            .position(|(matching, _)| address.contains(matching.as_str()));
-        let mut met: Vec<Fault> = queued
-            .and_then(|position| state.queue.remove(position))
-            .map(|(_, fault)| fault)
-            .into_iter()
-            .collect();
+        let mut met: Vec<Fault> = state.take(&address).into_iter().collect();
         met.extend(state.roll());
         state.applied += u64::try_from(met.len()).unwrap_or(0);
         (met, state.skew)
@@ -245,6 +258,22 @@ impl State {
             path: path.to_owned(),
             query: query.to_owned(),
         });
+    }
+
+    fn take(&mut self, address: &str) -> Option<Fault> {
+        let position = self
+            .queue
+            .iter()
+            .position(|queued| address.contains(&queued.matching))?;
+        let queued = self.queue.get_mut(position)?;
+        let fault = queued.fault.clone();
+        if queued.times < usize::MAX {
+            queued.times -= 1;
+        }
+        if queued.times == 0 {
+            self.queue.remove(position);
+        }
+        Some(fault)
     }
 
     fn roll(&mut self) -> Option<Fault> {
@@ -274,6 +303,18 @@ mod tests {
         assert_eq!(meet("/runs", "page=2"), []);
         assert_eq!((faults.waiting(), faults.applied()), (0, 3));
         assert_eq!((faults.count("GET /runs"), faults.count("/jobs")), (4, 1));
+    }
+
+    #[test]
+    fn endless_faults_end_with_the_calm() {
+        let faults = Faults::new();
+        faults.inject_always("/runs", Fault::EmptyOk);
+        for _ in 0..3 {
+            assert_eq!(faults.meet("GET", "/runs", "").0, [Fault::EmptyOk]);
+        }
+        faults.calm();
+        assert_eq!(faults.meet("GET", "/runs", "").0, []);
+        assert_eq!(faults.applied(), 3);
     }
 
     #[test]

@@ -11,12 +11,12 @@
 //! | 08:00 | `hourly-orders` succeeds again (ends about 08:09) |
 //! | 08:10 | `campaign-costs` has no run for this tick; the next one, 09:10, is there |
 //! | 09:33 | `nightly-refresh`, due 09:15, starts 18 minutes late |
-//! | 09:52:10 | a plan of `finance` completes: commit `8be21d4` |
+//! | 09:30 to 09:52:10 | `finance` is one commit behind; its plan waits from 09:40 to 09:48 and completes: commit `8be21d4` |
 //! | 10:00 to 12:45 | twelve runs of `quarter-hourly` take 1.7 times as long; `staging.fx_rates` takes all of it |
 //! | 11:00 | 07:00 in New York: the deadline of `nightly-refresh`, which normally ends about 10:10, passes |
 //! | 11:42 | `nightly-refresh` succeeds, 42 minutes late |
 //! | 12:20 | `attribution` starts and overruns: 75 minutes instead of 30; it ends about 13:35 |
-//! | 12:52:10 | the fix of `finance` completes: commit `c77e0f3`; `quarter-hourly` is as before from 13:00 |
+//! | 12:25 to 12:52:10 | the fix of `finance` waits from 12:35 to 12:44 and completes: commit `c77e0f3`; `quarter-hourly` is as before from 13:00 |
 //! | 13:10 | `campaign-costs` is due, and starts at 13:35, 25 minutes late |
 //! | 13:30 | `weekday-report` runs as always (12 minutes) |
 //! | 15:30 | the story ends; everything has recovered. Runs go on for two more hours |
