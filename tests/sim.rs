@@ -599,6 +599,29 @@ async fn faults_of_rows_and_pages_are_seen() {
 }
 
 #[tokio::test]
+async fn random_faults_come_at_their_rate_and_never_stop_the_simulator() {
+    let stage = stage(0).await;
+    stage.running.faults.random(5, 0.5, Fault::samples());
+    let good = stage.running.organization.read(|o| o.planned_runs(P).len());
+    let mut perfect = 0;
+    for page in 0..300 {
+        let path = runs_path(&format!("limit=500&page={}", page % 2 + 1));
+        let Some(body) = whole(stage.get(&path).send().await).await else {
+            continue;
+        };
+        let rows = serde_json::from_str::<Value>(&body).map(|body| body["runs"].clone());
+        perfect += usize::from(
+            rows.is_ok_and(|rows| rows.as_array().is_some_and(|rows| rows.len() == good)),
+        );
+    }
+    let applied = stage.running.faults.applied();
+    assert!((110..190).contains(&applied), "{applied}");
+    assert!((75..150).contains(&perfect), "{perfect}");
+    stage.running.faults.calm();
+    assert_eq!(stage.ids(&runs_path("limit=500"), "runs").await.len(), good);
+}
+
+#[tokio::test]
 async fn every_variant_is_served_as_described() {
     for number in 0..Variant::count() {
         let stage = stage(number).await;
@@ -766,6 +789,11 @@ async fn a_large_history_is_paged_completely() {
         seen.extend(stage.ids(&path, "runs").await);
     }
     assert_eq!(seen.len(), 10_000);
+    stage.inject(Fault::HalfBody);
+    let path = format!("/projects/{BULK_PROJECT}/runs?limit=500");
+    let response = stage.answer(&path).await;
+    assert!(response.content_length().unwrap() > 150_000);
+    assert!(response.text().await.is_err());
     let executions = stage
         .json(&format!("/projects/{BULK_PROJECT}/model-executions"))
         .await;
