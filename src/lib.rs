@@ -1,5 +1,6 @@
 //! Tardy: alerting and service levels for data pipelines on dagctl.
 
+pub mod app;
 pub mod config;
 pub mod engine;
 pub mod notify;

@@ -89,6 +89,11 @@ impl Fingerprint {
         Self(u128::from_be_bytes(bytes))
     }
 
+    /// From the raw number, as stored.
+    pub const fn from_u128(raw: u128) -> Self {
+        Self(raw)
+    }
+
     /// The raw number.
     pub const fn as_u128(self) -> u128 {
         self.0

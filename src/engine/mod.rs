@@ -253,6 +253,15 @@ impl Engine {
         self.watches.len()
     }
 
+    /// How many subjects each rule of the policy judges, in its order.
+    pub fn subjects_by_rule(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.policy.rules.len()];
+        for id in 0..self.watches.len() {
+            counts[self.watches.get(id).rule] += 1;
+        }
+        counts
+    }
+
     /// Forgets runs created before `cutoff`.
     pub fn forget_before(&mut self, cutoff: Timestamp) {
         self.history.forget_before(cutoff);

@@ -4,6 +4,9 @@
 //! is atomic and, when it returns, durable. What the records mean is decided by the typed layer above it, the same
 //! for every backend. A store knows nothing of rules or alerts.
 
+pub mod records;
+mod segment;
+
 use std::path::PathBuf;
 
 /// The tables. Numbers are part of the storage format: never reuse one.

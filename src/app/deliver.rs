@@ -1,0 +1,472 @@
+//! From the outbox to the receivers: ordering, leases, retries, and giving up aloud.
+//!
+//! Guarantees: within a conversation deliveries keep their order and one is under way at a time (a lease
+//! held in memory: the store's lock makes this process the only deliverer); a row leaves the outbox only in
+//! the transaction that records its end; what one receiver cannot be told does not hold up another. A
+//! crash between sending and recording costs at most one repetition for each delivery under way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::task::JoinSet;
+
+use crate::engine::notification::{Body, ConversationId, Notification};
+use crate::engine::observation::Name;
+use crate::engine::subject::SubjectKey;
+use crate::engine::time::{Span, Timestamp};
+use crate::engine::{HealthReport, Undeliverable};
+use crate::notify::{Delivery, Handle, Notifier, Outcome};
+use crate::store::records::{self, DeliveryOutcome, DeliveryRecord, OutboxRow};
+use crate::store::{Commit, Store, StoreError};
+
+/// Deliveries under way at once for one receiver, over different conversations. Chat platforms limit a
+/// channel to about one message a second, so more would only queue there.
+const CONCURRENCY: usize = 32;
+
+/// First wait after a failed try; doubles up to [`MAX_BACKOFF`].
+const MIN_BACKOFF: Span = Span::seconds(2);
+
+/// Longest wait between tries.
+const MAX_BACKOFF: Span = Span::minutes(10);
+
+/// After so long the fallback hears what was missed; tries go on.
+pub const FALLBACK_AFTER: Span = Span::minutes(5);
+
+/// After so long a delivery is dead.
+pub const DEAD_AFTER: Span = Span::hours(24);
+
+/// Delivers the outbox.
+pub struct Deliverer {
+    store: Arc<dyn Store>,
+    notifiers: BTreeMap<Name, Arc<dyn Notifier>>,
+    queues: BTreeMap<Name, Queue>,
+    handles: HashMap<ConversationId, Handle>,
+    next_row: Arc<AtomicU64>,
+    under_way: JoinSet<Tried>,
+    /// Ends that the store could not take yet. Nothing new is sent before it has them: sending again what
+    /// may have arrived would only repeat it.
+    unrecorded: Option<(Commit, Vec<Change>)>,
+}
+
+/// One receiver's rows.
+#[derive(Default)]
+struct Queue {
+    /// By position. The first row of each conversation is the one that may go.
+    rows: BTreeMap<u64, OutboxRow>,
+    leased: BTreeSet<u64>,
+    conversations: BTreeSet<ConversationId>,
+}
+
+/// What a round of deliveries brought, for the engine and for `status`.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How receivers fared.
+    pub health: Vec<HealthReport>,
+    /// Deliveries given up, or late for so long that the fallback is to hear of them.
+    pub undeliverable: Vec<Undeliverable>,
+    /// Settled deliveries.
+    pub settled: Vec<DeliveryRecord>,
+    /// The store could not record an end; it is tried again before anything else is sent.
+    pub store_error: Option<StoreError>,
+}
+
+impl Report {
+    /// Nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.health.is_empty()
+            && self.undeliverable.is_empty()
+            && self.settled.is_empty()
+            && self.store_error.is_none()
+    }
+}
+
+/// One finished try.
+struct Tried {
+    row: OutboxRow,
+    outcome: Outcome,
+}
+
+impl Deliverer {
+    /// Takes up the outbox as it was stored.
+    pub fn new(
+        store: Arc<dyn Store>,
+        notifiers: BTreeMap<Name, Arc<dyn Notifier>>,
+        outbox: Vec<OutboxRow>,
+        handles: BTreeMap<ConversationId, Handle>,
+        next_row: u64,
+    ) -> Self {
+        let mut deliverer = Self {
+            store,
+            notifiers,
+            queues: BTreeMap::new(),
+            handles: handles.into_iter().collect(),
+            next_row: Arc::new(AtomicU64::new(next_row)),
+            under_way: JoinSet::new(),
+            unrecorded: None,
+        };
+        deliverer.enqueue(outbox);
+        deliverer
+    }
+
+    /// Replaces the receivers; rows stay.
+    pub fn set_notifiers(&mut self, notifiers: BTreeMap<Name, Arc<dyn Notifier>>) {
+        self.notifiers = notifiers;
+    }
+
+    /// Adds committed rows.
+    pub fn enqueue(&mut self, rows: Vec<OutboxRow>) {
+        for row in rows {
+            let queue = self
+                .queues
+                .entry(row.notification.receiver.clone())
+                .or_default();
+            queue.rows.insert(row.sequence, row);
+        }
+    }
+
+    /// Rows waiting, by receiver.
+    pub fn waiting(&self) -> BTreeMap<Name, usize> {
+        self.queues
+            .iter()
+            .map(|(name, queue)| (name.clone(), queue.rows.len()))
+            .collect()
+    }
+
+    /// When the next row that is not under way is to be tried.
+    pub fn next_attempt_at(&self) -> Option<Timestamp> {
+        self.queues
+            .values()
+            .filter(|queue| queue.leased.len() < CONCURRENCY)
+            .flat_map(Queue::first_free)
+            .map(|row| row.next_attempt_at)
+            .min()
+    }
+
+    /// Deliveries are under way.
+    pub fn is_busy(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Delivers all that is due, until nothing due is left. `now` is asked again after each try.
+    pub async fn deliver_due(&mut self, now: &(dyn Fn() -> Timestamp + Sync)) -> Report {
+        let mut report = Report::default();
+        loop {
+            self.start_due(now(), &mut report);
+            if report.store_error.is_some() || !self.is_busy() {
+                return report;
+            }
+            self.finish_some(now, &mut report).await;
+        }
+    }
+
+    /// Starts what is due and may go. Records first what could not be recorded before.
+    pub fn start_due(&mut self, now: Timestamp, report: &mut Report) {
+        if let Some((commit, changes)) = self.unrecorded.take() {
+            self.write(commit, changes, report);
+        }
+        if self.unrecorded.is_some() {
+            return;
+        }
+        let mut homeless = Vec::new();
+        for (name, queue) in &mut self.queues {
+            let notifier = self.notifiers.get(name);
+            for row in queue.take_due(now) {
+                let Some(notifier) = notifier else {
+                    homeless.push(row);
+                    continue;
+                };
+                let handle = self.handles.get(&row.notification.conversation).cloned();
+                self.under_way
+                    .spawn(attempt(Arc::clone(notifier), row, handle));
+            }
+        }
+        let tried: Vec<Tried> = homeless.into_iter().map(refuse_homeless).collect();
+        if !tried.is_empty() {
+            self.record(tried, now, report);
+        }
+    }
+
+    /// Waits until a delivery has come to an end and records it, with all others that have. Does nothing
+    /// when none is under way. May be cancelled while it waits.
+    pub async fn finish_some(&mut self, now: &(dyn Fn() -> Timestamp + Sync), report: &mut Report) {
+        let Some(first) = self.under_way.join_next().await else {
+            return;
+        };
+        let mut finished = vec![first];
+        while let Some(more) = self.under_way.try_join_next() {
+            finished.push(more);
+        }
+        let tried = finished.into_iter().filter_map(Result::ok).collect();
+        self.record(tried, now(), report);
+    }
+
+    /// Records finished tries in one transaction, then in memory.
+    fn record(&mut self, tried: Vec<Tried>, now: Timestamp, report: &mut Report) {
+        let (mut commit, mut changes) = self.unrecorded.take().unwrap_or_default();
+        for Tried { row, outcome } in tried {
+            changes.push(self.change(row, outcome, now, &mut commit));
+        }
+        self.write(commit, changes, report);
+    }
+
+    fn write(&mut self, commit: Commit, changes: Vec<Change>, report: &mut Report) {
+        match super::blocking(|| self.store.commit(&commit)) {
+            Ok(()) => changes
+                .into_iter()
+                .for_each(|change| self.apply(change, report)),
+            Err(error) => {
+                report.store_error = Some(error);
+                self.unrecorded = Some((commit, changes));
+            }
+        }
+    }
+
+    /// Decides what a try means, and writes it into the commit.
+    fn change(
+        &self,
+        mut row: OutboxRow,
+        outcome: Outcome,
+        now: Timestamp,
+        commit: &mut Commit,
+    ) -> Change {
+        row.attempts += 1;
+        let late = now.since(row.notification.decided_at);
+        let (end, handle) = match outcome {
+            Outcome::Delivered { handle } => (DeliveryOutcome::Delivered, handle),
+            Outcome::Rejected { why } => (DeliveryOutcome::Rejected(why), None),
+            Outcome::Retry { why, .. } if late >= DEAD_AFTER => (DeliveryOutcome::Dead(why), None),
+            Outcome::Retry {
+                after,
+                why,
+                is_uncertain,
+            } => {
+                row.next_attempt_at =
+                    now + after.unwrap_or_else(|| backoff(row.attempts, row.sequence));
+                row.is_uncertain |= is_uncertain;
+                let is_fallback_due = late >= FALLBACK_AFTER && !row.is_fallback_told;
+                row.is_fallback_told |= is_fallback_due;
+                row.why = Some(why.clone());
+                records::put_outbox(commit, &row);
+                return Change::Later {
+                    row: Box::new(row),
+                    why,
+                    is_fallback_due,
+                    at: now,
+                };
+            }
+        };
+        let record = delivery_record(&row, &end, now);
+        let number = self.next_row.fetch_add(1, Ordering::Relaxed);
+        records::settle(commit, &row, handle.as_ref(), &record, number);
+        Change::Settled {
+            row: Box::new(row),
+            record,
+            handle,
+            end,
+        }
+    }
+
+    fn apply(&mut self, change: Change, report: &mut Report) {
+        match change {
+            Change::Later {
+                row,
+                why,
+                is_fallback_due,
+                at,
+            } => {
+                let receiver = row.notification.receiver.clone();
+                if is_fallback_due {
+                    let notification = row.notification.clone();
+                    let why = format!(
+                        "not reachable for {} min: {why}",
+                        FALLBACK_AFTER.num_minutes()
+                    );
+                    report
+                        .undeliverable
+                        .push(Undeliverable { notification, why });
+                }
+                self.report_health(&receiver, at, Err(why), report);
+                if let Some(queue) = self.queues.get_mut(&receiver) {
+                    queue.release(&row);
+                    queue.rows.insert(row.sequence, *row);
+                }
+            }
+            Change::Settled {
+                row,
+                record,
+                handle,
+                end,
+            } => {
+                let receiver = row.notification.receiver.clone();
+                let conversation = row.notification.conversation;
+                if row.notification.is_ending() {
+                    self.handles.remove(&conversation);
+                } else if let Some(handle) = handle {
+                    self.handles.insert(conversation, handle);
+                }
+                let result = match &end {
+                    DeliveryOutcome::Delivered => Ok(()),
+                    DeliveryOutcome::Rejected(why) | DeliveryOutcome::Dead(why) => {
+                        // Told already when it was late; a rejection is news.
+                        if !row.is_fallback_told {
+                            let notification = row.notification.clone();
+                            report.undeliverable.push(Undeliverable {
+                                notification,
+                                why: why.clone(),
+                            });
+                        }
+                        Err(why.clone())
+                    }
+                };
+                self.report_health(&receiver, record.settled_at, result, report);
+                report.settled.push(record);
+                if let Some(queue) = self.queues.get_mut(&receiver) {
+                    queue.release(&row);
+                    queue.rows.remove(&row.sequence);
+                }
+            }
+        }
+    }
+
+    fn report_health(
+        &self,
+        receiver: &Name,
+        at: Timestamp,
+        result: Result<(), String>,
+        report: &mut Report,
+    ) {
+        if self.notifiers.contains_key(receiver) {
+            let subject = SubjectKey::Receiver(receiver.clone());
+            report.health.push(HealthReport {
+                subject,
+                at,
+                result,
+            });
+        }
+    }
+}
+
+/// What a try changes.
+enum Change {
+    Later {
+        row: Box<OutboxRow>,
+        why: String,
+        is_fallback_due: bool,
+        at: Timestamp,
+    },
+    Settled {
+        row: Box<OutboxRow>,
+        record: DeliveryRecord,
+        handle: Option<Handle>,
+        end: DeliveryOutcome,
+    },
+}
+
+impl Queue {
+    /// The first row of each conversation that has none under way.
+    fn first_free(&self) -> impl Iterator<Item = &OutboxRow> {
+        let mut seen = self.conversations.clone();
+        self.rows
+            .values()
+            .filter(move |row| seen.insert(row.notification.conversation))
+    }
+
+    /// Leases rows that are due: the first of each conversation, up to the limit.
+    fn take_due(&mut self, now: Timestamp) -> Vec<OutboxRow> {
+        let mut taken = Vec::new();
+        let mut seen = self.conversations.clone();
+        for row in self.rows.values() {
+            if self.leased.len() + taken.len() >= CONCURRENCY {
+                break;
+            }
+            // A row behind another of its conversation waits, due or not.
+            if seen.insert(row.notification.conversation) && row.next_attempt_at <= now {
+                taken.push(row.clone());
+            }
+        }
+        for row in &taken {
+            self.leased.insert(row.sequence);
+            self.conversations.insert(row.notification.conversation);
+        }
+        taken
+    }
+
+    fn release(&mut self, row: &OutboxRow) {
+        self.leased.remove(&row.sequence);
+        self.conversations.remove(&row.notification.conversation);
+    }
+}
+
+/// Rows of a receiver that is not configured any more.
+fn refuse_homeless(row: OutboxRow) -> Tried {
+    let name = &row.notification.receiver;
+    let why = format!("no receiver is named {name} any more; it was renamed or removed");
+    Tried {
+        outcome: Outcome::Rejected { why },
+        row,
+    }
+}
+
+async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Handle>) -> Tried {
+    let delivery = Delivery {
+        notification: &row.notification,
+        handle: handle.as_ref(),
+        attempt: row.attempts + 1,
+    };
+    let outcome = notifier.deliver(delivery).await;
+    Tried { row, outcome }
+}
+
+/// 2 s, 4 s, 8 s … up to 10 min, spread by up to a quarter so that many rows do not come back together.
+fn backoff(attempts: u32, sequence: u64) -> Span {
+    let doubled = MIN_BACKOFF * (1 << attempts.saturating_sub(1).min(16));
+    let base = doubled.min(MAX_BACKOFF);
+    let spread = i32::try_from(sequence.wrapping_mul(2_654_435_761) % 256).unwrap_or(0);
+    base + base * spread / 1_024
+}
+
+fn delivery_record(row: &OutboxRow, outcome: &DeliveryOutcome, now: Timestamp) -> DeliveryRecord {
+    let notification = &row.notification;
+    DeliveryRecord {
+        delivery_id: notification.delivery_id(),
+        receiver: notification.receiver.clone(),
+        reason: notification.reason,
+        alerts: alert_ids(notification),
+        headline: headline(notification),
+        decided_at: notification.decided_at,
+        settled_at: now,
+        attempts: row.attempts,
+        outcome: outcome.clone(),
+    }
+}
+
+fn alert_ids(notification: &Notification) -> Vec<String> {
+    match &notification.body {
+        Body::Alerts(alerts) => alerts.iter().map(|alert| alert.id.clone()).collect(),
+        Body::Notice { .. } => Vec::new(),
+    }
+}
+
+fn headline(notification: &Notification) -> String {
+    match &notification.body {
+        Body::Alerts(alerts) => alerts
+            .first()
+            .map(|alert| alert.headline.clone())
+            .unwrap_or_default(),
+        Body::Notice { headline, .. } => headline.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_grows_and_is_bounded() {
+        assert!(backoff(1, 0) >= Span::seconds(2));
+        assert!(backoff(1, 7) < Span::seconds(3));
+        assert!(backoff(5, 3) >= Span::seconds(32));
+        assert!(backoff(60, 9) <= MAX_BACKOFF + MAX_BACKOFF / 4);
+    }
+}

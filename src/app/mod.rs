@@ -1,0 +1,15 @@
+//! The shell around the engine: clocks, tasks, and the order of things. It knows all adapters and decides
+//! nothing about alerts.
+
+pub mod clock;
+pub mod deliver;
+pub mod pipeline;
+
+/// Runs a call that blocks for a moment (a commit to disk) without holding up other tasks.
+pub fn blocking<T>(call: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
+        Ok(_) | Err(_) => call(),
+    }
+}

@@ -1,0 +1,139 @@
+//! One activation: take input, step the engine, commit everything it changed as one transaction, then
+//! hand over what is to be delivered. Timer, nudge and start-up run this very function, and so do the
+//! demonstration and the tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::observation::ProjectKey;
+use crate::engine::time::Timestamp;
+use crate::engine::{Engine, Input, Step};
+use crate::source::{Batch, Cursor};
+use crate::store::records::{self, OutboxRow, Sequences};
+use crate::store::{Commit, Store, StoreError};
+
+/// The engine with its store.
+pub struct Pipeline {
+    engine: Engine,
+    store: Arc<dyn Store>,
+    sequences: Sequences,
+    /// A step that was taken and could not be written yet. Nothing further is decided before it is.
+    unwritten: Option<Unwritten>,
+}
+
+struct Unwritten {
+    commit: Commit,
+    rows: Vec<OutboxRow>,
+    step: Step,
+}
+
+/// What an activation brought.
+#[derive(Debug)]
+pub struct Activation {
+    /// The step, as committed.
+    pub step: Step,
+    /// New outbox rows, committed.
+    pub rows: Vec<OutboxRow>,
+}
+
+/// Input of one activation: what the engine is given, and the cursors that belong to it.
+#[derive(Debug, Default)]
+pub struct Incoming {
+    /// For the engine.
+    pub input: Input,
+    /// To be stored with it.
+    pub cursors: BTreeMap<ProjectKey, Cursor>,
+}
+
+impl Incoming {
+    /// Adds what a poll brought.
+    pub fn add(&mut self, batch: Batch) {
+        self.input.observations.extend(batch.observations);
+        for (project, known_until) in batch.coverage {
+            let known = self.input.coverage.entry(project).or_insert(known_until);
+            *known = (*known).max(known_until);
+        }
+        self.cursors.extend(batch.cursors);
+    }
+
+    /// Nothing in it.
+    pub fn is_empty(&self) -> bool {
+        let input = &self.input;
+        self.cursors.is_empty()
+            && input.observations.is_empty()
+            && input.coverage.is_empty()
+            && input.health.is_empty()
+            && input.undeliverable.is_empty()
+            && input.notices.is_empty()
+    }
+}
+
+impl Pipeline {
+    /// Puts an engine and its store together.
+    pub fn new(engine: Engine, store: Arc<dyn Store>, sequences: Sequences) -> Self {
+        Self {
+            engine,
+            store,
+            sequences,
+            unwritten: None,
+        }
+    }
+
+    /// The engine, for questions.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The engine, for a new policy.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Numbers of rows, for maintenance.
+    pub fn sequences_mut(&mut self) -> &mut Sequences {
+        &mut self.sequences
+    }
+
+    /// A step waits to be written: call [`Self::retry`] until it is, before the next activation.
+    pub fn is_blocked(&self) -> bool {
+        self.unwritten.is_some()
+    }
+
+    /// One activation at `now`. On an error the step is kept and nothing of it has been told; input may be
+    /// given again only after [`Self::retry`] has succeeded.
+    pub fn activate(
+        &mut self,
+        incoming: Incoming,
+        now: Timestamp,
+    ) -> Result<Activation, StoreError> {
+        debug_assert!(!self.is_blocked(), "retry before the next activation");
+        let step = self.engine.step(incoming.input, now);
+        let (commit, rows) =
+            records::commit_step(&step, &incoming.cursors, &mut self.sequences, now);
+        self.unwritten = Some(Unwritten { commit, rows, step });
+        self.retry().map(|activation| {
+            activation.unwrap_or(Activation {
+                step: Step::default(),
+                rows: Vec::new(),
+            })
+        })
+    }
+
+    /// Writes the step that waits, if one does.
+    pub fn retry(&mut self) -> Result<Option<Activation>, StoreError> {
+        let Some(unwritten) = &self.unwritten else {
+            return Ok(None);
+        };
+        self.store.commit(&unwritten.commit)?;
+        let written = self.unwritten.take();
+        Ok(written.map(|written| Activation {
+            step: written.step,
+            rows: written.rows,
+        }))
+    }
+}

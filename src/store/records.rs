@@ -1,0 +1,671 @@
+//! What the bytes in a store mean: typed records, the same for every backend.
+//!
+//! Every value begins with one version byte. State (alerts, groups, memories, outbox rows) is JSON, so
+//! that a field added later has a default; history is packed ([`segment`](super::segment)). Keys sort:
+//! numbers are big-endian, texts end in a zero byte. It decides nothing; it only writes down.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::segment::{self, Segment};
+use super::{Commit, Store, StoreError, Table};
+use crate::engine::alert::{Alert, Transition};
+use crate::engine::group::{Group, GroupKey};
+use crate::engine::history::{History, JobRecord, ProjectRecord};
+use crate::engine::labels::{Fingerprint, Labels};
+use crate::engine::ledger::LedgerRow;
+use crate::engine::notification::{ConversationId, Notification, Reason};
+use crate::engine::observation::{Name, Observation, ProjectKey};
+use crate::engine::rule::context::Memory;
+use crate::engine::time::Timestamp;
+use crate::engine::{Saved, Step};
+use crate::notify::Handle;
+use crate::source::Cursor;
+
+/// Version of JSON records.
+const JSON_VERSION: u8 = 1;
+
+/// A notification to be delivered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutboxRow {
+    /// Position in the outbox; delivery within a conversation follows it.
+    pub sequence: u64,
+    /// What is to be told.
+    pub notification: Notification,
+    /// Tries so far.
+    pub attempts: u32,
+    /// Not before this instant.
+    pub next_attempt_at: Timestamp,
+    /// The last try may have arrived.
+    #[serde(default)]
+    pub is_uncertain: bool,
+    /// The fallback has been told that it is late.
+    #[serde(default)]
+    pub is_fallback_told: bool,
+    /// What went wrong last.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+/// What was told to whom; append-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRecord {
+    /// Stable id of the delivery.
+    pub delivery_id: String,
+    /// Who.
+    pub receiver: Name,
+    /// Why it was told.
+    pub reason: Reason,
+    /// The alerts it was about, by short id.
+    pub alerts: Vec<String>,
+    /// The first headline.
+    pub headline: String,
+    /// When it was decided.
+    pub decided_at: Timestamp,
+    /// When it was delivered or given up.
+    pub settled_at: Timestamp,
+    /// Tries.
+    pub attempts: u32,
+    /// How it ended.
+    pub outcome: DeliveryOutcome,
+}
+
+/// How a delivery ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryOutcome {
+    /// The receiver has it.
+    Delivered,
+    /// The receiver refused it for good.
+    Rejected(String),
+    /// Tried for a day.
+    Dead(String),
+}
+
+/// Everything a start needs.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Observations, by project.
+    pub history: History,
+    /// Engine state.
+    pub saved: Saved,
+    /// How far sources have been read.
+    pub cursors: BTreeMap<ProjectKey, Cursor>,
+    /// Notifications to be delivered, in order.
+    pub outbox: Vec<OutboxRow>,
+    /// References to conversations' first messages.
+    pub handles: BTreeMap<ConversationId, Handle>,
+    /// Records that could not be read and were left out, with their reasons.
+    pub problems: Vec<StoreError>,
+    /// The next free number of history segments.
+    pub next_segment: u64,
+}
+
+/// Writes a JSON record.
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![JSON_VERSION];
+    // Serialising our own types to memory cannot fail: no maps with non-text keys, no I/O.
+    serde_json::to_writer(&mut bytes, value).expect("own records are always valid JSON");
+    bytes
+}
+
+/// Reads a JSON record.
+fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    let refuse = |why: String| StoreError::Record {
+        table,
+        key: readable(key),
+        why,
+    };
+    match bytes.split_first() {
+        Some((&JSON_VERSION, rest)) => {
+            serde_json::from_slice(rest).map_err(|error| refuse(error.to_string()))
+        }
+        Some((version, _)) => Err(refuse(format!("unknown record version {version}"))),
+        None => Err(refuse("empty".into())),
+    }
+}
+
+/// A key for people: printable characters as they are, others as hex.
+fn readable(key: &[u8]) -> String {
+    key.iter()
+        .map(|byte| match byte {
+            b' '..=b'~' => char::from(*byte).to_string(),
+            _ => format!("\\x{byte:02x}"),
+        })
+        .collect()
+}
+
+fn text_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
+    let mut key = prefix.as_bytes().to_vec();
+    for part in parts {
+        key.extend(part.as_bytes());
+        key.push(0);
+    }
+    key
+}
+
+fn project_parts(key: &ProjectKey) -> [&str; 2] {
+    [&key.source, &key.project_id]
+}
+
+/// Instants sort as unsigned numbers when the sign bit is flipped.
+fn time_key(at: Timestamp) -> [u8; 8] {
+    (at.as_millis().cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+fn print_key(print: Fingerprint) -> Vec<u8> {
+    print.as_u128().to_be_bytes().to_vec()
+}
+
+/// Key of an outbox row.
+pub fn outbox_key(sequence: u64) -> Vec<u8> {
+    sequence.to_be_bytes().to_vec()
+}
+
+fn group_key(key: &GroupKey) -> Vec<u8> {
+    let labels = Labels::default()
+        .with("route", key.route.clone())
+        .with("labels", key.labels.to_string());
+    print_key(Fingerprint::of("group", &labels))
+}
+
+/// Numbers handed out by the writer.
+#[derive(Debug, Default)]
+pub struct Sequences {
+    /// Next outbox row.
+    pub outbox: u64,
+    /// Next history segment.
+    pub segment: u64,
+    /// Next append-only row (transitions, deliveries).
+    pub row: u64,
+}
+
+impl Sequences {
+    /// Hands out the next number for an append-only row.
+    pub fn next_row(&mut self) -> u64 {
+        self.row += 1;
+        self.row
+    }
+}
+
+/// Writes down a step, with the cursors it belongs to: one commit. Returns the outbox rows it contains.
+pub fn commit_step(
+    step: &Step,
+    cursors: &BTreeMap<ProjectKey, Cursor>,
+    sequences: &mut Sequences,
+    now: Timestamp,
+) -> (Commit, Vec<OutboxRow>) {
+    let mut commit = Commit::default();
+    put_observations(step, sequences, &mut commit);
+    for (project, cursor) in cursors {
+        commit.put(
+            Table::Cursor,
+            text_key("cursor/", &project_parts(project)),
+            json(cursor),
+        );
+    }
+    for (project, known_until) in &step.changed.coverage {
+        commit.put(
+            Table::Cursor,
+            text_key("known/", &project_parts(project)),
+            json(known_until),
+        );
+    }
+    for (what, since) in &step.changed.since {
+        commit.put(Table::Meta, text_key("since/", &[what]), json(since));
+    }
+    for (print, alert) in &step.changed.alerts {
+        put_or_delete(&mut commit, Table::Alert, print_key(*print), alert.as_ref());
+    }
+    for (print, memory) in &step.changed.memories {
+        commit.put(Table::Memory, print_key(*print), json(memory));
+    }
+    for (key, group) in &step.changed.groups {
+        put_or_delete(&mut commit, Table::Group, group_key(key), group.as_ref());
+    }
+    for transition in &step.transitions {
+        let mut key = time_key(transition.recorded_at).to_vec();
+        key.extend(sequences.next_row().to_be_bytes());
+        commit.put(Table::Transition, key, json(transition));
+    }
+    for row in &step.ledger {
+        let (print, due_at) = row.key();
+        let mut key = print_key(print);
+        key.extend(time_key(due_at));
+        commit.put(Table::Ledger, key, json(row));
+    }
+    let rows = put_notifications(step, sequences, now, &mut commit);
+    (commit, rows)
+}
+
+fn put_or_delete<T: Serialize>(commit: &mut Commit, table: Table, key: Vec<u8>, value: Option<&T>) {
+    match value {
+        Some(value) => commit.put(table, key, json(value)),
+        None => commit.delete(table, key),
+    }
+}
+
+fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit) {
+    for (project, record) in &step.changed.projects {
+        commit.put(
+            Table::History,
+            text_key("project/", &project_parts(project)),
+            json(record),
+        );
+    }
+    for ((project, job), record) in &step.changed.jobs {
+        let [source, id] = project_parts(project);
+        commit.put(
+            Table::History,
+            text_key("job/", &[source, id, job]),
+            json(record),
+        );
+    }
+    for segment in segment::pack(&step.changed.observations) {
+        sequences.segment += 1;
+        commit.put(
+            Table::History,
+            segment_key(&segment, sequences.segment),
+            segment.to_bytes(),
+        );
+    }
+}
+
+fn segment_key(segment: &Segment, number: u64) -> Vec<u8> {
+    let mut key = text_key("segment/", &project_parts(&segment.project));
+    key.extend(segment.day.to_be_bytes());
+    key.extend(number.to_be_bytes());
+    key
+}
+
+fn put_notifications(
+    step: &Step,
+    sequences: &mut Sequences,
+    now: Timestamp,
+    commit: &mut Commit,
+) -> Vec<OutboxRow> {
+    let mut rows = Vec::with_capacity(step.notifications.len());
+    for notification in &step.notifications {
+        sequences.outbox += 1;
+        let row = OutboxRow {
+            sequence: sequences.outbox,
+            notification: notification.clone(),
+            attempts: 0,
+            next_attempt_at: now,
+            is_uncertain: false,
+            is_fallback_told: false,
+            why: None,
+        };
+        commit.put(Table::Outbox, outbox_key(row.sequence), json(&row));
+        rows.push(row);
+    }
+    rows
+}
+
+/// Writes down an outbox row that is to be tried again.
+pub fn put_outbox(commit: &mut Commit, row: &OutboxRow) {
+    commit.put(Table::Outbox, outbox_key(row.sequence), json(row));
+}
+
+/// Writes down that a delivery is settled: the row goes, the record stays, the handle is kept while the
+/// conversation goes on.
+pub fn settle(
+    commit: &mut Commit,
+    row: &OutboxRow,
+    handle: Option<&Handle>,
+    record: &DeliveryRecord,
+    row_number: u64,
+) {
+    commit.delete(Table::Outbox, outbox_key(row.sequence));
+    let conversation = print_key(row.notification.conversation.0);
+    match handle {
+        _ if row.notification.is_ending() => commit.delete(Table::Handle, conversation),
+        Some(handle) => commit.put(Table::Handle, conversation, json(handle)),
+        None => {}
+    }
+    let mut key = time_key(record.settled_at).to_vec();
+    key.extend(row_number.to_be_bytes());
+    commit.put(Table::Delivery, key, json(record));
+}
+
+/// Reads everything a start needs. A record that cannot be read is left out and listed.
+pub fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    load_meta(store, &mut loaded)?;
+    load_cursors(store, &mut loaded)?;
+    load_history(store, &mut loaded)?;
+    for alert in read::<Alert>(store, Table::Alert, &mut loaded.problems)? {
+        loaded.saved.alerts.push(alert.1);
+    }
+    for (key, memory) in read::<Memory>(store, Table::Memory, &mut loaded.problems)? {
+        if let Some(print) = print_of(&key) {
+            loaded.saved.memories.insert(print, memory);
+        }
+    }
+    for (_, group) in read::<Group>(store, Table::Group, &mut loaded.problems)? {
+        loaded.saved.groups.push(group);
+    }
+    for (_, row) in read::<OutboxRow>(store, Table::Outbox, &mut loaded.problems)? {
+        loaded.outbox.push(row);
+    }
+    for (key, handle) in read::<Handle>(store, Table::Handle, &mut loaded.problems)? {
+        if let Some(print) = print_of(&key) {
+            loaded.handles.insert(ConversationId(print), handle);
+        }
+    }
+    Ok(loaded)
+}
+
+fn print_of(key: &[u8]) -> Option<Fingerprint> {
+    Some(Fingerprint::from_u128(u128::from_be_bytes(
+        key.try_into().ok()?,
+    )))
+}
+
+/// All records of a table that can be read; the others are listed.
+fn read<T: DeserializeOwned>(
+    store: &dyn Store,
+    table: Table,
+    problems: &mut Vec<StoreError>,
+) -> Result<Vec<(Vec<u8>, T)>, StoreError> {
+    let mut records = Vec::new();
+    for record in store.scan(table, b"") {
+        let (key, bytes) = record?;
+        match from_json(table, &key, &bytes) {
+            Ok(value) => records.push((key, value)),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Ok(records)
+}
+
+/// The zero-terminated texts of a key behind its prefix.
+fn texts<'a>(key: &'a [u8], prefix: &str) -> Vec<&'a str> {
+    key.get(prefix.len()..)
+        .unwrap_or_default()
+        .split(|byte| *byte == 0)
+        .filter_map(|part| std::str::from_utf8(part).ok())
+        .collect()
+}
+
+fn project_of(key: &[u8], prefix: &str) -> Option<ProjectKey> {
+    let parts = texts(key, prefix);
+    let (source, project_id) = (parts.first()?, parts.get(1)?);
+    Some(ProjectKey {
+        source: (*source).into(),
+        project_id: (*project_id).into(),
+    })
+}
+
+fn load_meta(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
+    for record in store.scan(Table::Meta, b"since/") {
+        let (key, bytes) = record?;
+        match (
+            texts(&key, "since/").first(),
+            from_json(Table::Meta, &key, &bytes),
+        ) {
+            (Some(what), Ok(since)) => {
+                loaded.saved.since.insert((*what).to_owned(), since);
+            }
+            (_, Err(problem)) => loaded.problems.push(problem),
+            (None, Ok(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+fn load_cursors(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
+    for record in store.scan(Table::Cursor, b"cursor/") {
+        let (key, bytes) = record?;
+        match (
+            project_of(&key, "cursor/"),
+            from_json(Table::Cursor, &key, &bytes),
+        ) {
+            (Some(project), Ok(cursor)) => {
+                loaded.cursors.insert(project, cursor);
+            }
+            (_, Err(problem)) => loaded.problems.push(problem),
+            (None, Ok(_)) => {}
+        }
+    }
+    for record in store.scan(Table::Cursor, b"known/") {
+        let (key, bytes) = record?;
+        match (
+            project_of(&key, "known/"),
+            from_json(Table::Cursor, &key, &bytes),
+        ) {
+            (Some(project), Ok(known_until)) => {
+                loaded.saved.coverage.insert(project, known_until);
+            }
+            (_, Err(problem)) => loaded.problems.push(problem),
+            (None, Ok(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
+    for record in store.scan(Table::History, b"project/") {
+        let (key, bytes) = record?;
+        match from_json::<ProjectRecord>(Table::History, &key, &bytes) {
+            Ok(record) => loaded.history.restore_project(record),
+            Err(problem) => loaded.problems.push(problem),
+        }
+    }
+    for record in store.scan(Table::History, b"job/") {
+        let (key, bytes) = record?;
+        match (
+            project_of(&key, "job/"),
+            from_json::<JobRecord>(Table::History, &key, &bytes),
+        ) {
+            (Some(project), Ok(record)) => loaded.history.restore_job(&project, record),
+            (_, Err(problem)) => loaded.problems.push(problem),
+            (None, Ok(_)) => {}
+        }
+    }
+    for record in store.scan(Table::History, b"segment/") {
+        let (key, bytes) = record?;
+        loaded.next_segment = loaded.next_segment.max(segment_number(&key));
+        let (Some(project), observations) = (project_of(&key, "segment/"), Segment::unpack(&bytes))
+        else {
+            continue;
+        };
+        match observations {
+            Ok(stored) => restore(&mut loaded.history, &project, stored),
+            Err(why) => loaded.problems.push(StoreError::Record {
+                table: Table::History,
+                key: readable(&key),
+                why,
+            }),
+        }
+    }
+    Ok(())
+}
+
+fn segment_number(key: &[u8]) -> u64 {
+    key.last_chunk::<8>()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+fn restore(history: &mut History, project: &ProjectKey, observations: Vec<Observation>) {
+    for observation in observations {
+        match observation {
+            Observation::Run(_, run) => drop(history.observe_run(project, run)),
+            Observation::Execution(_, execution) => {
+                drop(history.observe_execution(project, execution))
+            }
+            Observation::Plan(_, plan) => drop(history.observe_plan(project, plan)),
+            Observation::Project(_) | Observation::Jobs(..) => {}
+        }
+    }
+}
+
+/// Segments of one project and day are merged when there are more than so many.
+const MERGE_ABOVE: usize = 16;
+
+/// Merges small segments and drops those of days before `cutoff`; a bounded piece of work for one commit
+/// each. Returns the number of segments before and after.
+pub fn compact_history(
+    store: &dyn Store,
+    cutoff: Timestamp,
+    sequences: &mut Sequences,
+) -> Result<(usize, usize), StoreError> {
+    let mut by_day: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+    for record in store.scan(Table::History, b"segment/") {
+        let (key, _) = record?;
+        by_day
+            .entry(key[..key.len().saturating_sub(8)].to_vec())
+            .or_default()
+            .push(key);
+    }
+    let before = by_day.values().map(Vec::len).sum();
+    let mut after = 0;
+    for (day_key, keys) in by_day {
+        let day = day_key
+            .last_chunk::<4>()
+            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let mut commit = Commit::default();
+        if i64::from(day) < cutoff.as_millis() / segment::DAY_MILLIS {
+            keys.into_iter()
+                .for_each(|key| commit.delete(Table::History, key));
+        } else if keys.len() > MERGE_ABOVE {
+            after += merge(store, keys, sequences, &mut commit)?;
+        } else {
+            after += keys.len();
+        }
+        store.commit(&commit)?;
+    }
+    Ok((before, after))
+}
+
+fn merge(
+    store: &dyn Store,
+    keys: Vec<Vec<u8>>,
+    sequences: &mut Sequences,
+    commit: &mut Commit,
+) -> Result<usize, StoreError> {
+    let mut newest: BTreeMap<(u8, Name), Observation> = BTreeMap::new();
+    for key in keys {
+        let bytes = store.get(Table::History, &key)?.unwrap_or_default();
+        let Some(project) = project_of(&key, "segment/") else {
+            continue;
+        };
+        // A segment that cannot be read stays as it is, for `store verify` to show.
+        let Ok(observations) = Segment::unpack_for(&bytes, &project) else {
+            continue;
+        };
+        for observation in observations {
+            let (id, updated_at) = segment::identity(&observation);
+            let is_newer = newest
+                .get(&id)
+                .is_none_or(|known| segment::identity(known).1 <= updated_at);
+            if is_newer {
+                newest.insert(id, observation);
+            }
+        }
+        commit.delete(Table::History, key);
+    }
+    let observations: Vec<Observation> = newest.into_values().collect();
+    let mut count = 0;
+    for segment in segment::pack(&observations) {
+        sequences.segment += 1;
+        count += 1;
+        commit.put(
+            Table::History,
+            segment_key(&segment, sequences.segment),
+            segment.to_bytes(),
+        );
+    }
+    Ok(count)
+}
+
+/// Transitions recorded in `[from, to)`, oldest first.
+pub fn transitions(
+    store: &dyn Store,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<Transition>, StoreError> {
+    time_range(store, Table::Transition, from, to)
+}
+
+/// Deliveries settled in `[from, to)`, oldest first.
+pub fn deliveries(
+    store: &dyn Store,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<DeliveryRecord>, StoreError> {
+    time_range(store, Table::Delivery, from, to)
+}
+
+/// All ledger rows.
+pub fn ledger(store: &dyn Store) -> Result<Vec<LedgerRow>, StoreError> {
+    let mut problems = Vec::new();
+    Ok(read(store, Table::Ledger, &mut problems)?
+        .into_iter()
+        .map(|(_, row)| row)
+        .collect())
+}
+
+fn time_range<T: DeserializeOwned>(
+    store: &dyn Store,
+    table: Table,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<T>, StoreError> {
+    store
+        .range(table, &time_key(from), Some(&time_key(to)))
+        .map(|record| {
+            let (key, bytes) = record?;
+            from_json(table, &key, &bytes)
+        })
+        .collect()
+}
+
+/// Deletes append-only rows from before `cutoff`; returns how many.
+pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
+    /// Rows deleted in one commit.
+    const BATCH: usize = 10_000;
+    let mut forgotten = 0;
+    for table in [Table::Transition, Table::Delivery] {
+        loop {
+            let mut commit = Commit::default();
+            for record in store.range(table, b"", Some(&time_key(cutoff))).take(BATCH) {
+                commit.delete(table, record?.0);
+            }
+            if commit.is_empty() {
+                break;
+            }
+            forgotten += commit.writes.len();
+            store.commit(&commit)?;
+        }
+    }
+    Ok(forgotten)
+}
+
+/// Checks that a record can be read as what its table holds; for `store verify`.
+pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+    let as_json = || from_json::<serde_json::Value>(table, key, bytes).map(drop);
+    match table {
+        Table::Alert => from_json::<Alert>(table, key, bytes).map(drop),
+        Table::Memory => from_json::<Memory>(table, key, bytes).map(drop),
+        Table::Group => from_json::<Group>(table, key, bytes).map(drop),
+        Table::Transition => from_json::<Transition>(table, key, bytes).map(drop),
+        Table::Ledger => from_json::<LedgerRow>(table, key, bytes).map(drop),
+        Table::Outbox => from_json::<OutboxRow>(table, key, bytes).map(drop),
+        Table::Handle => from_json::<Handle>(table, key, bytes).map(drop),
+        Table::Delivery => from_json::<DeliveryRecord>(table, key, bytes).map(drop),
+        Table::History if key.starts_with(b"segment/") => {
+            Segment::unpack(bytes)
+                .map(drop)
+                .map_err(|why| StoreError::Record {
+                    table,
+                    key: readable(key),
+                    why,
+                })
+        }
+        Table::Meta if key == b"format" => Ok(()),
+        Table::Meta | Table::Cursor | Table::History => as_json(),
+    }
+}

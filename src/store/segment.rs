@@ -1,0 +1,368 @@
+//! Packed history: observations of one project and one day, in one record.
+//!
+//! Observations are appended as they come, in segments of at most [`MAX_ROWS`] rows; the newest
+//! observation of an id wins when they are read back. Texts are shared within a segment and instants
+//! are written as distances from the day's start, so that a run takes some 70 bytes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::observation::{Execution, Name, Observation, Plan, ProjectKey, Run, Status};
+use crate::engine::time::Timestamp;
+
+/// Version byte of packed segments.
+const PACKED_VERSION: u8 = 1;
+
+/// Rows in one segment: keeps a record near 8 KiB.
+const MAX_ROWS: usize = 96;
+
+/// Milliseconds in a day.
+pub(super) const DAY_MILLIS: i64 = 86_400_000;
+
+/// Observations of one project that belong to one day.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// The project.
+    pub(super) project: ProjectKey,
+    /// Days since 1970-01-01, of the observations' start.
+    pub(super) day: u32,
+    packed: Packed,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Packed {
+    day: u32,
+    texts: Vec<String>,
+    runs: Vec<PackedRun>,
+    executions: Vec<PackedExecution>,
+    plans: Vec<Plan>,
+}
+
+/// Index into the texts.
+type Text = u32;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PackedRun {
+    id: String,
+    job: Option<Text>,
+    job_type: Text,
+    status: Text,
+    triggered_by: Text,
+    created: i64,
+    started: Option<i64>,
+    finished: Option<i64>,
+    updated: i64,
+    error: Option<Text>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PackedExecution {
+    id: String,
+    run_id: Option<Text>,
+    model: Text,
+    status: Text,
+    started: Option<i64>,
+    finished: Option<i64>,
+    updated: i64,
+    error: Option<Text>,
+}
+
+/// Kind and id of an observation, and how new it is.
+pub(super) fn identity(observation: &Observation) -> ((u8, Name), Timestamp) {
+    match observation {
+        Observation::Run(_, run) => ((0, run.id.clone()), run.updated_at),
+        Observation::Execution(_, execution) => ((1, execution.id.clone()), execution.updated_at),
+        Observation::Plan(_, plan) => ((2, plan.id.clone()), plan.updated_at),
+        Observation::Project(project) => ((3, project.key.project_id.clone()), Timestamp::MIN),
+        Observation::Jobs(project, _) => ((4, project.project_id.clone()), Timestamp::MIN),
+    }
+}
+
+fn day_of(observation: &Observation) -> u32 {
+    let at = match observation {
+        Observation::Run(_, run) => run.created_at,
+        Observation::Execution(_, execution) => {
+            execution.started_at.unwrap_or(execution.updated_at)
+        }
+        Observation::Plan(_, plan) => plan.created_at,
+        Observation::Project(_) | Observation::Jobs(..) => Timestamp::MIN,
+    };
+    u32::try_from(at.as_millis().div_euclid(DAY_MILLIS)).unwrap_or(0)
+}
+
+/// Packs observations into segments by project and day. Projects and jobs are not packed: they have
+/// records of their own.
+pub(super) fn pack(observations: &[Observation]) -> Vec<Segment> {
+    let mut by_day: BTreeMap<(ProjectKey, u32), Vec<&Observation>> = BTreeMap::new();
+    for observation in observations {
+        if !matches!(observation, Observation::Project(_) | Observation::Jobs(..)) {
+            let key = (observation.project(), day_of(observation));
+            by_day.entry(key).or_default().push(observation);
+        }
+    }
+    let mut segments = Vec::new();
+    for ((project, day), rows) in by_day {
+        for chunk in rows.chunks(MAX_ROWS) {
+            let packed = Packer::new(day).pack(chunk);
+            segments.push(Segment {
+                project: project.clone(),
+                day,
+                packed,
+            });
+        }
+    }
+    segments
+}
+
+struct Packer<'a> {
+    packed: Packed,
+    known: HashMap<&'a str, Text>,
+    base: i64,
+}
+
+impl<'a> Packer<'a> {
+    fn new(day: u32) -> Self {
+        Self {
+            packed: Packed {
+                day,
+                ..Packed::default()
+            },
+            known: HashMap::new(),
+            base: i64::from(day) * DAY_MILLIS,
+        }
+    }
+
+    fn pack(mut self, rows: &[&'a Observation]) -> Packed {
+        for row in rows {
+            match row {
+                Observation::Run(_, run) => self.run(run),
+                Observation::Execution(_, execution) => self.execution(execution),
+                Observation::Plan(_, plan) => self.packed.plans.push(plan.clone()),
+                Observation::Project(_) | Observation::Jobs(..) => {}
+            }
+        }
+        self.packed
+    }
+
+    fn text(&mut self, text: &'a str) -> Text {
+        *self.known.entry(text).or_insert_with(|| {
+            self.packed.texts.push(text.to_owned());
+            Text::try_from(self.packed.texts.len() - 1).unwrap_or(Text::MAX)
+        })
+    }
+
+    fn at(&self, at: Timestamp) -> i64 {
+        at.as_millis() - self.base
+    }
+
+    fn run(&mut self, run: &'a Run) {
+        let packed = PackedRun {
+            id: run.id.to_string(),
+            job: run.job.as_deref().map(|job| self.text(job)),
+            job_type: self.text(&run.job_type),
+            status: self.text(run.status.as_str()),
+            triggered_by: self.text(&run.triggered_by),
+            created: self.at(run.created_at),
+            started: run.started_at.map(|at| self.at(at)),
+            finished: run.finished_at.map(|at| self.at(at)),
+            updated: self.at(run.updated_at),
+            error: run.error.as_deref().map(|error| self.text(error)),
+        };
+        self.packed.runs.push(packed);
+    }
+
+    fn execution(&mut self, execution: &'a Execution) {
+        let packed = PackedExecution {
+            id: execution.id.to_string(),
+            run_id: execution.run_id.as_deref().map(|id| self.text(id)),
+            model: self.text(&execution.model),
+            status: self.text(execution.status.as_str()),
+            started: execution.started_at.map(|at| self.at(at)),
+            finished: execution.finished_at.map(|at| self.at(at)),
+            updated: self.at(execution.updated_at),
+            error: execution.error.as_deref().map(|error| self.text(error)),
+        };
+        self.packed.executions.push(packed);
+    }
+}
+
+impl Segment {
+    /// As stored.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let bytes = vec![PACKED_VERSION];
+        // Serialising our own types to memory cannot fail.
+        postcard::to_extend(&self.packed, bytes).expect("own segments are always encodable")
+    }
+
+    /// Reads back observations; their project is a placeholder, to be known from the key.
+    pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<Observation>, String> {
+        let nowhere = ProjectKey {
+            source: "".into(),
+            project_id: "".into(),
+        };
+        Self::unpack_for(bytes, &nowhere)
+    }
+
+    /// Reads back observations of `project`. The error says what is wrong.
+    pub(super) fn unpack_for(
+        bytes: &[u8],
+        project: &ProjectKey,
+    ) -> Result<Vec<Observation>, String> {
+        let packed: Packed = match bytes.split_first() {
+            Some((&PACKED_VERSION, rest)) => {
+                postcard::from_bytes(rest).map_err(|error| error.to_string())?
+            }
+            Some((version, _)) => return Err(format!("unknown segment version {version}")),
+            None => return Err("empty".into()),
+        };
+        let texts: Vec<Name> = packed
+            .texts
+            .iter()
+            .map(|text| text.as_str().into())
+            .collect();
+        let reader = Reader {
+            texts: &texts,
+            base: i64::from(packed.day) * DAY_MILLIS,
+        };
+        let mut observations = Vec::with_capacity(packed.runs.len() + packed.executions.len());
+        for run in packed.runs {
+            observations.push(Observation::Run(project.clone(), reader.run(run)?));
+        }
+        for execution in packed.executions {
+            observations.push(Observation::Execution(
+                project.clone(),
+                reader.execution(execution)?,
+            ));
+        }
+        observations.extend(
+            packed
+                .plans
+                .into_iter()
+                .map(|plan| Observation::Plan(project.clone(), plan)),
+        );
+        Ok(observations)
+    }
+}
+
+struct Reader<'a> {
+    texts: &'a [Name],
+    base: i64,
+}
+
+impl Reader<'_> {
+    fn text(&self, index: Text) -> Result<Name, String> {
+        self.texts
+            .get(index as usize)
+            .cloned()
+            .ok_or_else(|| format!("no text {index}"))
+    }
+
+    fn optional(&self, index: Option<Text>) -> Result<Option<Name>, String> {
+        index.map(|index| self.text(index)).transpose()
+    }
+
+    fn at(&self, offset: i64) -> Timestamp {
+        Timestamp::from_millis(self.base.saturating_add(offset))
+    }
+
+    fn run(&self, run: PackedRun) -> Result<Run, String> {
+        Ok(Run {
+            id: run.id.into(),
+            job: self.optional(run.job)?,
+            job_type: self.text(run.job_type)?,
+            status: Status::from_word(&self.text(run.status)?),
+            triggered_by: self.text(run.triggered_by)?,
+            created_at: self.at(run.created),
+            started_at: run.started.map(|offset| self.at(offset)),
+            finished_at: run.finished.map(|offset| self.at(offset)),
+            updated_at: self.at(run.updated),
+            error: self.optional(run.error)?,
+        })
+    }
+
+    fn execution(&self, execution: PackedExecution) -> Result<Execution, String> {
+        Ok(Execution {
+            id: execution.id.into(),
+            run_id: self.optional(execution.run_id)?,
+            model: self.text(execution.model)?,
+            status: Status::from_word(&self.text(execution.status)?),
+            started_at: execution.started.map(|offset| self.at(offset)),
+            finished_at: execution.finished.map(|offset| self.at(offset)),
+            updated_at: self.at(execution.updated),
+            error: self.optional(execution.error)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::time::Span;
+
+    fn run(id: &str, created: &str, error: Option<&str>) -> Observation {
+        let created_at = Timestamp::parse(created).unwrap();
+        Observation::Run(
+            ProjectKey {
+                source: "acme".into(),
+                project_id: "proj_1".into(),
+            },
+            Run {
+                id: id.into(),
+                job: Some("hourly-orders".into()),
+                job_type: "run".into(),
+                status: Status::from_word(if error.is_some() { "failed" } else { "success" }),
+                triggered_by: "scheduled".into(),
+                created_at,
+                started_at: Some(created_at + Span::seconds(3)),
+                finished_at: Some(created_at + Span::minutes(9)),
+                updated_at: created_at + Span::minutes(9),
+                error: error.map(Into::into),
+            },
+        )
+    }
+
+    #[test]
+    fn segments_read_back_what_was_packed() {
+        let rows = [
+            run("run_1", "2026-11-23T23:59:59.5Z", None),
+            run("run_2", "2026-11-24T00:00:00Z", Some("audit failed")),
+            run("run_3", "2026-11-24T01:00:00Z", None),
+        ];
+        let segments = pack(&rows);
+        assert_eq!(segments.len(), 2, "one for each day");
+        let project = rows[0].project();
+        let back: Vec<Observation> = segments
+            .iter()
+            .flat_map(|segment| Segment::unpack_for(&segment.to_bytes(), &project).unwrap())
+            .collect();
+        assert_eq!(back, rows);
+    }
+
+    #[test]
+    fn a_run_takes_few_bytes() {
+        let rows: Vec<Observation> = (0..24)
+            .map(|hour| {
+                run(
+                    &format!("run_{hour:04}"),
+                    &format!("2026-11-24T{hour:02}:00:00Z"),
+                    None,
+                )
+            })
+            .collect();
+        let bytes = pack(&rows)[0].to_bytes().len();
+        assert!(bytes < 24 * 40, "{bytes} bytes for 24 runs");
+    }
+
+    #[test]
+    fn a_damaged_segment_is_refused() {
+        assert!(Segment::unpack(&[]).is_err());
+        assert!(
+            Segment::unpack(&[9, 1, 2])
+                .unwrap_err()
+                .contains("version 9")
+        );
+        let bytes = pack(&[run("run_1", "2026-11-24T00:00:00Z", None)])[0].to_bytes();
+        assert!(Segment::unpack(&bytes[..bytes.len() / 2]).is_err());
+    }
+}
