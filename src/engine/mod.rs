@@ -837,15 +837,16 @@ impl Engine {
     }
 
     fn run_url(&self, alert: &Alert) -> Option<String> {
-        let run_id = alert.evidence.run_id.as_ref()?;
-        let source = alert.identity.get("source");
-        let source = self
-            .policy
-            .sources
-            .iter()
-            .find(|known| &*known.name == source)?;
+        let (source, project_id) = (alert.identity.get("source"), alert.identity.get("project_id"));
+        let key = ProjectKey { source: source.into(), project_id: project_id.into() };
+        self.link(&key, alert.evidence.run_id.as_ref()?)
+    }
+
+    /// Link to a run, when the source has a template for it.
+    pub fn link(&self, project: &ProjectKey, run_id: &str) -> Option<String> {
+        let source = self.policy.sources.iter().find(|known| known.name == project.source)?;
         let template = source.run_url.as_ref()?;
-        let project_id = alert.identity.get("project_id");
+        let project_id = &project.project_id;
         Some(
             template
                 .replace("{project_id}", &url_part(project_id))
