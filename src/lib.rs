@@ -1,6 +1,7 @@
 //! Tardy: alerting and service levels for data pipelines on dagctl.
 
 pub mod app;
+pub mod chat;
 pub mod config;
 pub mod engine;
 pub mod notify;

@@ -2,8 +2,12 @@
 //! nothing about alerts.
 
 pub mod clock;
+pub mod control;
 pub mod deliver;
+pub mod live;
 pub mod pipeline;
+pub mod status;
+pub mod upkeep;
 
 /// Runs a call that blocks for a moment (a commit to disk) without holding up other tasks.
 pub fn blocking<T>(call: impl FnOnce() -> T) -> T {

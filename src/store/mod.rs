@@ -9,6 +9,8 @@ mod segment;
 
 use std::path::PathBuf;
 
+use crate::engine::time::Timestamp;
+
 /// The tables. Numbers are part of the storage format: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -105,6 +107,11 @@ pub trait Store: Send + Sync {
         from: &[u8],
         to: Option<&[u8]>,
     ) -> Box<dyn DoubleEndedIterator<Item = Result<Record, StoreError>> + '_>;
+
+    /// What is due now and then: a snapshot, giving space back. Returns what was done, if anything.
+    fn upkeep(&self, _now: Timestamp) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
 
     /// Bytes on disk, and whatever else `status` shows.
     fn size_bytes(&self) -> Result<u64, StoreError>;

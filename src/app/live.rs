@@ -1,0 +1,494 @@
+//! The running bot: one task for each source, one evaluator, one deliverer, and what they share.
+//!
+//! Pollers read and send batches; the evaluator alone steps the engine and commits; the deliverer alone
+//! sends. Channels between them are bounded, so that a slow disk slows polling and never grows memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::clock::Clock;
+use super::deliver::{Deliverer, Report};
+use super::pipeline::{Activation, Incoming, Pipeline};
+use super::status::{Notes, ReceiverStatus, Status, StoreStatus, of_engine};
+use super::{blocking, upkeep};
+use crate::engine::observation::Name;
+use crate::engine::policy::Policy;
+use crate::engine::schedule::Cron;
+use crate::engine::subject::SubjectKey;
+use crate::engine::time::{Span, Timestamp};
+use crate::engine::{Engine, HealthReport, Notice};
+use crate::notify::Notifier;
+use crate::source::{Batch, Problem, Source};
+use crate::store::StoreError;
+use crate::store::records::OutboxRow;
+
+/// What the tasks and the surfaces share.
+pub struct Shared {
+    pipeline: RwLock<Pipeline>,
+    notes: Mutex<Notes>,
+    /// What time it is for decisions.
+    pub clock: Arc<dyn Clock>,
+    facts: Mutex<Facts>,
+}
+
+/// What does not change while the bot runs, but for a reload.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Configuration file.
+    pub config: String,
+    /// The store's folder.
+    pub store: String,
+    /// Names of sources.
+    pub sources: Vec<Name>,
+    /// Names and kinds of receivers.
+    pub receivers: Vec<(Name, &'static str)>,
+    /// When the bot started.
+    pub started_at: Timestamp,
+    /// How long history is kept.
+    pub retention: Span,
+    /// Instants at which the evaluator looks around at the latest.
+    pub schedule: Cron,
+}
+
+/// What wakes the evaluator.
+#[derive(Debug)]
+pub enum Event {
+    /// A poll of a source.
+    Polled(Name, Box<Batch>),
+    /// Deliveries came to an end.
+    Delivered(Report),
+    /// A new configuration is in force.
+    Reloaded(Arc<Policy>),
+    /// Something to say about Tardy itself.
+    Say(Notice),
+}
+
+/// Batches that wait to be evaluated; more make the pollers wait.
+const MAX_WAITING_EVENTS: usize = 8;
+
+/// Events taken into one activation.
+const MAX_EVENTS_AT_ONCE: usize = 64;
+
+/// The evaluator looks around at least this often, whatever its schedule says.
+const MAX_SLEEP: Duration = Duration::from_secs(3_600);
+
+impl Shared {
+    /// Puts together what is shared.
+    pub fn new(pipeline: Pipeline, clock: Arc<dyn Clock>, facts: Facts) -> Self {
+        Self {
+            pipeline: RwLock::new(pipeline),
+            notes: Mutex::new(Notes::default()),
+            clock,
+            facts: Mutex::new(facts),
+        }
+    }
+
+    /// Looks at the engine.
+    pub fn read<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
+        let pipeline = self.pipeline.read().unwrap_or_else(PoisonError::into_inner);
+        look(pipeline.engine())
+    }
+
+    fn pipeline(&self) -> std::sync::RwLockWriteGuard<'_, Pipeline> {
+        self.pipeline.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What does not change while the bot runs.
+    pub fn facts(&self) -> Facts {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes up the facts of a new configuration.
+    pub fn set_facts(&self, facts: Facts) {
+        *self.facts.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+    }
+
+    /// Notes why a new configuration was refused, or that one was taken.
+    pub fn note_config(&self, refused: Option<String>) {
+        self.notes().config_refused = refused;
+    }
+
+    /// The state of the whole program.
+    pub fn status(&self) -> Status {
+        let facts = self.facts();
+        let notes = self.notes().clone();
+        let pipeline = self.pipeline.read().unwrap_or_else(PoisonError::into_inner);
+        let mut status = status_of(&facts, &notes, self.clock.as_ref());
+        status.store.size_bytes = pipeline.store().size_bytes().ok();
+        of_engine(&mut status, pipeline.engine());
+        status
+    }
+}
+
+fn status_of(facts: &Facts, notes: &Notes, clock: &dyn Clock) -> Status {
+    let sources = facts.sources.iter().map(|name| {
+        let mut status = notes.sources.get(name).cloned().unwrap_or_default();
+        status.name = name.to_string();
+        status
+    });
+    let receivers = facts.receivers.iter().map(|(name, kind)| ReceiverStatus {
+        name: name.to_string(),
+        kind: (*kind).to_owned(),
+        waiting: notes.waiting.get(name).copied().unwrap_or(0),
+        delivered_at: notes.delivered_at.get(name).copied(),
+        failing_since: None,
+        why: None,
+    });
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: Some(std::process::id()),
+        started_at: Some(facts.started_at),
+        now: clock.now(),
+        skew_millis: clock.skew().num_milliseconds(),
+        config: facts.config.clone(),
+        config_refused: notes.config_refused.clone(),
+        sources: sources.collect(),
+        receivers: receivers.collect(),
+        store: StoreStatus {
+            path: facts.store.clone(),
+            size_bytes: None,
+            blocked: notes.blocked.clone(),
+        },
+        rules: 0,
+        watches: 0,
+        firing: 0,
+        pending: 0,
+        runs: 0,
+        executions: 0,
+        unknown_statuses: BTreeMap::new(),
+    }
+}
+
+/// A channel to the evaluator.
+pub fn channel() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
+    mpsc::channel(MAX_WAITING_EVENTS)
+}
+
+/// Reads one source until cancelled. `poll_at` says when a verdict waits for news: then it is read at
+/// once, and not only when the interval is over.
+pub async fn poll<S: Source>(
+    mut source: S,
+    interval: Duration,
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Event>,
+    mut poll_at: watch::Receiver<Option<Timestamp>>,
+    cancel: CancellationToken,
+    progress: impl Fn(&Batch) + Send,
+) {
+    let name: Name = source.name().into();
+    loop {
+        let local = shared.clock.local();
+        let batch = tokio::select! {
+            () = cancel.cancelled() => return,
+            batch = source.poll(local) => batch,
+        };
+        progress(&batch);
+        log_problems(&name, &batch.problems);
+        if let Some(skew) = batch.skew {
+            shared.clock.correct(skew);
+        }
+        shared.notes().note_poll(&name, &batch, shared.clock.now());
+        let has_more = batch.has_more;
+        if events.send(Event::Polled(name.clone(), Box::new(batch))).await.is_err() {
+            return;
+        }
+        if has_more {
+            continue;
+        }
+        let rest = tokio::time::sleep(interval);
+        tokio::pin!(rest);
+        loop {
+            let hint = sooner(*poll_at.borrow_and_update(), shared.clock.as_ref());
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = &mut rest => break,
+                () = tokio::time::sleep(hint.unwrap_or(MAX_SLEEP)), if hint.is_some() => break,
+                changed = poll_at.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// A run shows up a little after its instant; asking this much later sees it.
+const SETTLE: Span = Span::milliseconds(2_500);
+
+/// Between two polls made for a verdict's sake.
+const MIN_POLL_GAP: Duration = Duration::from_secs(1);
+
+/// How long until runs can be known up to `at`; `None` when nothing waits, or has waited in vain.
+fn sooner(at: Option<Timestamp>, clock: &dyn Clock) -> Option<Duration> {
+    let left = at? + SETTLE - clock.now();
+    (left > -SETTLE).then(|| left.to_std().unwrap_or_default().max(MIN_POLL_GAP))
+}
+
+fn log_problems(name: &Name, problems: &[Problem]) {
+    for problem in problems {
+        let project = problem.project_id.as_deref().unwrap_or("-");
+        tracing::warn!(
+            source.name = %name,
+            source.project = project,
+            problem.kind = ?problem.kind,
+            "{}",
+            problem.message
+        );
+    }
+}
+
+/// Ends of the evaluator's channels.
+pub struct Evaluator {
+    /// What is shared.
+    pub shared: Arc<Shared>,
+    /// What wakes it.
+    pub events: mpsc::Receiver<Event>,
+    /// To the deliverer.
+    pub rows: mpsc::Sender<Vec<OutboxRow>>,
+    /// To the pollers.
+    pub poll_at: watch::Sender<Option<Timestamp>>,
+    /// Told when the store cannot be written, past the outbox.
+    pub alarm: Vec<(Name, Arc<dyn Notifier>)>,
+}
+
+impl Evaluator {
+    /// Evaluates until cancelled: on news, at the instants that verdicts named, and on the schedule.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut wake_at = Some(self.shared.clock.now());
+        let mut upkeep_at = self.shared.clock.now() + upkeep::FIRST_AFTER;
+        loop {
+            let sleep = tokio::time::sleep(self.until(wake_at));
+            let event = tokio::select! {
+                () = cancel.cancelled() => return,
+                event = self.events.recv() => Some(event),
+                () = sleep => None,
+            };
+            let incoming = match event {
+                Some(Some(event)) => self.collect(event),
+                Some(None) => return,
+                None => Incoming::default(),
+            };
+            match self.activate(incoming, &cancel).await {
+                Some(next) => wake_at = next,
+                None => return,
+            }
+            if self.shared.clock.now() >= upkeep_at {
+                self.keep_up();
+                upkeep_at = self.shared.clock.now() + upkeep::EVERY;
+            }
+        }
+    }
+
+    /// How long to sleep: until the wake instant or the next tick of the evaluation schedule.
+    fn until(&self, wake_at: Option<Timestamp>) -> Duration {
+        let now = self.shared.clock.now();
+        let tick = self.shared.facts().schedule.next(chrono_tz::UTC, now).map(|tick| tick.at);
+        let at = wake_at.into_iter().chain(tick).min();
+        at.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default()).min(MAX_SLEEP)
+    }
+
+    /// Takes everything that has come in by now into one activation.
+    fn collect(&mut self, first: Event) -> Incoming {
+        let mut incoming = Incoming::default();
+        self.take(first, &mut incoming);
+        for _ in 1..MAX_EVENTS_AT_ONCE {
+            match self.events.try_recv() {
+                Ok(event) => self.take(event, &mut incoming),
+                Err(_) => break,
+            }
+        }
+        incoming
+    }
+
+    fn take(&self, event: Event, incoming: &mut Incoming) {
+        match event {
+            Event::Polled(name, batch) => {
+                if let Some(report) = source_health(&name, &batch, self.shared.clock.now()) {
+                    incoming.input.health.push(report);
+                }
+                incoming.add(*batch);
+            }
+            Event::Delivered(report) => {
+                let mut notes = self.shared.notes();
+                for record in &report.settled {
+                    notes.delivered_at.insert(record.receiver.clone(), record.settled_at);
+                }
+                incoming.input.health.extend(report.health);
+                incoming.input.undeliverable.extend(report.undeliverable);
+            }
+            Event::Reloaded(policy) => self.shared.pipeline().engine_mut().set_policy(policy),
+            Event::Say(notice) => incoming.input.notices.push(notice),
+        }
+    }
+
+    /// One activation; waits for the store when it cannot be written. Returns the next wake instant, or
+    /// `None` when cancelled.
+    async fn activate(
+        &mut self,
+        incoming: Incoming,
+        cancel: &CancellationToken,
+    ) -> Option<Option<Timestamp>> {
+        let now = self.shared.clock.now();
+        let result = blocking(|| self.shared.pipeline().activate(incoming, now));
+        let activation = match result {
+            Ok(activation) => activation,
+            Err(error) => self.wait_for_store(error, cancel).await?,
+        };
+        self.log(&activation);
+        self.shared.notes().note_step(&activation.step);
+        self.poll_at.send_replace(activation.step.poll_at);
+        if !activation.rows.is_empty() && self.rows.send(activation.rows).await.is_err() {
+            return None;
+        }
+        Some(activation.step.wake_at)
+    }
+
+    /// The step is taken and cannot be written: nothing of it may be told before it is. Says so, once, and
+    /// tries until it works.
+    async fn wait_for_store(
+        &mut self,
+        error: StoreError,
+        cancel: &CancellationToken,
+    ) -> Option<Activation> {
+        tracing::error!(%error, "the store cannot be written; nothing is decided or told until it can");
+        self.shared.notes().blocked = Some(error.to_string());
+        self.sound_alarm(&error).await;
+        let mut wait = Duration::from_secs(1);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return None,
+                () = tokio::time::sleep(wait) => {}
+            }
+            match blocking(|| self.shared.pipeline().retry()) {
+                Ok(written) => {
+                    tracing::info!("the store can be written again");
+                    self.shared.notes().blocked = None;
+                    return written;
+                }
+                Err(error) => {
+                    self.shared.notes().blocked = Some(error.to_string());
+                    wait = (wait * 2).min(Duration::from_secs(30));
+                }
+            }
+        }
+    }
+
+    async fn sound_alarm(&self, error: &StoreError) {
+        for (name, notifier) in &self.alarm {
+            let notification = upkeep::alarm(name, &error.to_string(), self.shared.clock.now());
+            let delivery =
+                crate::notify::Delivery { notification: &notification, handle: None, attempt: 1 };
+            let outcome = notifier.deliver(delivery).await;
+            tracing::info!(receiver.name = %name, ?outcome, "told that the store cannot be written");
+        }
+    }
+
+    fn log(&self, activation: &Activation) {
+        for transition in &activation.step.transitions {
+            tracing::info!(
+                alert.id = transition.id,
+                alert.rule = %transition.rule,
+                alert.from = ?transition.from,
+                alert.to = ?transition.to,
+                alert.at = %transition.at,
+                "{}",
+                transition.reason
+            );
+        }
+    }
+
+    /// Forgets what is older than the retention, merges history, and takes the daily snapshot.
+    fn keep_up(&self) {
+        let now = self.shared.clock.now();
+        let retention = self.shared.facts().retention;
+        let result = blocking(|| upkeep::run(&mut self.shared.pipeline(), now, now - retention));
+        if let Err(error) = result {
+            tracing::error!(%error, "upkeep of the store failed; it is tried again in an hour");
+        }
+    }
+}
+
+/// How a source fared: a poll that is only one part of a backfill says nothing yet.
+fn source_health(name: &Name, batch: &Batch, now: Timestamp) -> Option<HealthReport> {
+    let blinding = batch.problems.iter().find(|problem| problem.kind.is_blinding());
+    let result = match (batch.is_complete, blinding) {
+        (true, _) => Ok(()),
+        (false, Some(problem)) => Err(problem.message.clone()),
+        (false, None) if batch.has_more => return None,
+        (false, None) => Err("the list of runs could not be read completely".to_owned()),
+    };
+    Some(HealthReport { subject: SubjectKey::Source(name.clone()), at: now, result })
+}
+
+/// Delivers until cancelled; then lets deliveries under way come to an end, within `grace`.
+pub async fn deliver(
+    mut deliverer: Deliverer,
+    shared: Arc<Shared>,
+    mut rows: mpsc::Receiver<Vec<OutboxRow>>,
+    mut receivers: watch::Receiver<BTreeMap<Name, Arc<dyn Notifier>>>,
+    events: mpsc::Sender<Event>,
+    cancel: CancellationToken,
+    grace: Duration,
+) {
+    let clock = Arc::clone(&shared.clock);
+    let now = move || clock.now();
+    // Reports wait here while the evaluator is busy: waiting for it could hold up the rows it sends.
+    let mut unsent = Report::default();
+    loop {
+        let mut report = std::mem::take(&mut unsent);
+        deliverer.start_due(now(), &mut report);
+        shared.notes().waiting = deliverer.waiting();
+        unsent = offer(report, &events);
+        let wait = until_next(&deliverer, &unsent, now());
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            received = rows.recv() => match received {
+                Some(received) => deliverer.enqueue(received),
+                None => break,
+            },
+            changed = receivers.changed() => {
+                if changed.is_ok() {
+                    deliverer.set_notifiers(receivers.borrow_and_update().clone());
+                }
+            },
+            () = deliverer.finish_some(&now, &mut unsent), if deliverer.is_busy() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    let drain = async {
+        while deliverer.is_busy() {
+            deliverer.finish_some(&now, &mut unsent).await;
+        }
+    };
+    if tokio::time::timeout(grace, drain).await.is_err() {
+        tracing::warn!("some deliveries were under way at the end; they are repeated at the next start");
+    }
+}
+
+/// Hands a report to the evaluator if it has room; gives it back if not.
+fn offer(report: Report, events: &mpsc::Sender<Event>) -> Report {
+    if let Some(error) = &report.store_error {
+        tracing::error!(%error, "the end of a delivery cannot be recorded; nothing more is sent before it is");
+    }
+    if report.is_empty() {
+        return report;
+    }
+    match events.try_send(Event::Delivered(report)) {
+        Ok(()) => Report::default(),
+        Err(mpsc::error::TrySendError::Full(Event::Delivered(report))) => report,
+        Err(_) => Report::default(),
+    }
+}
+
+fn until_next(deliverer: &Deliverer, unsent: &Report, now: Timestamp) -> Duration {
+    let next = deliverer
+        .next_attempt_at()
+        .map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default().max(Duration::from_millis(50)));
+    // Something waits for the store or the evaluator: look again soon.
+    if unsent.is_empty() { next } else { next.min(Duration::from_millis(200)) }
+}

@@ -1,0 +1,261 @@
+//! Text to command. Pure; the same grammar on every surface. A typo gets the nearest command.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::labels::{Glob, Matcher};
+use crate::engine::query::{
+    AlertQuery, AlertQuestion, ModelQuestion, ModelState, RunQuestion, RunState,
+};
+use crate::engine::time::{Span, parse_span};
+
+/// Most rows of an answer in chat.
+pub const CHAT_LIMIT: usize = 10;
+
+/// What was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// `/runs [failed, late, running, slow, all] [job or project glob] [24h]`
+    Runs(RunQuestion),
+    /// `/alerts [firing, pending, silenced] [matchers]`
+    Alerts(AlertQuestion),
+    /// `/models [slow, failed, regressed] [glob] [7d]`
+    Models(ModelQuestion),
+    /// `/help`
+    Help,
+    /// The rules in force.
+    Rules,
+}
+
+/// Why a text is no command. Each says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Nothing was asked.
+    #[error("ask something, for example: /runs failed 24h")]
+    Empty,
+    /// No command is called that.
+    #[error("there is no command /{word}{}", suggestion.map_or(String::new(), |near| format!("; did you mean /{near}?")))]
+    Unknown {
+        /// What was written.
+        word: String,
+        /// The nearest command.
+        suggestion: Option<&'static str>,
+    },
+    /// A command that this version does not have.
+    #[error("/{0} is not built yet; built are {built}", built = BUILT.map(|word| format!("/{word}")).join(", "))]
+    NotBuilt(&'static str),
+    /// A word that the command does not take.
+    #[error("/{command} does not take `{word}`; {usage}")]
+    Argument {
+        /// The command.
+        command: &'static str,
+        /// The word.
+        word: String,
+        /// How it is used.
+        usage: &'static str,
+    },
+    /// Longer than anybody types.
+    #[error("a question is at most {MAX_CHARS} characters")]
+    TooLong,
+}
+
+/// Longest question read, so that a hostile one costs nothing.
+const MAX_CHARS: usize = 2_000;
+
+/// Every command of the grammar.
+const WORDS: [&str; 14] = [
+    "runs", "run", "models", "alerts", "sla", "plans", "why", "why-not", "ack", "silence", "unsilence",
+    "accept", "digest", "status",
+];
+
+/// Commands that can be answered.
+pub const BUILT: [&str; 5] = ["runs", "alerts", "models", "rules", "help"];
+
+/// How each is used.
+pub const RUNS_USAGE: &str = "use it as /runs [failed|late|running|slow|all] [job or project] [24h]";
+/// How it is used.
+pub const ALERTS_USAGE: &str = "use it as /alerts [firing|pending|silenced] [label=value …]";
+/// How it is used.
+pub const MODELS_USAGE: &str = "use it as /models [slow|failed|regressed] [model] [7d]";
+
+/// Reads `/runs failed 24h`, with or without the slash.
+pub fn parse(text: &str) -> Result<Command, ParseError> {
+    if text.chars().count() > MAX_CHARS {
+        return Err(ParseError::TooLong);
+    }
+    let words = split(text);
+    let Some((first, rest)) = words.split_first() else { return Err(ParseError::Empty) };
+    let word = first.trim_start_matches('/').to_lowercase();
+    match word.as_str() {
+        "" => Err(ParseError::Empty),
+        "tardy" => parse(&rest.join(" ")),
+        "help" => Ok(Command::Help),
+        "rules" => Ok(Command::Rules),
+        "runs" => runs(rest),
+        "alerts" => alerts(rest),
+        "models" => models(rest),
+        other => Err(unknown(other)),
+    }
+}
+
+fn unknown(word: &str) -> ParseError {
+    if let Some(known) = WORDS.iter().find(|known| **known == word) {
+        return ParseError::NotBuilt(known);
+    }
+    let near = WORDS
+        .iter()
+        .chain(["help", "rules"].iter())
+        .map(|known| (strsim::damerau_levenshtein(known, word), *known))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len().max(word.len()) / 2)
+        .map(|(_, known)| known);
+    ParseError::Unknown { word: word.chars().take(40).collect(), suggestion: near }
+}
+
+/// Words, with quoted parts kept together: `job="my job"`.
+fn split(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut is_quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' | '“' | '”' => {
+                is_quoted = !is_quoted;
+                word.push('"');
+            }
+            c if c.is_whitespace() && !is_quoted => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// `24h`: a number and a unit. A job may well be called `7d`, but nobody asks for it without a glob.
+fn span(word: &str) -> Option<Span> {
+    let starts_with_digit = word.starts_with(|c: char| c.is_ascii_digit());
+    parse_span(word).ok().filter(|span| starts_with_digit && *span > Span::zero())
+}
+
+/// The state words, the pattern and the span of a question, in any order.
+fn arguments<S: Copy>(
+    command: &'static str,
+    usage: &'static str,
+    words: &[String],
+    states: &[(&str, S)],
+    default: (S, Span),
+) -> Result<(S, Glob, Span), ParseError> {
+    let (mut state, mut pattern, mut within) = (None, None, None);
+    for word in words {
+        let known = states.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+        match (known, span(word)) {
+            (Some((_, found)), _) if state.is_none() => state = Some(*found),
+            (None, Some(found)) if within.is_none() => within = Some(found),
+            (None, None) if pattern.is_none() => pattern = Some(Glob::new(word.trim_matches('"'))),
+            _ => return Err(ParseError::Argument { command, word: word.clone(), usage }),
+        }
+    }
+    Ok((state.unwrap_or(default.0), pattern.unwrap_or_else(|| Glob::new("*")), within.unwrap_or(default.1)))
+}
+
+fn runs(words: &[String]) -> Result<Command, ParseError> {
+    let default = (RunState::All, Span::hours(24));
+    let (state, pattern, within) = arguments("runs", RUNS_USAGE, words, &RunState::WORDS, default)?;
+    Ok(Command::Runs(RunQuestion {
+        state,
+        pattern,
+        within_millis: within.num_milliseconds(),
+        limit: CHAT_LIMIT,
+    }))
+}
+
+fn models(words: &[String]) -> Result<Command, ParseError> {
+    let default = (ModelState::All, Span::days(7));
+    let states = [
+        ("all", ModelState::All),
+        ("slow", ModelState::Slow),
+        ("failed", ModelState::Failed),
+        ("regressed", ModelState::Regressed),
+    ];
+    let (state, pattern, within) = arguments("models", MODELS_USAGE, words, &states, default)?;
+    Ok(Command::Models(ModelQuestion {
+        state,
+        pattern,
+        within_millis: within.num_milliseconds(),
+        limit: CHAT_LIMIT,
+    }))
+}
+
+fn alerts(words: &[String]) -> Result<Command, ParseError> {
+    let mut state = AlertQuery::Open;
+    let mut matchers = Vec::new();
+    for word in words {
+        match word.to_lowercase().as_str() {
+            "firing" => state = AlertQuery::Firing,
+            "pending" => state = AlertQuery::Pending,
+            "silenced" => state = AlertQuery::Silenced,
+            "all" | "open" => state = AlertQuery::Open,
+            _ => matchers.push(Matcher::parse(word.trim_end_matches(',')).map_err(|_| {
+                ParseError::Argument { command: "alerts", word: word.clone(), usage: ALERTS_USAGE }
+            })?),
+        }
+    }
+    Ok(Command::Alerts(AlertQuestion { state, matchers, limit: CHAT_LIMIT }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_read_in_any_order() {
+        let expected = Command::Runs(RunQuestion {
+            state: RunState::Failed,
+            pattern: Glob::new("fin*"),
+            within_millis: 86_400_000,
+            limit: CHAT_LIMIT,
+        });
+        for text in
+            ["/runs failed fin* 24h", "runs fin* failed", "/tardy runs 1d fin* failed", "  /RUNS  24h fin* FAILED "]
+        {
+            assert_eq!(parse(text), Ok(expected.clone()), "{text}");
+        }
+    }
+
+    #[test]
+    fn alerts_take_matchers() {
+        let Ok(Command::Alerts(question)) = parse("/alerts firing severity=critical job=~\"a b.*\"") else {
+            panic!("not an alerts question");
+        };
+        assert_eq!(question.state, AlertQuery::Firing);
+        assert_eq!(question.matchers.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_name_the_remedy() {
+        for (text, expected) in [
+            ("", "ask something, for example: /runs failed 24h"),
+            ("/rnus", "there is no command /rnus; did you mean /runs?"),
+            ("/alrets", "there is no command /alrets; did you mean /alerts?"),
+            ("/xyzzyplugh", "there is no command /xyzzyplugh"),
+            ("/sla", "/sla is not built yet; built are /runs, /alerts, /models, /rules, /help"),
+            (
+                "/runs failed slow",
+                "/runs does not take `slow`; use it as /runs [failed|late|running|slow|all] [job or project] [24h]",
+            ),
+            (
+                "/alerts bogus",
+                "/alerts does not take `bogus`; use it as /alerts [firing|pending|silenced] [label=value …]",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), expected, "{text}");
+        }
+        assert_eq!(parse(&"x".repeat(3_000)), Err(ParseError::TooLong));
+    }
+}

@@ -1,0 +1,41 @@
+//! Command to answer.
+
+use serde::{Deserialize, Serialize};
+
+use super::parse::{ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE};
+use crate::engine::Engine;
+use crate::engine::query::{self, AlertRow, ModelRow, Page, RuleRow, RunRow};
+use crate::engine::time::Timestamp;
+
+/// An answer, for any surface to show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Runs, newest first.
+    Runs(Page<RunRow>),
+    /// Alerts, worst first.
+    Alerts(Page<AlertRow>),
+    /// Models, most seconds added first.
+    Models(Page<ModelRow>),
+    /// Rules in force.
+    Rules(Vec<RuleRow>),
+    /// Words.
+    Text(String),
+}
+
+/// Answers a command. Changes nothing.
+pub fn answer(engine: &Engine, command: &Command, now: Timestamp) -> Answer {
+    match command {
+        Command::Runs(question) => Answer::Runs(query::runs(engine, question, now)),
+        Command::Alerts(question) => Answer::Alerts(query::alerts(engine, question)),
+        Command::Models(question) => Answer::Models(query::models(engine, question, now)),
+        Command::Rules => Answer::Rules(query::rules(engine)),
+        Command::Help => Answer::Text(help()),
+    }
+}
+
+fn help() -> String {
+    let lines = [RUNS_USAGE, ALERTS_USAGE, MODELS_USAGE]
+        .map(|usage| usage.trim_start_matches("use it as ").to_owned());
+    format!("{}\n/rules\n/help", lines.join("\n"))
+}
