@@ -217,9 +217,15 @@ impl Tracked {
         };
         let (mut tally, page) = self.take_up(list, page, backfill.began_at, round);
         let range = (page, round.pages_left);
-        let floor = backfill.began_at - OVERLAP - OVERLAP;
         let (stop, reading) = self
-            .read_pages(list, backfill.since, range, floor, &mut tally, round)
+            .read_pages(
+                list,
+                backfill.since,
+                range,
+                backfill.began_at,
+                &mut tally,
+                round,
+            )
             .await;
         let newest = reading.newest.map(|at| at.min(backfill.began_at));
         let held = self.updated_at(list);
@@ -290,7 +296,7 @@ impl Tracked {
             tally.begin_pass();
             let range = (1, MAX_PAGES);
             let (stop, reading) = self
-                .read_pages(list, after, range, Timestamp::MIN, &mut tally, round)
+                .read_pages(list, after, range, cursor, &mut tally, round)
                 .await;
             began_at = began_at.or(reading.began_at);
             newest = newest.max(reading.newest);
@@ -314,32 +320,32 @@ impl Tracked {
         Ok(began_at)
     }
 
-    /// Reads pages and reports their rows; those updated before `floor` are not remembered.
+    /// Reads pages and reports their rows. Those that no later pass will read again are not remembered:
+    /// a pass begins [`OVERLAP`] before the greatest `updated_at`, or before `latest` if that is earlier.
     async fn read_pages(
         &mut self,
         list: List,
         after: Timestamp,
         range: (u32, u32),
-        floor: Timestamp,
+        latest: Timestamp,
         tally: &mut Tally,
         round: &mut Round<'_>,
     ) -> (Result<Stop, (u32, FetchError)>, Reading) {
         let target = self.target(list, after);
+        let held = *self.updated_at(list);
         let mut reading = Reading::default();
         let (api, budget) = (round.api, round.budget.clone());
         let expected = tally.pages_expected;
-        let stop = pages::read(api, &budget, &target, range, expected, |answer| {
+        let stop = pages::read(api, &budget, &target, range, expected, |number, answer| {
             let server_at = round.stamp(&answer);
+            let newest = held.max(reading.newest.map(|at| at.min(latest)));
+            let times = (
+                server_at,
+                newest.map_or(Timestamp::MIN, |at| at - OVERLAP - OVERLAP),
+            );
             let page = self
-                .take_page(
-                    list,
-                    &target,
-                    (server_at, floor),
-                    &answer,
-                    &mut reading,
-                    round,
-                )
-                .map_err(|error| bad_body(&target, &error))?;
+                .take_page(list, &target, times, &answer, &mut reading, round)
+                .map_err(|error| bad_body(&target.clone().with("page", number), &error))?;
             reading.began_at.get_or_insert(server_at);
             reading.pages += 1;
             let is_end = tally.add(&page);

@@ -25,6 +25,8 @@ mod pages;
 mod poll;
 mod project;
 mod rows;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use client::{MAX_BODY_BYTES, install_crypto};

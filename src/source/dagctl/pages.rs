@@ -205,7 +205,7 @@ pub(super) async fn read<F>(
     mut take: F,
 ) -> Result<Stop, (u32, FetchError)>
 where
-    F: FnMut(Answer) -> Result<(bool, Option<u32>), FetchError> + Send,
+    F: FnMut(u32, Answer) -> Result<(bool, Option<u32>), FetchError> + Send,
 {
     let end = from.saturating_add(at_most).min(MAX_PAGES);
     let mut ahead: VecDeque<AbortOnDropHandle<Result<Answer, FetchError>>> = VecDeque::new();
@@ -231,7 +231,7 @@ where
                 return Err((page, FetchError::BadBody { place, detail }));
             }
         };
-        let (is_end, expected) = take(answer).map_err(|error| (page, error))?;
+        let (is_end, expected) = take(page, answer).map_err(|error| (page, error))?;
         pages_expected = expected;
         page += 1;
         if is_end || expected.is_some_and(|pages| page > pages) {

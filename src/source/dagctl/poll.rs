@@ -37,6 +37,7 @@ pub(super) struct Round<'a> {
     /// Local time when the poll began, and the clock that measures from there.
     pub(super) now: Timestamp,
     begun: Instant,
+    answered_at: Option<Timestamp>,
     /// Pages of backfills that may still be read.
     pub(super) pages_left: u32,
     silent: u8,
@@ -63,6 +64,7 @@ impl<'a> Round<'a> {
             budget: Budget::new(settings.retry.budget),
             now,
             begun: Instant::now(),
+            answered_at: None,
             pages_left: PAGES_PER_POLL,
             silent: 0,
             is_over: false,
@@ -85,12 +87,14 @@ impl<'a> Round<'a> {
             return local;
         };
         self.batch.skew.get_or_insert(date - local);
+        self.answered_at = self.answered_at.max(Some(date));
         date
     }
 
-    /// The server's time now, as far as known.
+    /// The server's time at its last answer; the local time while there is none.
     pub(super) fn server_now(&self) -> Timestamp {
-        self.local_time(Instant::now()) + self.batch.skew.unwrap_or_default()
+        self.answered_at
+            .unwrap_or_else(|| self.local_time(Instant::now()))
     }
 
     fn local_time(&self, at: Instant) -> Timestamp {
