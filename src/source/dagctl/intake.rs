@@ -15,40 +15,48 @@ use crate::engine::time::Timestamp;
 use crate::source::{Batch, ProblemKind};
 
 impl Tracked {
-    /// Reports a run if it is news; keeps the active ones in mind. `server_at` is the time of the answer.
-    pub(super) fn take_run(
+    /// Reads a run's row, and notes what is not known about it.
+    pub(super) fn observe_run(
         &mut self,
         row: &RunRow<'_>,
-        (server_at, floor): (Timestamp, Timestamp),
         job_map: &BTreeMap<String, String>,
         memory: &mut Memory,
-        batch: &mut Batch,
-    ) -> Result<(Name, Timestamp), RowFault> {
-        let job = row
-            .cronjob_name
-            .get()
-            .map(|cronjob| self.jobs.resolve(cronjob, job_map));
-        let run = row.observe(
-            job.as_ref().map(|resolved| resolved.job.clone()),
-            &mut memory.names,
-        )?;
+    ) -> Result<Run, RowFault> {
+        let cronjob = row.cronjob_name.get();
+        let job = cronjob.map(|cronjob| self.jobs.resolve(cronjob, job_map));
+        let job_name = job.as_ref().map(|resolved| resolved.job.clone());
+        let run = row.observe(job_name, &mut memory.names)?;
         if job.is_some_and(|resolved| resolved.is_unmatched) {
-            self.note_unmatched(row.cronjob_name.get().unwrap_or_default(), memory);
+            self.note_unmatched(cronjob.unwrap_or_default(), memory);
         }
         self.note_status(&run.status, memory);
-        let (id, updated_at) = (run.id.clone(), run.updated_at);
+        Ok(run)
+    }
+
+    /// Reports a run if it is news; keeps the active ones in mind. `server_at` is the time of the answer;
+    /// rows updated before `floor` are not remembered.
+    pub(super) fn take_run(
+        &mut self,
+        mut run: Run,
+        (server_at, floor): (Timestamp, Timestamp),
+        memory: &Memory,
+        batch: &mut Batch,
+    ) {
         self.track_active(&run, server_at);
-        let is_news = updated_at < floor || {
-            let hash = memory.hasher.hash_one(&*id);
+        let is_news = run.updated_at < floor || {
+            let hash = memory.hasher.hash_one(&*run.id);
             self.runs
-                .is_news(hash, updated_at, hash_of_run(&run, memory))
+                .is_news(hash, run.updated_at, hash_of_run(&run, memory))
         };
-        if is_news {
-            batch
-                .observations
-                .push(Observation::Run(self.key.clone(), run));
+        if !is_news {
+            return;
         }
-        Ok((id, updated_at))
+        if run.error.is_none() {
+            run.error = self.details.get(&run.id).cloned().flatten();
+        }
+        batch
+            .observations
+            .push(Observation::Run(self.key.clone(), run));
     }
 
     /// Reports an execution if it is news.
@@ -102,7 +110,7 @@ impl Tracked {
 
     fn note_status(&self, status: &Status, memory: &mut Memory) {
         let Status::Other(word) = status else { return };
-        memory.notes.add_once(
+        memory.is_doubtful |= memory.notes.add_once(
             ProblemKind::UnknownStatus,
             Some(&self.key.project_id),
             word,

@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 
 use super::client::{Answer, FetchError, Target};
-use super::pages::{self, MAX_PAGES, PageRead, Stop, Tally, Verdict};
+use super::pages::{self, MAX_PAGES, PageRead, Stop, Taken, Tally, Verdict};
 use super::poll::Round;
 use super::project::{Tracked, bad_body};
 use super::rows::{ExecutionRow, RunRow};
@@ -93,20 +93,24 @@ impl Feed {
 }
 
 impl Tracked {
-    /// Reads the runs; says whether their backfill is over.
-    pub(super) async fn read_runs(&mut self, round: &mut Round<'_>) -> Result<bool, FetchError> {
+    /// Reads the runs. Once their backfill is over, says where in the batch the news begin.
+    pub(super) async fn read_runs(
+        &mut self,
+        round: &mut Round<'_>,
+    ) -> Result<Option<usize>, FetchError> {
         if self.cursor.runs_updated_at.is_none() && self.cursor.backfill.is_none() {
             self.begin_backfill(List::Runs, round);
         }
+        let news_at = round.batch.observations.len();
         if !self.backfill(List::Runs, round).await? {
-            return Ok(false);
+            return Ok(None);
         }
         let covered_at = self.follow(List::Runs, round).await?;
         round
             .batch
             .coverage
             .insert(self.key.clone(), covered_at - VISIBILITY_MARGIN);
-        Ok(true)
+        Ok(Some(news_at))
     }
 
     /// Reads the model executions, unless they are not served.
@@ -237,6 +241,10 @@ impl Tracked {
                 tally.begin_pass();
                 1
             }
+            Ok(Stop::End) if list == List::Runs && tally.verdict() == Verdict::Unsettled => {
+                self.set_page(list, Some(1));
+                return Err(self.unsettled(list, backfill.since));
+            }
             Ok(Stop::End) => {
                 self.feed(list).finish_backfill();
                 self.set_page(list, None);
@@ -304,10 +312,9 @@ impl Tracked {
             match tally.verdict() {
                 Verdict::Complete if is_at_end => break,
                 Verdict::Again if is_at_end => {}
-                _ => {
-                    let place = self.target(list, after).place();
-                    return Err(FetchError::Unsettled { place });
-                }
+                // What the totals of that list count is not documented: no reason to read it for ever.
+                _ if list == List::Executions => break,
+                _ => return Err(self.unsettled(list, after)),
             }
         }
         let began_at = began_at.unwrap_or_else(|| round.server_now());
@@ -318,6 +325,12 @@ impl Tracked {
             self.execution_list.prove();
         }
         Ok(began_at)
+    }
+
+    fn unsettled(&self, list: List, after: Timestamp) -> FetchError {
+        FetchError::Unsettled {
+            place: self.target(list, after).place(),
+        }
     }
 
     /// Reads pages and reports their rows. Those that no later pass will read again are not remembered:
@@ -336,21 +349,34 @@ impl Tracked {
         let mut reading = Reading::default();
         let (api, budget) = (round.api, round.budget.clone());
         let expected = tally.pages_expected;
-        let stop = pages::read(api, &budget, &target, range, expected, |number, answer| {
-            let server_at = round.stamp(&answer);
-            let newest = held.max(reading.newest.map(|at| at.min(latest)));
-            let times = (
-                server_at,
-                newest.map_or(Timestamp::MIN, |at| at - OVERLAP - OVERLAP),
-            );
-            let page = self
-                .take_page(list, &target, times, &answer, &mut reading, round)
-                .map_err(|error| bad_body(&target.clone().with("page", number), &error))?;
-            reading.began_at.get_or_insert(server_at);
-            reading.pages += 1;
-            let is_end = tally.add(&page);
-            Ok((is_end, tally.pages_expected))
-        })
+        let stop = pages::read(
+            api,
+            &budget,
+            &target,
+            range,
+            expected,
+            |number, answer, may_doubt| {
+                let server_at = round.stamp(&answer);
+                let newest = held.max(reading.newest.map(|at| at.min(latest)));
+                let times = (
+                    server_at,
+                    newest.map_or(Timestamp::MIN, |at| at - OVERLAP - OVERLAP),
+                );
+                let page = self
+                    .take_page(list, &target, times, &answer, &mut reading, round)
+                    .map_err(|error| bad_body(&target.clone().with("page", number), &error))?;
+                reading.began_at.get_or_insert(server_at);
+                if std::mem::take(&mut round.memory.is_doubtful) && may_doubt {
+                    return Ok(Taken::Doubtful);
+                }
+                reading.pages += 1;
+                let is_end = tally.add(&page);
+                Ok(Taken::Page {
+                    is_end,
+                    pages_expected: tally.pages_expected,
+                })
+            },
+        )
         .await;
         (stop, reading)
     }
@@ -374,9 +400,10 @@ impl Tracked {
         } = round;
         match list {
             List::Runs => memory.page::<RunRow<'_>>(list_of, &answer.body, |row, memory| {
-                let (id, updated_at) =
-                    self.take_run(row, times, &settings.job_map, memory, batch)?;
-                reading.newest = reading.newest.max(Some(updated_at));
+                let run = self.observe_run(row, &settings.job_map, memory)?;
+                reading.newest = reading.newest.max(Some(run.updated_at));
+                let id = run.id.clone();
+                self.take_run(run, times, memory, batch);
                 Ok(id)
             }),
             List::Executions => {

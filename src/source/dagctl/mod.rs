@@ -190,6 +190,8 @@ pub struct Dagctl {
     /// Local time until which the server asked for rest.
     held_until: Option<Timestamp>,
     is_skewed: bool,
+    /// Skew of the last poll that had an answer.
+    last_skew: Option<Span>,
     /// A poll is under way, or was given up half way.
     is_polling: bool,
 }
@@ -201,6 +203,8 @@ struct Memory {
     run_ids: Interner,
     hasher: RandomState,
     notes: Notes,
+    /// Rows or words were met that cannot be read and had not been met before.
+    is_doubtful: bool,
 }
 
 impl Dagctl {
@@ -224,6 +228,7 @@ impl Dagctl {
             memory: Memory::default(),
             held_until: None,
             is_skewed: false,
+            last_skew: None,
             is_polling: false,
         })
     }

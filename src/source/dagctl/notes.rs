@@ -38,23 +38,25 @@ impl Notes {
         });
     }
 
-    /// Adds a problem unless one of its kind was said about the same `subject` of the project.
+    /// Adds a problem unless one of its kind was said about the same `subject` of the project; says
+    /// whether it did.
     pub(super) fn add_once(
         &mut self,
         kind: ProblemKind,
         project_id: Option<&Name>,
         subject: &str,
         message: impl FnOnce() -> String,
-    ) {
+    ) -> bool {
         if self.said.len() >= MAX_REMEMBERED {
             self.said.clear();
         }
-        if self
+        let is_new = self
             .said
-            .insert((kind, project_id.cloned(), subject.to_owned()))
-        {
+            .insert((kind, project_id.cloned(), subject.to_owned()));
+        if is_new {
             self.add(kind, project_id, &message());
         }
+        is_new
     }
 
     /// The subject may be spoken of again.

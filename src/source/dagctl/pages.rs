@@ -9,9 +9,9 @@
 //!   So the distinct ids read so far are a part of the list as it is at the last answer; when they are
 //!   as many as the largest total any answer of the pass named, nothing is missing. This holds in every
 //!   order.
-//! * **Quiet.** Where the count does not fit (no total is given, or it counts something else), a pass
-//!   that read every page it was told of, in which no total changed and no id came twice, is believed;
-//!   with a total, only after the pass was repeated without success.
+//! * **Quiet.** Where counting is impossible (no total is given, or the first pages were read before a
+//!   restart), a pass that read every page it was told of, in which no total changed and no id came
+//!   twice, is believed.
 //!
 //! A pass without evidence is repeated, at most [`MAX_PASSES`] times, keeping what was read; a
 //! repetition ends as soon as the counting is satisfied. One answer that holds the whole list needs no
@@ -171,8 +171,7 @@ impl Tally {
             .pages_expected
             .is_some_and(|pages| self.pages_in_pass < pages);
         let is_one_answer = self.pages_in_pass == 1 && !self.is_partial && !is_end_early;
-        let is_believed =
-            self.total_in_pass.is_none() || self.is_partial || self.pass >= MAX_PASSES;
+        let is_believed = self.total_in_pass.is_none() || self.is_partial;
         let is_quiet = is_believed && !self.is_disturbed && (self.is_partial || !is_end_early);
         if is_one_answer || self.is_overflowing || self.is_whole() || is_quiet {
             Verdict::Complete
@@ -193,9 +192,24 @@ pub(super) enum Stop {
     At(u32),
 }
 
-/// Reads up to `at_most` pages of `list` from page `from` on, and hands each to `take` in order.
-/// `pages_expected` allows reading ahead before the first answer. `take` says whether the list ends
-/// with its page, and how many pages are expected by now. On an error, says at which page.
+/// What became of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It counts.
+    Page {
+        /// The list ends here.
+        is_end: bool,
+        /// Pages of the list, as far as known by now.
+        pages_expected: Option<u32>,
+    },
+    /// It had rows that could not be read and may have been damaged on the way: to be asked for once
+    /// more.
+    Doubtful,
+}
+
+/// Reads up to `at_most` pages of `list` from page `from` on, and hands each to `take` in order, with
+/// its number and whether it may be called doubtful. `pages_expected` allows reading ahead before the
+/// first answer. On an error, says at which page.
 pub(super) async fn read<F>(
     api: &Api,
     budget: &Budget,
@@ -205,12 +219,13 @@ pub(super) async fn read<F>(
     mut take: F,
 ) -> Result<Stop, (u32, FetchError)>
 where
-    F: FnMut(u32, Answer) -> Result<(bool, Option<u32>), FetchError> + Send,
+    F: FnMut(u32, Answer, bool) -> Result<Taken, FetchError> + Send,
 {
     let end = from.saturating_add(at_most).min(MAX_PAGES);
     let mut ahead: VecDeque<AbortOnDropHandle<Result<Answer, FetchError>>> = VecDeque::new();
     let mut page = from;
     let mut next = from;
+    let mut doubted = None;
     loop {
         while next < end
             && ahead.len() < PAGES_AHEAD
@@ -231,11 +246,22 @@ where
                 return Err((page, FetchError::BadBody { place, detail }));
             }
         };
-        let (is_end, expected) = take(page, answer).map_err(|error| (page, error))?;
-        pages_expected = expected;
-        page += 1;
-        if is_end || expected.is_some_and(|pages| page > pages) {
-            return Ok(Stop::End);
+        let may_doubt = doubted != Some(page);
+        match take(page, answer, may_doubt).map_err(|error| (page, error))? {
+            Taken::Doubtful => {
+                doubted = Some(page);
+                ahead.push_front(fetch(api, budget, list, page));
+            }
+            Taken::Page {
+                is_end,
+                pages_expected: expected,
+            } => {
+                pages_expected = expected;
+                page += 1;
+                if is_end || expected.is_some_and(|pages| page > pages) {
+                    return Ok(Stop::End);
+                }
+            }
         }
     }
 }

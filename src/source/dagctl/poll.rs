@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::client::{Answer, Api, Budget, FetchError, Target};
 use super::pages::{MAX_PAGES, PageRead};
-use super::project::Tracked;
+use super::project::{Tracked, bad_body};
 use super::rows::{ProjectRow, RowFault};
 use super::wire::{self, Listed, Page, WireError};
 use super::{Dagctl, DagctlSettings, Memory};
@@ -22,6 +22,8 @@ pub(super) const SURVEY_EVERY: Span = Span::seconds(30);
 pub(super) const PAGES_PER_POLL: u32 = 20;
 /// Skew beyond which it is a problem.
 const MAX_SKEW: Span = Span::seconds(30);
+/// Clocks of the server's answers that differ by no more than this agree.
+const MAX_DISAGREEMENT: Span = Span::seconds(2);
 /// Requests in a row without an answer after which the rest of a poll is not tried.
 const MAX_SILENT: u8 = 3;
 /// Longest rest the server may ask for.
@@ -38,6 +40,9 @@ pub(super) struct Round<'a> {
     pub(super) now: Timestamp,
     begun: Instant,
     answered_at: Option<Timestamp>,
+    /// Server time minus local time, of each answer.
+    skews: Vec<Span>,
+    last_skew: Option<Span>,
     /// Pages of backfills that may still be read.
     pub(super) pages_left: u32,
     silent: u8,
@@ -52,6 +57,7 @@ impl<'a> Round<'a> {
         settings: &'a DagctlSettings,
         memory: &'a mut Memory,
         now: Timestamp,
+        last_skew: Option<Span>,
     ) -> Self {
         Self {
             api,
@@ -65,6 +71,8 @@ impl<'a> Round<'a> {
             now,
             begun: Instant::now(),
             answered_at: None,
+            skews: Vec::new(),
+            last_skew,
             pages_left: PAGES_PER_POLL,
             silent: 0,
             is_over: false,
@@ -80,15 +88,32 @@ impl<'a> Round<'a> {
     }
 
     /// The server's time of an answer; the local time when it has none.
+    ///
+    /// One answer whose clock is ahead of all the others (another machine behind the same name, a broken
+    /// cache) must not claim coverage of the future: the least skew seen in this poll and the last one
+    /// decides. A clock that was really set forward is followed one poll later.
     pub(super) fn stamp(&mut self, answer: &Answer) -> Timestamp {
         self.silent = 0;
         let local = self.local_time(answer.midpoint);
         let Some(date) = answer.date else {
             return local;
         };
-        self.batch.skew.get_or_insert(date - local);
-        self.answered_at = self.answered_at.max(Some(date));
-        date
+        self.skews.push(date - local);
+        let least = self.skews.iter().copied().chain(self.last_skew).min();
+        let least = local + least.unwrap_or_default();
+        let server_at = if date - least > MAX_DISAGREEMENT {
+            least
+        } else {
+            date
+        };
+        self.answered_at = Some(server_at);
+        server_at
+    }
+
+    /// The skew most answers of this poll and the last one agree on.
+    fn agreed_skew(&self) -> Option<Span> {
+        (!self.skews.is_empty())
+            .then(|| median(self.skews.iter().copied().chain(self.last_skew)))?
     }
 
     /// The server's time at its last answer; the local time while there is none.
@@ -124,7 +149,8 @@ impl<'a> Round<'a> {
     }
 
     /// Reads a list that is not known to have pages: without parameters first, and further pages only
-    /// if the answer says that there are any. Returns the number of rows that could not be read.
+    /// if the answer says that there are any. A page with new faults is asked for once more, so `take` may
+    /// see it twice. Returns the number of rows that could not be read.
     pub(super) async fn short_list(
         &mut self,
         target: &Target,
@@ -137,17 +163,29 @@ impl<'a> Round<'a> {
             } else {
                 target.clone().with("page", page)
             };
-            let answer = self.get(&target).await?;
-            let read = take(&answer.body, self.memory).map_err(|error| FetchError::BadBody {
-                place: target.place(),
-                detail: error.to_string(),
-            })?;
+            let read = match self.page_of(&target, &mut take).await? {
+                _ if std::mem::take(&mut self.memory.is_doubtful) => {
+                    let read = self.page_of(&target, &mut take).await?;
+                    self.memory.is_doubtful = false;
+                    read
+                }
+                read => read,
+            };
             bad_rows += read.bad_rows;
             if read.ids.is_empty() || u64::from(page) >= read.head.total_pages.unwrap_or(1) {
                 break;
             }
         }
         Ok(bad_rows)
+    }
+
+    async fn page_of(
+        &mut self,
+        target: &Target,
+        take: &mut (impl FnMut(&str, &mut Memory) -> Result<PageRead, WireError> + Send),
+    ) -> Result<PageRead, FetchError> {
+        let answer = self.get(target).await?;
+        take(&answer.body, self.memory).map_err(|error| bad_body(target, &error))
     }
 }
 
@@ -195,7 +233,8 @@ impl Memory {
     ) {
         let subject = self.hasher.hash_one(text).to_string();
         let place = target.place();
-        self.notes
+        self.is_doubtful |= self
+            .notes
             .add_once(ProblemKind::BadRow, project_id, &subject, || {
                 format!("{place}: a row was skipped, the others were used: {why}")
             });
@@ -237,20 +276,27 @@ impl Dagctl {
             tracked,
             memory,
             is_skewed,
+            last_skew,
             ..
         } = self;
-        let mut round = Round::new(api, settings, memory, now);
+        let mut round = Round::new(api, settings, memory, now, *last_skew);
         if is_due(*listed_at, now) {
             match list_projects(&mut round).await {
-                Ok(projects) => {
+                Ok((projects, has_unread)) => {
                     *listed_at = Some(now);
                     note_unmatched_patterns(&mut round, &projects);
-                    let watched = |p: &Project| {
-                        settings
-                            .projects
-                            .is_match_any(&[&p.key.project_id, &p.name])
-                    };
-                    *listed = Some(projects.into_iter().filter(watched).collect());
+                    let patterns = &settings.projects;
+                    let is_watched =
+                        |p: &Project| patterns.is_match_any(&[&p.key.project_id, &p.name]);
+                    let mut watched: Vec<_> = projects.into_iter().filter(is_watched).collect();
+                    if has_unread {
+                        // The unreadable row may be a project that is known: it is not gone.
+                        let is_missing = |p: &Project| watched.iter().all(|held| held.key != p.key);
+                        let held: Vec<_> = listed.iter().flatten().cloned().collect();
+                        let missing: Vec<_> = held.into_iter().filter(is_missing).collect();
+                        watched.extend(missing);
+                    }
+                    *listed = Some(watched);
                 }
                 Err(error) => {
                     *listed_at = None;
@@ -271,6 +317,8 @@ impl Dagctl {
                 .read(project, &mut round)
                 .await;
         }
+        round.batch.skew = round.agreed_skew();
+        *last_skew = median(round.skews.iter().copied()).or(*last_skew);
         note_skew(&mut round, is_skewed);
         round.batch.progress = progress(tracked.values());
         let hold = round
@@ -312,11 +360,12 @@ pub(super) fn is_due(read_at: Option<Timestamp>, now: Timestamp) -> bool {
     read_at.is_none_or(|at| now < at || now - at >= SURVEY_EVERY)
 }
 
-async fn list_projects(round: &mut Round<'_>) -> Result<Vec<Project>, FetchError> {
+/// The projects, and whether there are more that could not be read.
+async fn list_projects(round: &mut Round<'_>) -> Result<(Vec<Project>, bool), FetchError> {
     let target = Target::new(&["projects"]);
     let source = round.settings.name.clone();
     let mut projects: Vec<Project> = Vec::new();
-    round
+    let bad_rows = round
         .short_list(&target, |body, memory| {
             memory.page::<ProjectRow<'_>>((&target, None), body, |row, memory| {
                 let project = row.observe(&source, &mut memory.names)?;
@@ -328,7 +377,7 @@ async fn list_projects(round: &mut Round<'_>) -> Result<Vec<Project>, FetchError
             })
         })
         .await?;
-    Ok(projects)
+    Ok((projects, bad_rows > 0))
 }
 
 /// Says of each pattern that matches nothing which names are nearest.
@@ -389,6 +438,13 @@ fn note_skew(round: &mut Round<'_>, is_skewed: &mut bool) {
         );
         round.memory.notes.add(ProblemKind::Skew, None, &message);
     }
+}
+
+/// The middle one; of two, the lesser.
+fn median(skews: impl Iterator<Item = Span>) -> Option<Span> {
+    let mut skews: Vec<Span> = skews.collect();
+    skews.sort();
+    skews.get(skews.len().saturating_sub(1) / 2).copied()
 }
 
 /// Pages of all backfills together, while any is under way.

@@ -1,7 +1,8 @@
 //! One project's part of a poll.
 //!
-//! Order: jobs and plans when due (runs need the jobs' names), then runs, then model executions, then
-//! active runs that the list has not mentioned for long.
+//! Order: jobs and plans when due (runs need the jobs' names), then runs, then the error texts of failures
+//! where the list has none, then model executions, then active runs that the list has not mentioned for
+//! long.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,7 +12,7 @@ use super::lists::Feed;
 use super::poll::{Round, is_due};
 use super::rows::{JobRow, PlanRow, RunRow};
 use super::wire;
-use crate::engine::observation::{Job, Name, Observation, Plan, Project, ProjectKey};
+use crate::engine::observation::{Job, Name, Observation, Plan, Project, ProjectKey, Run};
 use crate::engine::time::{Span, Timestamp};
 use crate::source::{Cursor, ProblemKind, Progress};
 
@@ -21,6 +22,10 @@ const FEATURE_REST: Span = Span::hours(1);
 const RECHECK_AFTER: Span = Span::minutes(10);
 /// Active runs asked for in one poll.
 const RECHECKS_PER_POLL: usize = 20;
+/// Failed runs without an error text whose details are read in one poll.
+const DETAILS_PER_POLL: usize = 10;
+/// Details remembered; beyond that they may be read again.
+const MAX_DETAILS: usize = 4_096;
 /// Plans looked at: the newest page.
 const PLAN_ROWS: u32 = 25;
 
@@ -42,6 +47,8 @@ pub(super) struct Tracked {
     pub(super) execution_list: Feature,
     plan_list: Feature,
     run_detail: Feature,
+    /// Error texts of runs that only their details carry; `None` where those have none either.
+    pub(super) details: HashMap<Name, Option<Name>>,
 }
 
 /// A run that is pending or running.
@@ -89,6 +96,7 @@ impl Tracked {
             execution_list: Feature::default(),
             plan_list: Feature::default(),
             run_detail: Feature::default(),
+            details: HashMap::new(),
         }
     }
 
@@ -162,9 +170,10 @@ impl Tracked {
         if round.is_over {
             return Ok(());
         }
-        if !self.read_runs(round).await? {
+        let Some(news_at) = self.read_runs(round).await? else {
             return Ok(());
-        }
+        };
+        self.explain_failures(news_at, round).await?;
         self.read_executions(round).await?;
         self.recheck_active(round).await
     }
@@ -181,8 +190,10 @@ impl Tracked {
                     body,
                     |row, memory| {
                         let job = row.observe(&mut memory.names)?;
+                        let name = job.name.clone();
+                        jobs.retain(|held| held.name != name);
                         jobs.push(job);
-                        Ok(jobs[jobs.len() - 1].name.clone())
+                        Ok(name)
                     },
                 )
             })
@@ -264,6 +275,42 @@ impl Tracked {
         Ok(())
     }
 
+    /// Some lists leave the error text to the run's details: reads those of failures among the
+    /// observations from `news_at` on.
+    async fn explain_failures(
+        &mut self,
+        news_at: usize,
+        round: &mut Round<'_>,
+    ) -> Result<(), FetchError> {
+        let is_unexplained = |observation: &Observation| match observation {
+            Observation::Run(_, run) if run.status.is_failure() && run.error.is_none() => {
+                (!self.details.contains_key(&run.id)).then(|| (run.updated_at, run.id.clone()))
+            }
+            _ => None,
+        };
+        let news = round.batch.observations.iter().enumerate().skip(news_at);
+        let mut unexplained: Vec<_> = news
+            .filter_map(|(index, observation)| Some((is_unexplained(observation)?, index)))
+            .collect();
+        unexplained.sort_unstable_by(|a, b| b.cmp(a));
+        for ((_, id), index) in unexplained.into_iter().take(DETAILS_PER_POLL) {
+            if self.run_detail.is_off(round.now) {
+                break;
+            }
+            let Some(detail) = self.read_detail(&id, round).await? else {
+                continue;
+            };
+            if self.details.len() >= MAX_DETAILS {
+                self.details.clear();
+            }
+            self.details.insert(id, detail.error.clone());
+            if let Some(Observation::Run(_, run)) = round.batch.observations.get_mut(index) {
+                run.error = detail.error;
+            }
+        }
+        Ok(())
+    }
+
     /// Asks for active runs that no list has mentioned for long.
     async fn recheck_active(&mut self, round: &mut Round<'_>) -> Result<(), FetchError> {
         let before = round.server_now() - RECHECK_AFTER;
@@ -284,30 +331,47 @@ impl Tracked {
     }
 
     async fn recheck(&mut self, id: &Name, round: &mut Round<'_>) -> Result<(), FetchError> {
+        match self.read_detail(id, round).await? {
+            Some(run) => {
+                let server_at = round.server_now();
+                self.take_run(
+                    run,
+                    (server_at, Timestamp::MIN),
+                    round.memory,
+                    &mut round.batch,
+                );
+            }
+            // The run was removed on the server, unless details are not served at all.
+            None if self.run_detail.is_proven && !self.run_detail.is_off(round.now) => {
+                self.active.remove(id);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// One run by itself; `None` if the server does not have it or does not serve details.
+    async fn read_detail(
+        &mut self,
+        id: &Name,
+        round: &mut Round<'_>,
+    ) -> Result<Option<Run>, FetchError> {
         let target = Target::new(&["projects", &self.key.project_id, "runs", id]);
+        let job_map = &round.settings.job_map;
         let error = match round.get(&target).await {
             Ok(answer) => {
-                let server_at = round.stamp(&answer);
-                let read = wire::object::<RunRow<'_>>(&answer.body, "run").map(|row| {
-                    let times = (server_at, Timestamp::MIN);
-                    let job_map = &round.settings.job_map;
-                    self.take_run(&row, times, job_map, round.memory, &mut round.batch)
-                });
-                match read {
-                    Ok(Ok((read_id, _))) if read_id == *id => {
+                let row = wire::object::<RunRow<'_>>(&answer.body, "run");
+                match row.map(|row| self.observe_run(&row, job_map, round.memory)) {
+                    Ok(Ok(run)) if run.id == *id => {
                         self.run_detail.prove();
-                        return Ok(());
+                        return Ok(Some(run));
                     }
-                    Ok(Err(fault)) => bad_body(&target, &fault),
                     Ok(Ok(_)) => bad_body(&target, &"it is about another run"),
+                    Ok(Err(fault)) => bad_body(&target, &fault),
                     Err(error) => bad_body(&target, &error),
                 }
             }
-            // The run was removed on the server.
-            Err(error) if error.is_absent() && self.run_detail.is_proven => {
-                self.active.remove(id);
-                return Ok(());
-            }
+            Err(error) if error.is_absent() && self.run_detail.is_proven => return Ok(None),
             Err(error) => error,
         };
         match error.kind() {
@@ -318,7 +382,7 @@ impl Tracked {
             _ => {
                 self.run_detail
                     .turn_off(round, &self.key.project_id, "run details", &error);
-                Ok(())
+                Ok(None)
             }
         }
     }
