@@ -24,6 +24,7 @@ use super::pages::{self, MAX_PAGES, PageRead, Stop, Taken, Tally, Verdict};
 use super::poll::Round;
 use super::project::{Tracked, bad_body};
 use super::rows::{ExecutionRow, RunRow};
+use super::wire::WireError;
 use crate::engine::time::{Span, Timestamp};
 use crate::source::{Backfill, ProblemKind};
 
@@ -389,7 +390,7 @@ impl Tracked {
         answer: &Answer,
         reading: &mut Reading,
         round: &mut Round<'_>,
-    ) -> Result<PageRead, super::wire::WireError> {
+    ) -> Result<PageRead, WireError> {
         let project_id = self.key.project_id.clone();
         let list_of = (target, Some(&project_id));
         let Round {
@@ -407,11 +408,17 @@ impl Tracked {
                 Ok(id)
             }),
             List::Executions => {
-                memory.page::<ExecutionRow<'_>>(list_of, &answer.body, |row, memory| {
-                    let (id, updated_at) = self.take_execution(row, times.1, memory, batch)?;
-                    reading.newest = reading.newest.max(Some(updated_at));
-                    Ok(id)
-                })
+                let page =
+                    memory.page::<ExecutionRow<'_>>(list_of, &answer.body, |row, memory| {
+                        let (id, updated_at) = self.take_execution(row, times.1, memory, batch)?;
+                        reading.newest = reading.newest.max(Some(updated_at));
+                        Ok(id)
+                    })?;
+                let is_foreign = page.bad_rows >= 2 && page.bad_rows == page.ids.len();
+                if is_foreign && !self.execution_list.is_proven {
+                    return Err(WireError::NoKnownRow);
+                }
+                Ok(page)
             }
         }
     }

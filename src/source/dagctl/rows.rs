@@ -166,12 +166,8 @@ impl ExecutionRow<'_> {
         let model = first(&[&self.model_name, &self.model, &self.name])
             .ok_or(RowFault::Missing("model_name"))?;
         let run_id = first(&[&self.job_run_id, &self.run_id]);
-        let id = match (first(&[&self.id, &self.execution_id]), run_id) {
-            (Some(id), _) => checked_id(id)?,
-            // One model runs once in a run, so the two together are an identity.
-            (None, Some(run_id)) => checked_id(&format!("{run_id}/{model}"))?,
-            (None, None) => return Err(RowFault::NoId),
-        };
+        let id = first(&[&self.id, &self.execution_id]).ok_or(RowFault::NoId)?;
+        let id = checked_id(id)?;
         let status = status(&self.status);
         let started_at = instant(&self.start_time).or_else(|| instant(&self.started_at));
         let ended_at = [&self.end_time, &self.finished_at, &self.completed_at]
@@ -390,7 +386,7 @@ fn instant(text: &Text<'_>) -> Option<Timestamp> {
 
 /// Start and end that fit the status: a pending row has neither, a running one no end; an end that is
 /// missing comes from the duration, or for a finished row from its last update; no end is before
-/// its start.
+/// its start. A missing start is never derived: a run that could not be started has a duration, too.
 fn times(
     status: &Status,
     started_at: Option<Timestamp>,
@@ -412,7 +408,6 @@ fn times(
         .map(|(start, length)| start + length);
     let settled = status.is_finished().then_some(updated_at);
     let ended_at = ended_at.or(derived).or(settled);
-    let started_at = started_at.or_else(|| Some(ended_at? - duration?));
     let ended_at = ended_at.map(|end| started_at.map_or(end, |start| end.max(start)));
     (started_at, ended_at)
 }
@@ -505,9 +500,9 @@ mod tests {
                 Some(t42),
             ),
             (
-                "start from duration",
+                "never started",
                 json!({"start_time": null, "duration_seconds": 281}),
-                Some(t15),
+                None,
                 Some(t19),
             ),
             (
@@ -668,8 +663,8 @@ mod tests {
                     "completed_at": "2026-03-10T04:17:30Z", "error": "audit failed"}),
             ),
             (
-                "run_7f21/marts.orders",
-                json!({"run_id": "run_7f21", "job_run_id": "run_7f21", "name": "marts.orders",
+                "mex_55",
+                json!({"id": "mex_55", "run_id": "run_7f21", "job_run_id": "run_7f21", "name": "marts.orders",
                     "model": null, "status": "failed", "start_time": "2026-03-10T04:16:00Z",
                     "duration": 90, "error": "audit failed", "updated_at": "2026-03-10T04:17:30Z"}),
             ),

@@ -58,6 +58,9 @@ pub(super) enum WireError {
     /// JSON without the list.
     #[error("the body has no list under {0}")]
     NoList(String),
+    /// A list of something else.
+    #[error("no row of the list has the expected fields")]
+    NoKnownRow,
     /// Not the object it should be.
     #[error("the body is not the expected object: {0}")]
     NotObject(String),
