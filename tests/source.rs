@@ -200,19 +200,19 @@ impl Known {
             .runs
             .iter()
             .map(|(id, run)| (id.clone(), comparable(run, variant)));
-        assert_same(known_runs.collect(), comparables(runs, variant), context);
+        assert_same(&known_runs.collect(), &comparables(runs, variant), context);
         if variant.executions_key.is_some() {
-            assert_same(self.executions.clone(), executions, context);
+            assert_same(&self.executions, &executions, context);
         }
     }
 }
 
 fn assert_same<T: PartialEq + std::fmt::Debug>(
-    known: BTreeMap<(String, String), T>,
-    truth: BTreeMap<(String, String), T>,
+    known: &BTreeMap<(String, String), T>,
+    truth: &BTreeMap<(String, String), T>,
     context: &str,
 ) {
-    for (id, expected) in &truth {
+    for (id, expected) in truth {
         assert_eq!(known.get(id), Some(expected), "{context}: {id:?}");
     }
     assert_eq!(
@@ -303,8 +303,10 @@ fn visible_execution(
         started_at: Some(planned.started_at),
         finished_at: finished,
         updated_at: finished.unwrap_or(planned.started_at),
-        error: finished
-            .and_then(|_| planned.error.as_deref())
+        error: planned
+            .error
+            .as_deref()
+            .filter(|_| finished.is_some())
             .map(Into::into),
     })
 }
@@ -561,4 +563,71 @@ async fn damaged_rows_are_read_again() {
             "{garbage:?}"
         );
     }
+}
+
+/// One machine behind the name has a clock that is an hour ahead.
+#[tokio::test]
+async fn one_wrong_clock_among_many_claims_nothing() {
+    let running = simulate(small_organization(2), Variant::number(0)).await;
+    let mut client = Dagctl::resume(settings(&running), BTreeMap::new()).unwrap();
+    let mut known = Known::default();
+    known.poll(&mut client, begin()).await;
+    for hours in [1, -1] {
+        running
+            .faults
+            .inject("/runs?", Fault::ClockSkew(Span::hours(hours)));
+        let now = running.clock.advance(Span::minutes(1));
+        let batch = client.poll(now).await;
+        assert!(
+            batch.skew.unwrap().abs() < Span::seconds(2),
+            "{hours}: {:?}",
+            batch.skew
+        );
+        known.take(batch);
+        known.assert_covered(&running, "one wrong clock");
+    }
+    // A server whose clock was set is believed at the second poll.
+    running.faults.set_skew(Span::hours(1));
+    for (minute, expected) in [(1, 0), (2, 1)] {
+        let now = running.clock.advance(Span::minutes(1));
+        let covered_at = client
+            .poll(now)
+            .await
+            .coverage
+            .values()
+            .copied()
+            .max()
+            .unwrap();
+        let ahead = covered_at - now - Span::hours(expected);
+        assert!(ahead.abs() < Span::seconds(4), "minute {minute}: {ahead}");
+    }
+}
+
+/// The speed bar, the simulator's own work included: `cargo test --release --test source -- --ignored`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, meaningful in release builds only"]
+async fn a_hundred_thousand_runs_are_read_quickly() {
+    let organization = Organization::bulk(1, 100_000, 0, 50, begin());
+    let running = simulate(organization, Variant::number(0)).await;
+    let mut settings = settings(&running);
+    settings.backfill = Span::days(36_500);
+    let mut client = Dagctl::resume(settings, BTreeMap::new()).unwrap();
+    let started = std::time::Instant::now();
+    let (mut rows, mut polls) = (0, 0);
+    loop {
+        let batch = client.poll(begin()).await;
+        let is_run = |observation: &&Observation| matches!(observation, Observation::Run(..));
+        rows += batch.observations.iter().filter(is_run).count();
+        polls += 1;
+        if !batch.has_more {
+            assert!(batch.is_complete, "{:?}", batch.problems);
+            break;
+        }
+    }
+    let elapsed = started.elapsed();
+    assert_eq!(rows, 100_000);
+    assert!(
+        elapsed < Duration::from_millis(400),
+        "{rows} runs in {polls} polls took {elapsed:?}"
+    );
 }

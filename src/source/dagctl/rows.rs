@@ -742,7 +742,7 @@ mod tests {
                 Some(7),
             ),
             (format!(r#"{{"data":[],"runs":[{row},{row}]}}"#), 2, None),
-            (format!(r#"[{row}]"#), 1, None),
+            (format!("[{row}]"), 1, None),
             (r#"{"runs":null,"total":0}"#.to_owned(), 0, Some(0)),
             (r#"{"total":0,"page":1}"#.to_owned(), 0, Some(0)),
             (

@@ -211,11 +211,12 @@ fn run_row(id: &str, status: &str, updated_at: Timestamp) -> Value {
 }
 
 fn runs(batch: &Batch) -> Vec<&Run> {
-    let run = |observation| match observation {
-        &Observation::Run(_, ref run) => Some(run),
+    let observations = batch.observations.iter();
+    let runs = observations.filter_map(|observation| match observation {
+        Observation::Run(_, run) => Some(run),
         _ => None,
-    };
-    batch.observations.iter().filter_map(run).collect()
+    });
+    runs.collect()
 }
 
 fn run_ids(batch: &Batch) -> BTreeSet<String> {
@@ -223,11 +224,12 @@ fn run_ids(batch: &Batch) -> BTreeSet<String> {
 }
 
 fn executions(batch: &Batch) -> Vec<&Execution> {
-    let execution = |observation| match observation {
-        &Observation::Execution(_, ref execution) => Some(execution),
+    let observations = batch.observations.iter();
+    let executions = observations.filter_map(|observation| match observation {
+        Observation::Execution(_, execution) => Some(execution),
         _ => None,
-    };
-    batch.observations.iter().filter_map(execution).collect()
+    });
+    executions.collect()
 }
 
 fn kinds(batch: &Batch) -> Vec<ProblemKind> {
@@ -762,7 +764,7 @@ async fn a_row_from_the_future_does_not_move_the_cursor_there() {
         world.set(
             "p1",
             run_row("future", "success", at("2031-01-01T00:00:00Z")),
-        )
+        );
     });
     let mut client = fake.client();
     let batch = client.poll(noon()).await;
@@ -929,7 +931,7 @@ async fn a_poll_given_up_half_way_loses_nothing() {
     let mut client = fake.client();
     fake.script(|request, _| {
         let is_last = request.url.path().ends_with("/model-executions");
-        is_last.then(|| ResponseTemplate::new(500).set_delay(Duration::from_secs(60)))
+        is_last.then(|| ResponseTemplate::new(500).set_delay(Duration::from_mins(1)))
     });
     let given_up = tokio::time::timeout(Duration::from_millis(300), client.poll(noon())).await;
     assert!(given_up.is_err());
