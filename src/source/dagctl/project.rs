@@ -1,0 +1,416 @@
+//! One project's part of a poll.
+//!
+//! Order: jobs and plans when due (runs need the jobs' names), then runs, then the error texts of failures
+//! where the list has none, then model executions, then active runs that the list has not mentioned for
+//! long.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::client::{FetchError, Target};
+use super::jobs::JobNames;
+use super::lists::Feed;
+use super::poll::{Round, is_due};
+use super::rows::{JobRow, PlanRow, RunRow};
+use super::wire;
+use crate::engine::observation::{Job, Name, Observation, Plan, Project, ProjectKey, Run};
+use crate::engine::time::{Span, Timestamp};
+use crate::source::{Cursor, ProblemKind, Progress};
+
+/// An endpoint that is not served is asked again after this long.
+const FEATURE_REST: Span = Span::hours(1);
+/// An active run that no list mentioned for this long is asked for by itself.
+const RECHECK_AFTER: Span = Span::minutes(10);
+/// Active runs asked for in one poll.
+const RECHECKS_PER_POLL: usize = 20;
+/// Failed runs without an error text whose details are read in one poll.
+const DETAILS_PER_POLL: usize = 10;
+/// Details remembered; beyond that they may be read again.
+const MAX_DETAILS: usize = 4_096;
+/// Plans looked at: the newest page.
+const PLAN_ROWS: u32 = 25;
+
+/// A project between two polls.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) key: ProjectKey,
+    reported: Option<Project>,
+    pub(super) cursor: Cursor,
+    /// The cursor of the last poll that got out.
+    settled: Cursor,
+    pub(super) jobs: JobNames,
+    /// Local time when jobs and plans were last read without fault.
+    surveyed_at: Option<Timestamp>,
+    plans: HashMap<Name, Plan>,
+    pub(super) runs: Feed,
+    pub(super) executions: Feed,
+    pub(super) active: BTreeMap<Name, Active>,
+    pub(super) execution_list: Feature,
+    plan_list: Feature,
+    run_detail: Feature,
+    /// Error texts of runs that only their details carry; `None` where those have none either.
+    pub(super) details: HashMap<Name, Option<Name>>,
+}
+
+/// A run that is pending or running.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Active {
+    pub(super) updated_at: Timestamp,
+    /// Server time when a list or a detail last mentioned it.
+    pub(super) checked_at: Timestamp,
+}
+
+/// An endpoint that may not be served.
+#[derive(Debug, Default)]
+pub(super) struct Feature {
+    pub(super) is_proven: bool,
+    off_until: Option<Timestamp>,
+}
+
+impl Feature {
+    pub(super) fn is_off(&self, now: Timestamp) -> bool {
+        self.off_until.is_some_and(|until| now < until)
+    }
+
+    pub(super) fn prove(&mut self) {
+        *self = Self {
+            is_proven: true,
+            off_until: None,
+        };
+    }
+}
+
+impl Tracked {
+    /// A project to be read from `cursor` on.
+    pub(super) fn new(key: ProjectKey, cursor: Cursor) -> Self {
+        Self {
+            key,
+            reported: None,
+            settled: cursor.clone(),
+            cursor,
+            jobs: JobNames::default(),
+            surveyed_at: None,
+            plans: HashMap::new(),
+            runs: Feed::default(),
+            executions: Feed::default(),
+            active: BTreeMap::new(),
+            execution_list: Feature::default(),
+            plan_list: Feature::default(),
+            run_detail: Feature::default(),
+            details: HashMap::new(),
+        }
+    }
+
+    /// Runs that are active as far as is known.
+    pub(super) fn watch_active(&mut self, runs: impl IntoIterator<Item = (Name, Timestamp)>) {
+        for (id, updated_at) in runs {
+            self.active.entry(id).or_insert(Active {
+                updated_at,
+                checked_at: updated_at,
+            });
+        }
+    }
+
+    /// The poll got out with this cursor.
+    pub(super) fn settle(&mut self, cursor: &Cursor) {
+        self.settled = cursor.clone();
+    }
+
+    /// The poll did not get out: reports everything since the last one again.
+    pub(super) fn rewind(&mut self) {
+        self.cursor = self.settled.clone();
+        self.reported = None;
+        self.surveyed_at = None;
+        self.jobs = JobNames::default();
+        self.plans.clear();
+        for feed in [&mut self.runs, &mut self.executions] {
+            *feed = Feed::default();
+        }
+    }
+
+    /// Pages of this project's backfill.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            pages_read: self.runs.pages_read + self.executions.pages_read,
+            pages_expected: self.runs.pages_expected + self.executions.pages_expected,
+        }
+    }
+
+    /// A backfill is under way.
+    pub(super) fn is_backfilling(&self) -> bool {
+        self.cursor.backfill.is_some()
+    }
+
+    /// Reads what is new and adds it to the round's batch.
+    pub(super) async fn read(&mut self, project: &Project, round: &mut Round<'_>) {
+        if self.reported.as_ref() != Some(project) {
+            self.reported = Some(project.clone());
+            round
+                .batch
+                .observations
+                .push(Observation::Project(project.clone()));
+        }
+        if let Err(error) = self.read_lists(round).await {
+            round.fail(Some(&self.key.project_id), &error);
+        }
+        if self.is_backfilling() {
+            round.batch.is_complete = false;
+        }
+        round
+            .batch
+            .cursors
+            .insert(self.key.clone(), self.cursor.clone());
+    }
+
+    async fn read_lists(&mut self, round: &mut Round<'_>) -> Result<(), FetchError> {
+        if is_due(self.surveyed_at, round.now) {
+            self.surveyed_at = None;
+            let is_good = self.read_jobs(round).await? & self.read_plans(round).await;
+            self.surveyed_at = is_good.then_some(round.now);
+        }
+        if round.is_over {
+            return Ok(());
+        }
+        let Some(news_at) = self.read_runs(round).await? else {
+            return Ok(());
+        };
+        self.explain_failures(news_at, round).await?;
+        self.read_executions(round).await?;
+        self.recheck_active(round).await
+    }
+
+    /// Reads the jobs. Without any list so far, a failure that will pass is waited for: runs could not
+    /// be told their jobs. Says whether the list was read.
+    async fn read_jobs(&mut self, round: &mut Round<'_>) -> Result<bool, FetchError> {
+        let target = Target::new(&["projects", &self.key.project_id, "jobs"]);
+        let mut jobs: Vec<Job> = Vec::new();
+        let read = round
+            .short_list(&target, |body, memory| {
+                memory.page::<JobRow<'_>>(
+                    (&target, Some(&self.key.project_id)),
+                    body,
+                    |row, memory| {
+                        let job = row.observe(&mut memory.names)?;
+                        let name = job.name.clone();
+                        jobs.retain(|held| held.name != name);
+                        jobs.push(job);
+                        Ok(name)
+                    },
+                )
+            })
+            .await;
+        let bad_rows = match read {
+            Ok(bad_rows) => bad_rows,
+            Err(error) if error.is_passing() && self.jobs.jobs().is_none() => return Err(error),
+            Err(error) => {
+                round.fail(Some(&self.key.project_id), &error);
+                return Ok(false);
+            }
+        };
+        if bad_rows > 0 {
+            // The unreadable row may be a job that is known: it is not gone.
+            let names: HashSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
+            let held = self.jobs.jobs().unwrap_or_default();
+            jobs.extend(
+                held.iter()
+                    .filter(|job| !names.contains(&job.name))
+                    .cloned(),
+            );
+        }
+        if self.jobs.replace(jobs) {
+            let jobs = self.jobs.jobs().unwrap_or_default().to_vec();
+            round
+                .batch
+                .observations
+                .push(Observation::Jobs(self.key.clone(), jobs));
+        }
+        Ok(true)
+    }
+
+    /// Reads the newest plans; says whether they could be read (or are not served).
+    async fn read_plans(&mut self, round: &mut Round<'_>) -> bool {
+        if round.is_over || self.plan_list.is_off(round.now) {
+            return !round.is_over;
+        }
+        match self.read_plan_page(round).await {
+            Ok(()) => {
+                self.plan_list.prove();
+                true
+            }
+            Err(error) if error.is_absent() || error.kind() == ProblemKind::Forbidden => {
+                self.plan_list
+                    .turn_off(round, &self.key.project_id, "plans", &error);
+                true
+            }
+            Err(error) => {
+                round.fail(Some(&self.key.project_id), &error);
+                false
+            }
+        }
+    }
+
+    async fn read_plan_page(&mut self, round: &mut Round<'_>) -> Result<(), FetchError> {
+        let target = Target::new(&["projects", &self.key.project_id, "plans"])
+            .with("limit", PLAN_ROWS)
+            .with("page", 1);
+        let answer = round.get(&target).await?;
+        let mut plans = HashMap::new();
+        let memory = &mut *round.memory;
+        memory
+            .page::<PlanRow<'_>>(
+                (&target, Some(&self.key.project_id)),
+                &answer.body,
+                |row, memory| {
+                    let plan = row.observe(&mut memory.names)?;
+                    let id = plan.id.clone();
+                    if self.plans.get(&id) != Some(&plan) {
+                        let observation = Observation::Plan(self.key.clone(), plan.clone());
+                        round.batch.observations.push(observation);
+                    }
+                    plans.insert(id.clone(), plan);
+                    Ok(id)
+                },
+            )
+            .map_err(|error| bad_body(&target, &error))?;
+        self.plans = plans;
+        Ok(())
+    }
+
+    /// Some lists leave the error text to the run's details: reads those of failures among the
+    /// observations from `news_at` on.
+    async fn explain_failures(
+        &mut self,
+        news_at: usize,
+        round: &mut Round<'_>,
+    ) -> Result<(), FetchError> {
+        let is_unexplained = |observation: &Observation| match observation {
+            Observation::Run(_, run) if run.status.is_failure() && run.error.is_none() => {
+                (!self.details.contains_key(&run.id)).then(|| (run.updated_at, run.id.clone()))
+            }
+            _ => None,
+        };
+        let news = round.batch.observations.iter().enumerate().skip(news_at);
+        let mut unexplained: Vec<_> = news
+            .filter_map(|(index, observation)| Some((is_unexplained(observation)?, index)))
+            .collect();
+        unexplained.sort_unstable_by(|a, b| b.cmp(a));
+        for ((_, id), index) in unexplained.into_iter().take(DETAILS_PER_POLL) {
+            if self.run_detail.is_off(round.now) {
+                break;
+            }
+            let Some(detail) = self.read_detail(&id, round).await? else {
+                continue;
+            };
+            if self.details.len() >= MAX_DETAILS {
+                self.details.clear();
+            }
+            self.details.insert(id, detail.error.clone());
+            if let Some(Observation::Run(_, run)) = round.batch.observations.get_mut(index) {
+                run.error = detail.error;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for active runs that no list has mentioned for long.
+    async fn recheck_active(&mut self, round: &mut Round<'_>) -> Result<(), FetchError> {
+        let before = round.server_now() - RECHECK_AFTER;
+        let due: Vec<Name> = self
+            .active
+            .iter()
+            .filter(|(_, active)| active.checked_at <= before)
+            .map(|(id, _)| id.clone())
+            .take(RECHECKS_PER_POLL)
+            .collect();
+        for id in due {
+            if self.run_detail.is_off(round.now) {
+                break;
+            }
+            self.recheck(&id, round).await?;
+        }
+        Ok(())
+    }
+
+    async fn recheck(&mut self, id: &Name, round: &mut Round<'_>) -> Result<(), FetchError> {
+        match self.read_detail(id, round).await? {
+            Some(run) => {
+                let server_at = round.server_now();
+                self.take_run(
+                    run,
+                    (server_at, Timestamp::MIN),
+                    round.memory,
+                    &mut round.batch,
+                );
+            }
+            // The run was removed on the server, unless details are not served at all.
+            None if self.run_detail.is_proven && !self.run_detail.is_off(round.now) => {
+                self.active.remove(id);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// One run by itself; `None` if the server does not have it or does not serve details.
+    async fn read_detail(
+        &mut self,
+        id: &Name,
+        round: &mut Round<'_>,
+    ) -> Result<Option<Run>, FetchError> {
+        let target = Target::new(&["projects", &self.key.project_id, "runs", id]);
+        let job_map = &round.settings.job_map;
+        let error = match round.get(&target).await {
+            Ok(answer) => {
+                let row = wire::object::<RunRow<'_>>(&answer.body, "run");
+                match row.map(|row| self.observe_run(&row, job_map, round.memory)) {
+                    Ok(Ok(run)) if run.id == *id => {
+                        self.run_detail.prove();
+                        return Ok(Some(run));
+                    }
+                    Ok(Ok(_)) => bad_body(&target, &"it is about another run"),
+                    Ok(Err(fault)) => bad_body(&target, &fault),
+                    Err(error) => bad_body(&target, &error),
+                }
+            }
+            Err(error) if error.is_absent() && self.run_detail.is_proven => return Ok(None),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ProblemKind::Unauthorized
+            | ProblemKind::RateLimited
+            | ProblemKind::Timeout
+            | ProblemKind::Connection => Err(error),
+            _ => {
+                self.run_detail
+                    .turn_off(round, &self.key.project_id, "run details", &error);
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Feature {
+    /// Rests the endpoint, and says so once.
+    pub(super) fn turn_off(
+        &mut self,
+        round: &mut Round<'_>,
+        project_id: &Name,
+        what: &str,
+        error: &FetchError,
+    ) {
+        self.off_until = Some(round.now + FEATURE_REST);
+        round
+            .memory
+            .notes
+            .add_once(ProblemKind::FeatureOff, Some(project_id), what, || {
+                format!("{what} are not read (asked again every hour): {error}")
+            });
+    }
+}
+
+/// A body that cannot be used.
+pub(super) fn bad_body(target: &Target, why: &dyn std::fmt::Display) -> FetchError {
+    FetchError::BadBody {
+        place: target.place(),
+        detail: why.to_string(),
+    }
+}

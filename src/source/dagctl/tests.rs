@@ -1,0 +1,991 @@
+//! The client against a small server of its own: paging that shifts, refusals, and everything a network
+//! may do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
+use super::*;
+use crate::engine::observation::{Execution, Observation, Run, Status};
+use crate::source::ProblemKind;
+
+const TOKEN: &str = "dctl_s3cret-token";
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+fn noon() -> Timestamp {
+    at("2026-03-10T12:00:00Z")
+}
+
+fn key(project_id: &str) -> ProjectKey {
+    ProjectKey {
+        source: "prod".into(),
+        project_id: project_id.into(),
+    }
+}
+
+fn settings(base_url: &str) -> DagctlSettings {
+    DagctlSettings {
+        name: "prod".into(),
+        base_url: base_url.parse().unwrap(),
+        organization: "org-1234abcd".to_owned(),
+        token: TOKEN.into(),
+        projects: Patterns::default(),
+        backfill: Span::days(1),
+        job_map: BTreeMap::new(),
+        timeouts: Timeouts {
+            connect: Duration::from_secs(2),
+            total: Duration::from_secs(5),
+        },
+        retry: Retry {
+            base_delay: Duration::from_millis(1),
+            max_retries: 2,
+            budget: Duration::from_secs(10),
+        },
+    }
+}
+
+type Script = Box<dyn FnMut(&Request, &mut World) -> Option<ResponseTemplate> + Send>;
+
+/// What the server holds.
+struct World {
+    now: Timestamp,
+    projects: Vec<Value>,
+    runs: BTreeMap<String, Vec<Value>>,
+    executions: Option<Vec<Value>>,
+    page_rows: usize,
+    requests: Vec<String>,
+    script: Option<Script>,
+}
+
+impl World {
+    fn set(&mut self, project: &str, run: Value) {
+        let runs = self.runs.entry(project.to_owned()).or_default();
+        runs.retain(|held| held["id"] != run["id"]);
+        runs.push(run);
+    }
+
+    /// Newest update first, the order in which an update shifts most.
+    fn page(&self, rows: &[Value], list_key: &str, query: &BTreeMap<String, String>) -> Value {
+        let after = query.get("updated_after").map(|text| at(text));
+        let updated = |row: &Value| at(row["updated_at"].as_str().unwrap());
+        let mut rows: Vec<&Value> = rows
+            .iter()
+            .filter(|row| after.is_none_or(|after| updated(row) > after))
+            .collect();
+        rows.sort_by_key(|row| (std::cmp::Reverse(updated(row)), row["id"].to_string()));
+        let number = |name: &str| query.get(name).and_then(|text| text.parse::<usize>().ok());
+        let limit = number("limit").unwrap_or(50).min(self.page_rows);
+        let page = number("page").unwrap_or(1);
+        let part: Vec<_> = rows.iter().skip((page - 1) * limit).take(limit).collect();
+        json!({ list_key: part, "total": rows.len(), "page": page, "limit": limit,
+            "total_pages": rows.len().div_ceil(limit) })
+    }
+
+    fn answer(&mut self, request: &Request) -> ResponseTemplate {
+        let path = request
+            .url
+            .path()
+            .strip_prefix("/api/v1/")
+            .unwrap()
+            .to_owned();
+        let query = request.url.query_pairs().into_owned().collect();
+        let parts: Vec<&str> = path.split('/').collect();
+        let nothing = Vec::new();
+        let body = match parts[..] {
+            ["projects"] => json!({ "projects": self.projects, "total": self.projects.len() }),
+            ["projects", _, "jobs"] => {
+                json!({ "jobs": [{ "name": "hourly", "schedule": "0 * * * *" }], "total": 1 })
+            }
+            ["projects", _, "plans"] => json!({ "plans": [], "total": 0 }),
+            ["projects", id, "runs"] => {
+                self.page(self.runs.get(id).unwrap_or(&nothing), "runs", &query)
+            }
+            ["projects", id, "runs", run] => {
+                let runs = self.runs.get(id).unwrap_or(&nothing);
+                match runs.iter().find(|held| held["id"] == run) {
+                    Some(held) => held.clone(),
+                    None => return ResponseTemplate::new(404),
+                }
+            }
+            ["projects", _, "model-executions"] => match &self.executions {
+                Some(rows) => self.page(rows, "model_executions", &query),
+                None => {
+                    return ResponseTemplate::new(404)
+                        .set_body_json(json!({"error": "no such path"}));
+                }
+            },
+            _ => return ResponseTemplate::new(404),
+        };
+        ResponseTemplate::new(200).set_body_json(body)
+    }
+}
+
+struct Fake {
+    server: MockServer,
+    world: Arc<Mutex<World>>,
+}
+
+impl Fake {
+    async fn start() -> Self {
+        let world = Arc::new(Mutex::new(World {
+            now: noon(),
+            projects: vec![json!({"id": "p1", "name": "finance"})],
+            runs: BTreeMap::new(),
+            executions: Some(Vec::new()),
+            page_rows: 500,
+            requests: Vec::new(),
+            script: None,
+        }));
+        let server = MockServer::start().await;
+        let shared = world.clone();
+        Mock::given(any())
+            .respond_with(move |request: &Request| {
+                let world = &mut *shared.lock().unwrap();
+                assert_eq!(request.method.as_str(), "GET");
+                assert_eq!(request.headers["authorization"], format!("Bearer {TOKEN}"));
+                assert_eq!(request.headers["x-organization-id"], "org-1234abcd");
+                let line = format!(
+                    "{}?{}",
+                    request.url.path(),
+                    request.url.query().unwrap_or("")
+                );
+                world.requests.push(line.replace("/api/v1/", ""));
+                let mut script = world.script.take();
+                let scripted = script.as_mut().and_then(|script| script(request, world));
+                world.script = script;
+                let response = scripted.unwrap_or_else(|| world.answer(request));
+                let date = world
+                    .now
+                    .to_utc()
+                    .format("%a, %d %b %Y %H:%M:%S GMT")
+                    .to_string();
+                response.insert_header("date", date.as_str())
+            })
+            .mount(&server)
+            .await;
+        Self { server, world }
+    }
+
+    fn edit<R>(&self, edit: impl FnOnce(&mut World) -> R) -> R {
+        edit(&mut self.world.lock().unwrap())
+    }
+
+    /// Sets the server's clock.
+    fn at(&self, now: Timestamp) -> Timestamp {
+        self.edit(|world| world.now = now);
+        now
+    }
+
+    fn script(
+        &self,
+        script: impl FnMut(&Request, &mut World) -> Option<ResponseTemplate> + Send + 'static,
+    ) {
+        self.edit(|world| world.script = Some(Box::new(script)));
+    }
+
+    fn client(&self) -> Dagctl {
+        self.resume(BTreeMap::new())
+    }
+
+    fn resume(&self, cursors: BTreeMap<ProjectKey, Cursor>) -> Dagctl {
+        Dagctl::resume(settings(&self.server.uri()), cursors).unwrap()
+    }
+
+    fn take_requests(&self) -> Vec<String> {
+        self.edit(|world| std::mem::take(&mut world.requests))
+    }
+}
+
+fn run_row(id: &str, status: &str, updated_at: Timestamp) -> Value {
+    json!({ "id": id, "project_id": "p1", "cronjob_name": "hourly", "job_type": "run",
+        "status": status, "start_time": "2026-03-10T09:00:00Z", "triggered_by": "scheduled",
+        "created_at": "2026-03-10T09:00:00Z", "updated_at": updated_at.to_string() })
+}
+
+fn runs(batch: &Batch) -> Vec<&Run> {
+    let observations = batch.observations.iter();
+    let runs = observations.filter_map(|observation| match observation {
+        Observation::Run(_, run) => Some(run),
+        _ => None,
+    });
+    runs.collect()
+}
+
+fn run_ids(batch: &Batch) -> BTreeSet<String> {
+    runs(batch).iter().map(|run| run.id.to_string()).collect()
+}
+
+fn executions(batch: &Batch) -> Vec<&Execution> {
+    let observations = batch.observations.iter();
+    let executions = observations.filter_map(|observation| match observation {
+        Observation::Execution(_, execution) => Some(execution),
+        _ => None,
+    });
+    executions.collect()
+}
+
+fn kinds(batch: &Batch) -> Vec<ProblemKind> {
+    batch.problems.iter().map(|problem| problem.kind).collect()
+}
+
+/// Polls until there is nothing more waiting; merges what came.
+async fn poll_all(client: &mut Dagctl, now: Timestamp) -> Batch {
+    let mut all = client.poll(now).await;
+    while all.has_more {
+        let next = client.poll(now).await;
+        all.observations.extend(next.observations);
+        all.cursors.extend(next.cursors);
+        all.coverage.extend(next.coverage);
+        all.problems.extend(next.problems);
+        (all.has_more, all.is_complete) = (next.has_more, next.is_complete);
+    }
+    all
+}
+
+#[tokio::test]
+async fn the_first_poll_reads_everything_and_claims_coverage() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        for n in 0..7 {
+            world.set(
+                "p1",
+                run_row(&format!("r{n}"), "success", noon() - Span::hours(n)),
+            );
+        }
+        world.set("p1", run_row("old", "success", noon() - Span::hours(25)));
+    });
+    let mut client = fake.client();
+    let batch = client.poll(noon()).await;
+    assert_eq!(batch.problems, []);
+    assert!(batch.is_complete && !batch.has_more);
+    assert_eq!(
+        run_ids(&batch).len(),
+        7,
+        "the eighth is older than the backfill"
+    );
+    assert_eq!(
+        batch.coverage,
+        BTreeMap::from([(key("p1"), noon() - Span::seconds(2))])
+    );
+    let cursor = &batch.cursors[&key("p1")];
+    assert_eq!(
+        (cursor.runs_updated_at, &cursor.backfill),
+        (Some(noon()), &None)
+    );
+    assert!(matches!(&batch.observations[0], Observation::Project(p) if &*p.name == "finance"));
+    assert!(matches!(&batch.observations[1], Observation::Jobs(_, jobs) if jobs.len() == 1));
+    assert_eq!(runs(&batch)[0].job.as_deref(), Some("hourly"));
+    assert_eq!(
+        fake.take_requests(),
+        [
+            "projects?",
+            "projects/p1/jobs?",
+            "projects/p1/plans?limit=25&page=1",
+            "projects/p1/runs?limit=500&updated_after=2026-03-09T12%3A00%3A00Z&include_stats=false&page=1",
+            "projects/p1/runs?limit=500&updated_after=2026-03-10T11%3A59%3A00Z&include_stats=false&page=1",
+            "projects/p1/model-executions?limit=500&updated_after=2026-03-09T12%3A00%3A00Z&page=1",
+            "projects/p1/model-executions?limit=500&updated_after=2026-03-09T11%3A59%3A00Z&page=1",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn later_polls_report_changes_only_and_survey_rarely() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        world.set("p1", run_row("r1", "running", noon() - Span::seconds(30)));
+        world.set("p1", run_row("r2", "success", noon() - Span::seconds(10)));
+    });
+    let mut client = fake.client();
+    client.poll(noon()).await;
+    fake.take_requests();
+
+    let second = Span::seconds(1);
+    fake.edit(|world| world.now = noon() + second);
+    let batch = client.poll(noon() + second).await;
+    assert!(
+        batch.observations.is_empty() && batch.is_complete,
+        "{batch:?}"
+    );
+    assert_eq!(batch.coverage[&key("p1")], noon() - second);
+    assert_eq!(fake.take_requests().len(), 2, "runs and executions only");
+
+    // The same second, another status: still news.
+    fake.edit(|world| world.set("p1", run_row("r1", "failed", noon() - Span::seconds(30))));
+    let batch = client.poll(noon() + second).await;
+    assert_eq!(runs(&batch)[0].status, Status::Failed);
+    assert_eq!(batch.observations.len(), 1);
+
+    let batch = client.poll(noon() + Span::seconds(30)).await;
+    assert!(batch.observations.is_empty());
+    assert!(fake.take_requests().contains(&"projects?".to_owned()));
+}
+
+#[tokio::test]
+async fn a_backfill_goes_in_pieces_and_is_taken_up_after_a_crash() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        world.page_rows = 3;
+        for n in 0..130 {
+            world.set(
+                "p1",
+                run_row(&format!("r{n}"), "success", noon() - Span::minutes(2 + n)),
+            );
+        }
+    });
+    let mut client = fake.client();
+    let first = client.poll(noon()).await;
+    assert!(first.has_more && !first.is_complete && first.coverage.is_empty());
+    assert_eq!(runs(&first).len(), 60);
+    let progress = first.progress.unwrap();
+    assert_eq!((progress.pages_read, progress.pages_expected), (20, 44));
+    let cursor = &first.cursors[&key("p1")];
+    assert_eq!(cursor.backfill.as_ref().unwrap().runs_page, Some(21));
+    drop(client);
+
+    fake.take_requests();
+    fake.edit(|world| world.set("p1", run_row("new", "running", noon() + Span::seconds(5))));
+    let mut client = fake.resume(first.cursors.clone());
+    let rest = poll_all(&mut client, noon() + Span::seconds(9)).await;
+    let read = fake.take_requests();
+    let page_20 = "projects/p1/runs?limit=500&updated_after=2026-03-09T12%3A00%3A00Z&include_stats=false&page=20";
+    assert_eq!(
+        read.iter().find(|line| line.contains("/runs")),
+        Some(&page_20.to_owned())
+    );
+    let all: BTreeSet<_> = run_ids(&first).union(&run_ids(&rest)).cloned().collect();
+    assert_eq!(all.len(), 131);
+    assert!(
+        rest.is_complete && rest.coverage.contains_key(&key("p1")),
+        "{:?}",
+        rest.problems
+    );
+    assert_eq!(rest.cursors[&key("p1")].backfill, None);
+
+    // Hours later the pages are not what they were.
+    fake.take_requests();
+    let mut client = fake.resume(first.cursors);
+    fake.edit(|world| world.now = noon() + Span::hours(2));
+    client.poll(noon() + Span::hours(2)).await;
+    assert!(
+        fake.take_requests()
+            .iter()
+            .any(|line| line.contains("/runs") && line.ends_with("page=1"))
+    );
+}
+
+#[tokio::test]
+async fn rows_that_shift_between_pages_are_not_lost() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        world.page_rows = 3;
+        for n in 0..12 {
+            world.set(
+                "p1",
+                run_row(&format!("r{n}"), "success", noon() - Span::seconds(40 + n)),
+            );
+        }
+    });
+    let mut client = fake.client();
+    client.poll(noon()).await;
+    // While pages are read, rows of later pages move to the first.
+    let mut has_moved = false;
+    fake.script(move |request, world| {
+        let is_later = request
+            .url
+            .query()
+            .is_some_and(|query| query.ends_with("page=2"));
+        if is_later && request.url.path().ends_with("/runs") && !has_moved {
+            has_moved = true;
+            for id in ["r8", "r9"] {
+                world.set("p1", run_row(id, "failed", noon() + Span::seconds(1)));
+            }
+        }
+        None
+    });
+    fake.edit(|world| world.now = noon() + Span::seconds(2));
+    let batch = client.poll(noon() + Span::seconds(2)).await;
+    assert!(batch.is_complete, "{:?}", batch.problems);
+    assert_eq!(
+        run_ids(&batch),
+        BTreeSet::from(["r8".to_owned(), "r9".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_never_settles_covers_nothing() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        world.page_rows = 3;
+        for n in 0..12 {
+            world.set(
+                "p1",
+                run_row(&format!("r{n}"), "success", noon() - Span::seconds(n)),
+            );
+        }
+    });
+    let mut client = fake.client();
+    client.poll(noon()).await;
+    fake.script(|request, world| {
+        // Page 2 is page 1 again.
+        let line = request.url.query().unwrap_or_default();
+        (request.url.path().ends_with("/runs") && line.ends_with("page=2")).then(|| {
+            let rows: Vec<_> = world.runs["p1"].iter().take(3).collect();
+            ResponseTemplate::new(200).set_body_json(
+                json!({"runs": rows, "total": 12, "page": 2, "limit": 3, "total_pages": 4}),
+            )
+        })
+    });
+    let before = client.poll(noon()).await;
+    assert_eq!(kinds(&before), [ProblemKind::BadBody]);
+    assert!(before.coverage.is_empty() && !before.is_complete);
+    assert!(
+        before.problems[0].message.contains("kept changing"),
+        "{:?}",
+        before.problems
+    );
+}
+
+/// The answer to one path, by name, and what must come of it.
+#[tokio::test]
+async fn refusals_are_named_and_cover_nothing() {
+    let huge = "x".repeat(MAX_BODY_BYTES + 1);
+    for (what, answer, kind, tries) in [
+        (
+            "401",
+            ResponseTemplate::new(401),
+            ProblemKind::Unauthorized,
+            1,
+        ),
+        (
+            "403",
+            ResponseTemplate::new(403).set_body_json(json!({"message": "no"})),
+            ProblemKind::Forbidden,
+            1,
+        ),
+        ("404", ResponseTemplate::new(404), ProblemKind::NotFound, 1),
+        (
+            "400",
+            ResponseTemplate::new(400),
+            ProblemKind::ServerError,
+            1,
+        ),
+        (
+            "302",
+            ResponseTemplate::new(302).insert_header("location", "http://127.0.0.1:1/"),
+            ProblemKind::ServerError,
+            1,
+        ),
+        (
+            "429",
+            ResponseTemplate::new(429),
+            ProblemKind::RateLimited,
+            3,
+        ),
+        (
+            "500",
+            ResponseTemplate::new(500).set_body_string(format!("token {TOKEN}")),
+            ProblemKind::ServerError,
+            3,
+        ),
+        (
+            "503",
+            ResponseTemplate::new(503).insert_header("retry-after", "0"),
+            ProblemKind::ServerError,
+            3,
+        ),
+        (
+            "garbage",
+            ResponseTemplate::new(200).set_body_string("<html>"),
+            ProblemKind::BadBody,
+            1,
+        ),
+        (
+            "no list",
+            ResponseTemplate::new(200).set_body_json(json!({"ok": true})),
+            ProblemKind::BadBody,
+            1,
+        ),
+        (
+            "huge",
+            ResponseTemplate::new(200).set_body_string(huge),
+            ProblemKind::BadBody,
+            1,
+        ),
+        (
+            "late",
+            ResponseTemplate::new(200).set_delay(Duration::from_secs(3)),
+            ProblemKind::Timeout,
+            3,
+        ),
+    ] {
+        let fake = Fake::start().await;
+        fake.edit(|world| world.set("p1", run_row("r1", "success", noon())));
+        let mut settings = settings(&fake.server.uri());
+        settings.timeouts.total = Duration::from_millis(if what == "late" { 30 } else { 5_000 });
+        let mut client = Dagctl::resume(settings, BTreeMap::new()).unwrap();
+        let good = client.poll(noon()).await;
+        assert!(good.is_complete, "{what}: {:?}", good.problems);
+        fake.take_requests();
+        fake.script(move |request, _| {
+            request
+                .url
+                .path()
+                .ends_with("/runs")
+                .then(|| answer.clone())
+        });
+        let batch = client.poll(noon() + Span::seconds(5)).await;
+        assert_eq!(kinds(&batch), [kind], "{what}");
+        assert!(
+            !batch.is_complete && batch.coverage.is_empty() && !batch.has_more,
+            "{what}"
+        );
+        assert_eq!(
+            batch.cursors[&key("p1")],
+            good.cursors[&key("p1")],
+            "{what}: the cursor stays"
+        );
+        assert_eq!(fake.take_requests().len(), tries, "{what}");
+        let problem = &batch.problems[0];
+        assert_eq!(problem.project_id.as_deref(), Some("p1"), "{what}");
+        assert!(
+            problem
+                .message
+                .starts_with("GET /projects/p1/runs page 1: "),
+            "{}",
+            problem.message
+        );
+        assert!(!format!("{batch:?}{client:?}").contains(TOKEN), "{what}");
+        assert!(
+            !problem.message.contains("127.0.0.1"),
+            "{what}: {}",
+            problem.message
+        );
+        // And it sees again.
+        fake.edit(|world| world.script = None);
+        assert!(
+            client.poll(noon() + Span::seconds(6)).await.is_complete,
+            "{what}"
+        );
+    }
+}
+
+/// A server that says `answer` to every connection and closes it.
+async fn raw_server(answer: &'static [u8]) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4_096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn broken_connections_are_told_apart() {
+    let half = b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"projects\":[";
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"pro\r\n";
+    let refused = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    for (what, url, kind) in [
+        ("half a body", raw_server(half).await, ProblemKind::BadBody),
+        (
+            "half a chunked body",
+            raw_server(chunked).await,
+            ProblemKind::BadBody,
+        ),
+        (
+            "not gzip",
+            raw_server(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}")
+                .await,
+            ProblemKind::BadBody,
+        ),
+        (
+            "no HTTP",
+            raw_server(b"SSH-2.0-OpenSSH\r\n").await,
+            ProblemKind::Connection,
+        ),
+        ("nothing", raw_server(b"").await, ProblemKind::Connection),
+        ("refused", refused, ProblemKind::Connection),
+    ] {
+        let mut client = Dagctl::resume(settings(&url), BTreeMap::new()).unwrap();
+        let batch = client.poll(noon()).await;
+        assert_eq!(kinds(&batch), [kind], "{what}: {:?}", batch.problems);
+        assert!(!batch.is_complete && !batch.has_more, "{what}");
+        let message = &batch.problems[0].message;
+        assert!(
+            !message.contains(TOKEN) && !message.contains("127.0.0.1:"),
+            "{what}: {message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn rest_is_granted_when_asked_for() {
+    let fake = Fake::start().await;
+    let mut left = 1;
+    fake.script(move |_, _| {
+        left -= 1;
+        (left >= 0).then(|| ResponseTemplate::new(429).insert_header("retry-after", "0.01"))
+    });
+    let mut client = fake.client();
+    assert!(
+        client.poll(noon()).await.is_complete,
+        "a short wait happens within the poll"
+    );
+
+    fake.script(|_, _| Some(ResponseTemplate::new(429).insert_header("retry-after", "120")));
+    fake.take_requests();
+    let batch = client.poll(noon()).await;
+    assert_eq!(kinds(&batch), [ProblemKind::RateLimited]);
+    assert_eq!(fake.take_requests().len(), 1, "nothing else is asked");
+    let batch = client.poll(noon() + Span::seconds(60)).await;
+    assert_eq!(kinds(&batch), [ProblemKind::RateLimited]);
+    assert!(!batch.is_complete && fake.take_requests().is_empty());
+    fake.edit(|world| world.script = None);
+    assert!(
+        client
+            .poll(fake.at(noon() + Span::seconds(121)))
+            .await
+            .is_complete
+    );
+}
+
+#[tokio::test]
+async fn one_projects_trouble_is_its_own() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        world.projects.push(json!({"id": "p2", "name": "growth"}));
+        world.set("p2", run_row("r2", "success", noon()));
+    });
+    fake.script(|request, _| {
+        request
+            .url
+            .path()
+            .contains("/p1/runs")
+            .then(|| ResponseTemplate::new(500))
+    });
+    let mut client = fake.client();
+    let batch = client.poll(noon()).await;
+    assert_eq!(batch.coverage.keys().collect::<Vec<_>>(), [&key("p2")]);
+    assert!(run_ids(&batch).contains("r2") && !batch.is_complete);
+
+    // The list of projects fails: those known are read on.
+    fake.script(|request, _| {
+        request
+            .url
+            .path()
+            .ends_with("/projects")
+            .then(|| ResponseTemplate::new(500))
+    });
+    let batch = client.poll(fake.at(noon() + Span::seconds(40))).await;
+    assert_eq!(kinds(&batch), [ProblemKind::ServerError]);
+    assert_eq!(batch.coverage.len(), 2);
+    assert!(!batch.is_complete);
+}
+
+#[tokio::test]
+async fn executions_that_are_not_served_are_asked_for_rarely() {
+    let fake = Fake::start().await;
+    fake.edit(|world| world.executions = None);
+    let mut client = fake.client();
+    let batch = client.poll(noon()).await;
+    assert_eq!(kinds(&batch), [ProblemKind::FeatureOff]);
+    assert!(batch.is_complete && batch.coverage.contains_key(&key("p1")));
+    assert_eq!(batch.cursors[&key("p1")].backfill, None);
+    fake.take_requests();
+    let batch = client.poll(fake.at(noon() + Span::minutes(59))).await;
+    assert!(batch.problems.is_empty());
+    assert!(
+        !fake
+            .take_requests()
+            .iter()
+            .any(|line| line.contains("model-executions"))
+    );
+
+    // An hour later they are: read from the beginning.
+    fake.edit(|world| {
+        world.executions = Some(vec![
+            json!({"id": "m1", "run_id": "r1", "model": "marts.orders",
+            "status": "success", "updated_at": (noon() - Span::hours(3)).to_string()}),
+        ]);
+    });
+    let batch = client.poll(fake.at(noon() + Span::minutes(61))).await;
+    assert_eq!(executions(&batch).len(), 1);
+    assert!(batch.is_complete && batch.problems.is_empty());
+}
+
+#[tokio::test]
+async fn unreadable_executions_are_off_but_trouble_is_trouble() {
+    for (answer, kind, is_complete) in [
+        (
+            ResponseTemplate::new(200).set_body_json(json!({"rows": 3})),
+            ProblemKind::FeatureOff,
+            true,
+        ),
+        (ResponseTemplate::new(405), ProblemKind::FeatureOff, true),
+        (ResponseTemplate::new(403), ProblemKind::FeatureOff, true),
+        (ResponseTemplate::new(500), ProblemKind::ServerError, false),
+    ] {
+        let fake = Fake::start().await;
+        fake.script(move |request, _| {
+            request
+                .url
+                .path()
+                .ends_with("/model-executions")
+                .then(|| answer.clone())
+        });
+        let batch = fake.client().poll(noon()).await;
+        assert_eq!(
+            (kinds(&batch), batch.is_complete),
+            (vec![kind], is_complete)
+        );
+        assert!(batch.coverage.contains_key(&key("p1")));
+    }
+}
+
+#[tokio::test]
+async fn a_row_from_the_future_does_not_move_the_cursor_there() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        world.set(
+            "p1",
+            run_row("future", "success", at("2031-01-01T00:00:00Z")),
+        );
+    });
+    let mut client = fake.client();
+    let batch = client.poll(noon()).await;
+    assert_eq!(batch.cursors[&key("p1")].runs_updated_at, Some(noon()));
+    fake.edit(|world| {
+        world.now = noon() + Span::seconds(30);
+        world.set(
+            "p1",
+            run_row("present", "success", noon() + Span::seconds(20)),
+        );
+    });
+    let batch = client.poll(noon() + Span::seconds(30)).await;
+    assert_eq!(run_ids(&batch), BTreeSet::from(["present".to_owned()]));
+    assert!(batch.coverage[&key("p1")] <= noon() + Span::seconds(30));
+}
+
+#[tokio::test]
+async fn clocks_that_differ_are_measured_and_told_once() {
+    let fake = Fake::start().await;
+    let mut client = fake.client();
+    let local = noon() - Span::minutes(10);
+    let batch = client.poll(local).await;
+    let skew = batch.skew.unwrap();
+    assert!(
+        (skew - Span::minutes(10)).abs() < Span::seconds(5),
+        "{skew}"
+    );
+    assert_eq!(kinds(&batch), [ProblemKind::Skew]);
+    assert_eq!(
+        batch.coverage[&key("p1")],
+        noon() - Span::seconds(2),
+        "the server's clock decides"
+    );
+    assert!(client.poll(local).await.problems.is_empty());
+}
+
+#[tokio::test]
+async fn patterns_choose_projects_and_say_when_they_miss() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        world.projects = ["finance", "finance-test", "growth"]
+            .iter()
+            .enumerate()
+            .map(|(n, name)| json!({"id": format!("p{n}"), "name": name}))
+            .collect();
+    });
+    let mut settings = settings(&fake.server.uri());
+    settings.projects = Patterns::new(["fin*", "!*-test", "growht"]);
+    let mut client = Dagctl::resume(settings, BTreeMap::new()).unwrap();
+    let batch = client.poll(noon()).await;
+    assert_eq!(batch.coverage.keys().collect::<Vec<_>>(), [&key("p0")]);
+    assert_eq!(kinds(&batch), [ProblemKind::NoSuchProject]);
+    let message = &batch.problems[0].message;
+    assert!(
+        message.starts_with("no project matches \"growht\": the nearest are \"growth\""),
+        "{message}"
+    );
+    assert!(batch.is_complete);
+}
+
+#[tokio::test]
+async fn a_bare_list_of_projects_will_do() {
+    let fake = Fake::start().await;
+    fake.script(|request, _| {
+        (request.url.path() == "/api/v1/projects").then(|| {
+            ResponseTemplate::new(200).set_body_json(json!([{"id": "p1"}, {"name": "no id"}]))
+        })
+    });
+    let batch = fake.client().poll(noon()).await;
+    assert_eq!(kinds(&batch), [ProblemKind::BadRow]);
+    assert!(batch.is_complete && batch.coverage.contains_key(&key("p1")));
+}
+
+#[tokio::test]
+async fn unknown_words_and_bad_rows_are_told_once() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        let mut odd = run_row("odd", "paused", noon());
+        odd["cronjob_name"] = json!("weekly");
+        let mut prefixed = run_row("prefixed", "success", noon());
+        prefixed["cronjob_name"] = json!("p1-hourly");
+        let mut manual = run_row("manual", "success", noon());
+        manual["cronjob_name"] = json!(null);
+        let mut bad = run_row("bad", "success", noon());
+        bad["created_at"] = json!("yesterday");
+        for row in [odd, prefixed, manual, bad] {
+            world.set("p1", row);
+        }
+    });
+    let mut client = fake.client();
+    let batch = client.poll(noon()).await;
+    let expected = [
+        ProblemKind::BadRow,
+        ProblemKind::UnknownStatus,
+        ProblemKind::UnmatchedJob,
+    ];
+    assert_eq!(
+        kinds(&batch).into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from(expected)
+    );
+    assert_eq!(batch.problems.len(), 3, "{:?}", batch.problems);
+    let jobs: BTreeMap<_, _> = runs(&batch)
+        .iter()
+        .map(|run| (&*run.id, run.job.as_deref()))
+        .collect();
+    let expected = [
+        ("odd", Some("weekly")),
+        ("prefixed", Some("hourly")),
+        ("manual", None),
+    ];
+    assert_eq!(jobs, BTreeMap::from(expected));
+    assert!(batch.is_complete, "rows that cannot be read do not blind");
+    assert!(client.poll(noon()).await.problems.is_empty());
+}
+
+#[tokio::test]
+async fn active_runs_nobody_mentions_are_asked_for() {
+    let fake = Fake::start().await;
+    fake.edit(|world| world.set("p1", run_row("r1", "running", noon() - Span::minutes(5))));
+    fake.edit(|world| world.set("p1", run_row("r0", "success", noon())));
+    let mut client = fake.client();
+    client.poll(noon()).await;
+    // It finishes, and `updated_at` is not touched: the list never shows it again.
+    fake.edit(|world| {
+        let mut row = run_row("r1", "failed", noon() - Span::minutes(5));
+        row["end_time"] = json!("2026-03-10T12:03:00Z");
+        world.set("p1", row);
+        world.now = noon() + Span::minutes(11);
+        world.set("p1", run_row("r2", "running", noon() + Span::minutes(11)));
+    });
+    let batch = client.poll(fake.at(noon() + Span::minutes(11))).await;
+    let found: BTreeMap<_, _> = runs(&batch)
+        .iter()
+        .map(|run| (&*run.id, &run.status))
+        .collect();
+    assert_eq!(
+        found,
+        BTreeMap::from([("r1", &Status::Failed), ("r2", &Status::Running)])
+    );
+    fake.take_requests();
+    fake.edit(|world| {
+        world.now = noon() + Span::minutes(30);
+        world.runs.clear();
+    });
+    let batch = client.poll(fake.at(noon() + Span::minutes(30))).await;
+    assert_eq!(batch.problems, [], "a run that was removed is no trouble");
+    assert!(
+        fake.take_requests()
+            .contains(&"projects/p1/runs/r2?".to_owned())
+    );
+    client.poll(fake.at(noon() + Span::minutes(50))).await;
+    assert!(
+        !fake
+            .take_requests()
+            .iter()
+            .any(|line| line.contains("runs/r2"))
+    );
+}
+
+#[tokio::test]
+async fn a_poll_given_up_half_way_loses_nothing() {
+    let fake = Fake::start().await;
+    fake.edit(|world| world.set("p1", run_row("r1", "success", noon())));
+    let mut client = fake.client();
+    fake.script(|request, _| {
+        let is_last = request.url.path().ends_with("/model-executions");
+        is_last.then(|| ResponseTemplate::new(500).set_delay(Duration::from_mins(1)))
+    });
+    let given_up = tokio::time::timeout(Duration::from_millis(300), client.poll(noon())).await;
+    assert!(given_up.is_err());
+    fake.edit(|world| world.script = None);
+    let batch = client.poll(noon()).await;
+    assert!(batch.is_complete);
+    assert_eq!(run_ids(&batch), BTreeSet::from(["r1".to_owned()]));
+    assert!(matches!(&batch.observations[0], Observation::Project(_)));
+}
+
+#[test]
+fn settings_that_would_leak_or_never_work_are_refused() {
+    let with = |edit: fn(&mut DagctlSettings)| {
+        let mut settings = settings("https://api.dagctl.io");
+        edit(&mut settings);
+        settings.check()
+    };
+    let url = |text: &str| settings(text).check();
+    assert_eq!(url("https://api.dagctl.io"), Ok(()));
+    for ok in [
+        "http://127.0.0.1:80",
+        "http://localhost:1",
+        "http://[::1]:1",
+        "https://proxy.example/dagctl/",
+    ] {
+        assert_eq!(url(ok), Ok(()), "{ok}");
+    }
+    for bad in [
+        "http://api.dagctl.io",
+        "http://127.0.0.1.example",
+        "ftp://127.0.0.1",
+        "http://localhost.example",
+    ] {
+        assert_eq!(url(bad), Err(SettingsError::Insecure), "{bad}");
+    }
+    for bad in [
+        "https://user:pw@api.dagctl.io",
+        "https://api.dagctl.io?x=1",
+        "https://api.dagctl.io/#x",
+    ] {
+        assert_eq!(url(bad), Err(SettingsError::NotPlain), "{bad}");
+    }
+    assert_eq!(with(|s| s.token = "".into()), Err(SettingsError::Token));
+    assert_eq!(
+        with(|s| s.token = "a b\n".into()),
+        Err(SettingsError::Token)
+    );
+    assert_eq!(
+        with(|s| s.organization = String::new()),
+        Err(SettingsError::Organization)
+    );
+    assert_eq!(
+        with(|s| s.backfill = Span::zero()),
+        Err(SettingsError::Backfill)
+    );
+    assert!(!format!("{:?}", settings("https://api.dagctl.io")).contains(TOKEN));
+}
