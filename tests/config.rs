@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tardy::config::{self, Environment};
+use tardy::config::{self, Diagnostic, DiagnosticSeverity, Diagnostics, Environment};
 
 const SERVICE: &str = include_str!("fixtures/spec/tardy.toml");
 const RULES: &str = include_str!("fixtures/spec/rules/reference.toml");
@@ -48,4 +48,129 @@ fn the_specification_is_accepted_as_it_stands() {
     assert!(odd.is_empty(), "{odd:#?}");
     assert_eq!(loaded.config.policy.rules.len(), 24);
     println!("{}", loaded.warnings);
+}
+
+/// One entry of `fixtures/wrong.toml`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wrong {
+    name: String,
+    #[serde(default)]
+    file: String,
+    #[serde(default)]
+    find: String,
+    #[serde(default)]
+    replace: String,
+    /// A further edit of the service file.
+    service: Option<Edit>,
+    #[serde(default)]
+    variables: std::collections::BTreeMap<String, String>,
+    codes: Vec<String>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edit {
+    find: String,
+    replace: String,
+}
+
+fn edited(text: &str, find: &str, replace: &str, name: &str) -> String {
+    assert_eq!(
+        text.matches(find).count(),
+        1,
+        "{name}: `{find}` must occur once"
+    );
+    text.replacen(find, replace, 1)
+}
+
+fn wrong_variants() -> Vec<Wrong> {
+    #[derive(serde::Deserialize)]
+    struct All {
+        wrong: Vec<Wrong>,
+    }
+    toml::from_str::<All>(include_str!("fixtures/wrong.toml"))
+        .unwrap()
+        .wrong
+}
+
+fn diagnose(wrong: &Wrong) -> Diagnostics {
+    let (mut service, mut rules) = (SERVICE.to_owned(), RULES.to_owned());
+    match wrong.file.as_str() {
+        "service" => service = edited(SERVICE, &wrong.find, &wrong.replace, &wrong.name),
+        "rules" => rules = edited(RULES, &wrong.find, &wrong.replace, &wrong.name),
+        _ => {}
+    }
+    if let Some(edit) = &wrong.service {
+        service = edited(&service, &edit.find, &edit.replace, &wrong.name);
+    }
+    let pairs = variables()
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let plain = (
+        "PLAIN_URL".to_owned(),
+        "http://beat.example/secret-0012".to_owned(),
+    );
+    let environment = Environment::from_pairs(pairs.chain([plain]).chain(wrong.variables.clone()));
+    let files = [("rules/reference.toml", rules.as_str())];
+    match config::load_texts(("tardy.toml", &service), &files, &environment) {
+        Ok(loaded) => loaded.warnings,
+        Err(mistakes) => mistakes,
+    }
+}
+
+/// All but the warnings that every variant has.
+fn notable(all: Diagnostics) -> Diagnostics {
+    let is_notable = |diagnostic: &Diagnostic| {
+        diagnostic.code != "not-built" || diagnostic.severity == DiagnosticSeverity::Error
+    };
+    Diagnostics(all.0.into_iter().filter(is_notable).collect())
+}
+
+#[test]
+fn every_wrong_variant_is_explained() {
+    let variants = wrong_variants();
+    assert!(variants.len() >= 60, "{} variants", variants.len());
+    let mut listing = String::new();
+    let mut failures = Vec::new();
+    for wrong in &variants {
+        let found = notable(diagnose(wrong));
+        let codes: Vec<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();
+        if codes != wrong.codes {
+            failures.push(format!(
+                "{}: expected {:?}, found {codes:?}",
+                wrong.name, wrong.codes
+            ));
+        }
+        for diagnostic in found.iter() {
+            assert_explained(diagnostic);
+        }
+        listing.push_str(&format!("## {}\n\n{}\n\n", wrong.name, found.render(false)));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    insta::assert_snapshot!("wrong", listing);
+}
+
+/// A mistake has a place and a remedy, and no part of it holds a secret.
+fn assert_explained(diagnostic: &Diagnostic) {
+    let text = format!(
+        "{}{}",
+        Diagnostics(vec![diagnostic.clone()]).render(true),
+        diagnostic.to_json()
+    );
+    assert!(
+        !diagnostic.file.is_empty() && diagnostic.line >= 1 && diagnostic.column >= 1,
+        "{text}"
+    );
+    assert!(
+        diagnostic
+            .help
+            .as_ref()
+            .is_some_and(|help| !help.is_empty()),
+        "no remedy: {text}"
+    );
+    assert!(
+        !text.contains("secret-") && !text.contains("98989898"),
+        "a secret is shown: {text}"
+    );
 }

@@ -208,22 +208,21 @@ pub(super) fn nearest<'a>(
 ) -> Option<&'a str> {
     let fold = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let wanted = fold(word);
+    let len = wanted.chars().count();
+    // A word that only goes on is nearer than its length says: `warn` for `warning`.
+    let distance = |candidate: &str| match candidate.strip_prefix(&wanted) {
+        Some(_) if len >= 3 => 1,
+        _ => strsim::damerau_levenshtein(&wanted, candidate),
+    };
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&wanted, &fold(candidate)),
-                candidate,
-            )
-        })
+        .map(|candidate| (distance(&fold(candidate)), candidate))
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, candidate)| {
-            *distance <= (wanted.chars().count().max(candidate.len()) / 3).max(1)
-        })
+        .filter(|(distance, candidate)| *distance <= (len.max(candidate.len()) / 3).max(1))
         .map(|(_, candidate)| candidate)
 }
 
-/// `a, b and c`, at most twelve of them.
+/// `a, b, c`, not without end.
 pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 40;
     let words: Vec<&str> = words.into_iter().collect();

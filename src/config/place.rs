@@ -140,8 +140,11 @@ impl SourceText {
             if mask.end <= at {
                 continue;
             }
+            let is_joined = mask.start <= at && text.ends_with('…');
             copy(mask.start.max(at), &mut text, &mut at);
-            text.push('…');
+            if !is_joined {
+                text.push('…');
+            }
             at = mask.end;
         }
         copy(line.end, &mut text, &mut at);
@@ -168,8 +171,15 @@ fn suspected_secrets(text: &str) -> Vec<Range<usize>> {
         Regex::new(r#"(?i)(?:[\w-]*(?:token|secret|passw|credential|api_?key)[\w-]*|\burl)["']?[ \t]*=[ \t]*"#)
             .expect("a constant expression that a test compiles")
     });
+    static CREDENTIALS: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"://([^/\s"'@]+)@"#).expect("a constant expression that a test compiles")
+    });
+    let credentials = CREDENTIALS
+        .captures_iter(text)
+        .filter_map(|found| found.get(1));
     KEY.find_iter(text)
         .filter_map(|key| hidden_value(text, key.end()))
+        .chain(credentials.map(|found| found.range()))
         .collect()
 }
 
@@ -261,6 +271,10 @@ mod tests {
                 "a = { password = \"…\", b = 1 }",
             ),
             ("url = \"https://x/y\"", "url = \"…\""),
+            (
+                "base_url = \"https://me:pw@x/y\"",
+                "base_url = \"https://…@x/y\"",
+            ),
             ("run_url = \"https://x/y\"", "run_url = \"https://x/y\""),
             ("token = { env = \"A\" }", "token = { env = \"A\" }"),
         ] {

@@ -58,13 +58,14 @@ impl Cursor<'_> {
     }
 
     fn refuse_bare(&self, name: &str, place: Place) {
-        let variable = name.to_uppercase();
+        let example = self.key(name).example;
+        let message = format!("`{name}` is a secret written in the file");
         self.context.push(
-            Draft::error("bare-secret", place, format!("`{name}` is a secret written in the file"))
+            Draft::error("bare-secret", place, message)
                 .label("not shown")
                 .help(format!(
-                    "put it into a variable or a file and write {name} = {{ env = \"{variable}\" }} or \
-                     {name} = {{ file = \"/run/secrets/{name}\" }}; change a secret that was committed"
+                    "put it into a variable or a file, and write {name} = {example} or \
+                     {name} = {{ file = \"/run/secrets/{name}\" }}; replace it if others have seen it"
                 )),
         );
     }

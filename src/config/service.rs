@@ -344,6 +344,12 @@ impl Cursor<'_> {
 
     /// A glob or a list of globs.
     pub(super) fn patterns(&mut self, name: &'static str) -> Option<Patterns> {
+        let texts = self.pattern_texts(name)?;
+        Some(Patterns::new(texts.iter().map(|text| text.value.as_str())))
+    }
+
+    /// The globs of a key, each with its place.
+    pub(super) fn pattern_texts(&mut self, name: &'static str) -> Option<Vec<Spot<String>>> {
         let texts = self.parsed_list(name, |text| match text.trim_start_matches('!').trim() {
             "" => Err(Refusal::new(
                 "bad-pattern",
@@ -362,7 +368,7 @@ impl Cursor<'_> {
                     )),
             );
         }
-        Some(Patterns::new(texts.iter().map(|text| text.value.as_str())))
+        Some(texts)
     }
 
     /// A length of time, or its default.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Offset as _, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
 use crate::engine::schedule::{Cron, CronError, Dialect};
-use crate::engine::time::{Span, Timestamp, human_time};
+use crate::engine::time::{Span, Timestamp};
 
 use super::context::Draft;
 use super::tree::{Cursor, Spot};
@@ -20,19 +20,19 @@ impl Cursor<'_> {
             context.push(
                 Draft::warning("never-fires", text.place, "this schedule never fires")
                     .label("no date is like this")
-                    .help("write a day that its month has, like \"0 8 28 2 *\""),
+                    .help(values::NEVER_FIRES_HELP),
             );
             return None;
         }
         let cron = super::tree::interpret(context, &text, |text| values::cron(context, text))?;
         let soft = context.soft_once(&cron.value, zone, || first_soft(&cron.value, zone));
         if let Some(at) = soft {
-            let when = human_time(at, Timestamp::MIN, zone);
+            let when = at.in_zone(zone).format("%-d %B %Y");
             let message =
                 format!("this wall time does not exist in {zone} when the clocks go forward");
             context.push(
                 Draft::warning("soft-schedule", cron.place, message)
-                    .label(format!("next skipped before {when} {}", at.in_zone(zone).format("%Y")))
+                    .label(format!("as on {when}"))
                     .help("it fires at the end of the gap then; write a time that every day has to be sure"),
             );
         }

@@ -537,8 +537,12 @@ impl<'c> Cursor<'c> {
     }
 
     fn unknown_key(&self, entry: &Entry, keys: &[&'static Key]) {
-        // The value may be a secret under a misspelled key.
-        mask_texts(self.context, &entry.node);
+        // The value may be a secret under a misspelled key, or hold one.
+        let is_secret = |key: &&Key| matches!(key.ty, Type::Secret | Type::SecretUrl);
+        let is_table = matches!(entry.node.value, Tree::Table(_) | Tree::Array(_));
+        if is_table || keys.iter().any(|key| is_secret(key)) {
+            mask_texts(self.context, &entry.node);
+        }
         let message = format!("unknown key `{}` in {}", entry.key, self.title());
         let what = format!("the keys of {} are", self.title());
         let names = keys.iter().map(|key| key.name);

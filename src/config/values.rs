@@ -209,6 +209,9 @@ fn usual_zone(text: &str) -> Option<&'static str> {
     })
 }
 
+/// The remedy for a date that no year has.
+pub(super) const NEVER_FIRES_HELP: &str = "write a day that its month has, like \"0 8 28 2 *\"";
+
 /// A schedule of ours.
 pub(super) fn cron(context: &Context<'_>, text: &str) -> Result<Cron, Refusal> {
     context
@@ -219,16 +222,14 @@ pub(super) fn cron(context: &Context<'_>, text: &str) -> Result<Cron, Refusal> {
 fn cron_refusal(text: &str, error: &CronError) -> Refusal {
     let help = "write five fields (minute hour day month weekday) like \"0 8 * * mon-fri\", \
                 or six or seven with seconds first like \"*/15 * * * * *\"";
-    let code = if *error == CronError::Never {
-        "never-fires"
-    } else {
-        "bad-cron"
-    };
+    if *error == CronError::Never {
+        return Refusal::new("never-fires", "this schedule never fires", NEVER_FIRES_HELP);
+    }
     let part = match error {
         CronError::Field { text: field, .. } => field_part(text, field),
         _ => None,
     };
-    Refusal::new(code, format!("bad cron expression: {error}"), help).part(part)
+    Refusal::new("bad-cron", format!("bad cron expression: {error}"), help).part(part)
 }
 
 /// Where a field stands in its expression.

@@ -293,7 +293,8 @@ impl Cursor<'_> {
     fn job_types(&mut self) -> Option<Patterns> {
         const TYPES: [&str; 3] = ["run", "plan", "janitor"];
         let context = self.context;
-        for text in self.texts("job_type").unwrap_or_default() {
+        let texts = self.pattern_texts("job_type")?;
+        for text in &texts {
             let glob = text.value.trim_start_matches('!');
             if glob.is_empty()
                 || TYPES
@@ -313,7 +314,7 @@ impl Cursor<'_> {
                     .help(did_you_mean(glob, "the run types are", TYPES)),
             );
         }
-        self.patterns("job_type")
+        Some(Patterns::new(texts.iter().map(|text| text.value.as_str())))
     }
 }
 
