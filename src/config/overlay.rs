@@ -77,7 +77,7 @@ fn lay(
         return refuse(variable, section, "it names a table, not a key");
     };
     let Some(key) = keys_of(section).find(|key| key.name == *first) else {
-        return unknown(variable, section, first);
+        return unknown(variable, section, first, !rest.is_empty());
     };
     match key.ty {
         Type::Table(inner) => lay(
@@ -167,13 +167,34 @@ fn keys_of(section: &'static Section) -> impl Iterator<Item = &'static Key> {
     section.keys.iter().chain(own)
 }
 
-fn unknown(variable: &Variable<'_>, section: &'static Section, word: &str) -> Refused {
+/// A variable that is nothing like a key, such as a secret that no key refers to any more, is only
+/// warned about; one with a nested name was meant as a key.
+fn unknown(
+    variable: &Variable<'_>,
+    section: &'static Section,
+    word: &str,
+    is_nested: bool,
+) -> Refused {
     let names: Vec<&str> = keys_of(section).map(|key| key.name).collect();
     let prefix = match section.path {
         "" => "TARDY_".to_owned(),
         path => format!("TARDY_{}__", path.to_uppercase().replace('.', "__")),
     };
-    let hint = match nearest(word, names.iter().copied()) {
+    let near = nearest(word, names.iter().copied());
+    if near.is_none() && !is_nested && section.path.is_empty() {
+        let message = format!(
+            "{} is set, and nothing in the configuration refers to it",
+            variable.name
+        );
+        let help = format!(
+            "refer to it with {{ env = \"{}\" }}, or unset it if it is not meant for Tardy",
+            variable.name
+        );
+        return Err(Box::new(
+            Draft::warning("unused-variable", variable.place, message).help(help),
+        ));
+    }
+    let hint = match near {
         Some(near) => format!("did you mean `{prefix}{}`? ", near.to_uppercase()),
         None => String::new(),
     };

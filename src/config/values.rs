@@ -262,8 +262,8 @@ pub(super) fn time(text: &str) -> Result<NaiveTime, Refusal> {
     }
 }
 
-/// `08:00-18:00`.
-pub(super) fn hours(text: &str) -> Result<(NaiveTime, NaiveTime), Refusal> {
+/// `08:00-18:00`; `00:00-24:00` is the whole day.
+pub(super) fn hours(text: &str) -> Result<Option<(NaiveTime, NaiveTime)>, Refusal> {
     let form = || {
         Refusal::new(
             "bad-time",
@@ -272,23 +272,23 @@ pub(super) fn hours(text: &str) -> Result<(NaiveTime, NaiveTime), Refusal> {
         )
     };
     let (open, close) = text.split_once('-').ok_or_else(form)?;
-    let close = if close.trim() == "24:00" {
-        "00:00"
+    let open = time(open.trim()).map_err(|_| form())?;
+    let is_midnight = close.trim() == "24:00";
+    let close = if is_midnight {
+        Ok(NaiveTime::MIN)
     } else {
-        close.trim()
+        time(close.trim())
     };
-    let hours = (
-        time(open.trim()).map_err(|_| form())?,
-        time(close).map_err(|_| form())?,
-    );
-    if hours.0 == hours.1 {
-        return Err(Refusal::new(
+    let close = close.map_err(|_| form())?;
+    match open == close {
+        true if is_midnight => Ok(None),
+        true => Err(Refusal::new(
             "bad-time",
             "opening and closing time are the same",
             "leave `hours` out for the whole day, or write two different times",
-        ));
+        )),
+        false => Ok(Some((open, close))),
     }
-    Ok(hours)
 }
 
 /// `mon`.

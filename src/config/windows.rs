@@ -38,7 +38,7 @@ fn read_window(
         days: read_days(&mut cursor),
         hours: cursor
             .parsed("hours", values::hours)
-            .map(|hours| hours.value),
+            .and_then(|hours| hours.value),
         holidays: cursor
             .parsed_list("holidays", values::date)
             .unwrap_or_default()
