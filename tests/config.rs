@@ -4,7 +4,8 @@ use std::path::Path;
 
 use chrono::NaiveTime;
 use secrecy::ExposeSecret as _;
-use tardy::config::keys::Type;
+use serde_json::Value;
+use tardy::config::keys::{Key, Section, Type};
 use tardy::config::{
     self, Diagnostic, DiagnosticSeverity, Diagnostics, Environment, FileKind, StoreConfig,
 };
@@ -693,4 +694,369 @@ fn keys_are_documented_and_their_examples_are_toml() {
         .map(|variant| variant.name)
         .collect();
     assert_eq!(kinds, tardy::engine::rule::KIND_NAMES);
+}
+
+/// `key = default` lines of the keys that have one.
+fn default_lines<'k>(keys: impl Iterator<Item = &'k Key>) -> String {
+    keys.filter(|key| !key.default.is_empty() && !matches!(key.ty, Type::Kind))
+        .map(|key| format!("{} = {}\n", key.name, key.default))
+        .collect()
+}
+
+#[test]
+fn documented_defaults_are_in_force() {
+    for variant in config::keys::RULE.variants {
+        let needed: String = variant
+            .keys
+            .iter()
+            .filter(|key| {
+                key.is_required || ["max", "window"].contains(&key.name) && key.default.is_empty()
+            })
+            .map(|key| format!("{}\n", key.example_line()))
+            .collect();
+        let needed = needed.replace("finance-by-7", "r");
+        let more = if variant.name == "run_count" {
+            "min = 1\n"
+        } else {
+            ""
+        };
+        let head = format!(
+            "[[rule]]\nname = \"r\"\nkind = \"{}\"\ntimezone = \"UTC\"\n",
+            variant.name
+        );
+        let short = format!("{head}{needed}{more}");
+        let keys = config::keys::RULE.keys.iter().chain(variant.keys);
+        let long = format!("{short}{}", default_lines(keys));
+        let rule = |text: &str| load(SERVICE, text).config.policy.rules[0].clone();
+        let (short, mut long) = (rule(&short), rule(&long));
+        assert!(long.selectors.project.is_any() && long.selectors.triggered_by.is_any());
+        long.selectors = short.selectors.clone();
+        assert_eq!(short, long, "{}", variant.name);
+    }
+    let top = |sections: &[&Section]| -> String {
+        let own = |section: &&Section| {
+            let own = section
+                .variants
+                .iter()
+                .take(1)
+                .flat_map(|variant| variant.keys);
+            let lines = default_lines(section.keys.iter().chain(own));
+            format!("[{}]\n{lines}", section.path)
+        };
+        sections.iter().map(own).collect()
+    };
+    let tables = top(&[
+        &config::keys::EVALUATION,
+        &config::keys::STORE,
+        &config::keys::ROUTE,
+    ]);
+    let source = default_lines(config::keys::SOURCE.variants[0].keys.iter());
+    let file = default_lines(config::keys::SERVICE_FILE.keys.iter());
+    let long = format!("{file}{tables}{SMALL}{source}");
+    let shown = |text: &str| {
+        let environment = Environment::from_pairs([("DAGCTL_TOKEN", "x")]);
+        let config = load_with(text, "", &environment).config;
+        format!("{config:#?}")
+    };
+    let any = "projects: Patterns {\n                positive: [\n                    Glob(\n                        \"*\",\n                    ),\n                ],";
+    assert_eq!(
+        shown(&long).replace(any, "projects: Patterns {\n                positive: [],"),
+        shown(SMALL)
+    );
+}
+
+mod mutation {
+    use super::{DiagnosticSeverity, RULES, SERVICE, assert_explained, config, environment};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    /// One change of a text.
+    #[derive(Clone, Debug)]
+    enum Change {
+        DropLine(usize),
+        RepeatLine(usize),
+        SwapLines(usize, usize),
+        DropCharacters(usize, usize),
+        Insert(usize, String),
+        Value(usize, &'static str),
+        Key(usize, &'static str),
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let value = select(vec![
+            "1",
+            "-1",
+            "0",
+            "1e308",
+            "nan",
+            "true",
+            "\"\"",
+            "\"x\"",
+            "\"é\\u0000\"",
+            "[]",
+            "[1]",
+            "{}",
+            "[[\"a\"]]",
+            "{ env = \"DAGCTL_TOKEN\" }",
+            "{ env = 1 }",
+            "{ file = \"/\" }",
+            "2026-01-01",
+            "99999999999999999999",
+            "\"UTC\"",
+            "\"99999999999d\"",
+            "\"{\"",
+            "\"* * * * *\"",
+            "'''\na\n'''",
+            "\"1x max\"",
+            "\"!\"",
+            "[\"*\", \"\"]",
+            "\"0 of 0\"",
+            "\"=\"",
+        ]);
+        let key = select(vec![
+            "name", "kind", "max", "url", "token", "child", "rule", "", "a.b", "\"a b\"", "é",
+        ]);
+        let at = || any::<prop::sample::Index>().prop_map(|index| index.index(1 << 20));
+        prop_oneof![
+            at().prop_map(Change::DropLine),
+            at().prop_map(Change::RepeatLine),
+            (at(), at()).prop_map(|(a, b)| Change::SwapLines(a, b)),
+            (at(), 1..20_usize).prop_map(|(start, len)| Change::DropCharacters(start, len)),
+            (at(), "[\\PC\n\t\"'\\[\\]{}=#]{1,6}").prop_map(|(at, text)| Change::Insert(at, text)),
+            (at(), value).prop_map(|(at, value)| Change::Value(at, value)),
+            (at(), key).prop_map(|(at, key)| Change::Key(at, key)),
+        ]
+    }
+
+    fn apply(text: &str, change: &Change) -> String {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let count = lines.len().max(1);
+        let assignments: Vec<usize> = (0..lines.len())
+            .filter(|at| lines[*at].contains(" = "))
+            .collect();
+        let mut characters: Vec<char> = text.chars().collect();
+        match change {
+            Change::DropLine(at) if !lines.is_empty() => drop(lines.remove(at % count)),
+            Change::RepeatLine(at) if !lines.is_empty() => {
+                lines.insert(at % count, lines[at % count].clone());
+            }
+            Change::SwapLines(a, b) if !lines.is_empty() => lines.swap(a % count, b % count),
+            Change::Value(at, value) if !assignments.is_empty() => {
+                let line = &mut lines[assignments[at % assignments.len()]];
+                let key = line.split(" = ").next().unwrap_or_default();
+                *line = format!("{key} = {value}");
+            }
+            Change::Key(at, key) if !assignments.is_empty() => {
+                let line = &mut lines[assignments[at % assignments.len()]];
+                let value = line.split_once(" = ").map_or("", |(_, value)| value);
+                *line = format!("{key} = {value}");
+            }
+            Change::DropCharacters(at, len) => {
+                let start = at % characters.len().max(1);
+                characters.drain(start..(start + len).min(characters.len()));
+                return characters.into_iter().collect();
+            }
+            Change::Insert(at, text) => {
+                let at = at % characters.len().max(1);
+                characters.splice(at..at, text.chars());
+                return characters.into_iter().collect();
+            }
+            _ => {}
+        }
+        lines.join("\n")
+    }
+
+    fn cases() -> u32 {
+        std::env::var("PROPTEST_CASES")
+            .ok()
+            .and_then(|cases| cases.parse().ok())
+            .unwrap_or(150)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever is done to the files: no panic, a place and a remedy for everything, no secret.
+        #[test]
+        fn mutated_files_are_explained(
+            in_service in prop::collection::vec(change(), 0..4),
+            in_rules in prop::collection::vec(change(), 0..4),
+        ) {
+            let mutated = |text: &str, changes: &[Change]| {
+                changes.iter().fold(text.to_owned(), |text, change| apply(&text, change))
+            };
+            let (service, rules) = (mutated(SERVICE, &in_service), mutated(RULES, &in_rules));
+            let files = [("rules/reference.toml", rules.as_str())];
+            match config::load_texts(("tardy.toml", &service), &files, &environment()) {
+                Ok(loaded) => {
+                    prop_assert!(!loaded.warnings.has_errors());
+                    loaded.warnings.iter().for_each(assert_explained);
+                }
+                Err(mistakes) => {
+                    prop_assert!(mistakes.count(DiagnosticSeverity::Error) > 0);
+                    mistakes.iter().for_each(assert_explained);
+                    for mistake in mistakes.iter() {
+                        let lines = match mistake.file.as_str() {
+                            "tardy.toml" => service.lines().count(),
+                            "rules/reference.toml" => rules.lines().count(),
+                            _ => 1,
+                        };
+                        prop_assert!(mistake.line <= lines + 1, "{mistake:?}");
+                    }
+                }
+            }
+        }
+
+        /// A secret written where a secret belongs, however the line is broken, is never shown.
+        #[test]
+        fn bare_secrets_are_never_shown(
+            key in select(vec!["token", "password", "secret", "url", "bot_token", "signing_secret"]),
+            broken in select(vec!["\"S\"", "'S'", "S", "\"S", "'S", "[\"S\"]", "{ env = \"S\" }", "{ evn = \"S\" }",
+                "{ env = \"S }", "\"\"\"S\"\"\"", "\"\"\"\nS\n\"\"\"", "{ file = 1, env = \"S\" }", "\"S\" x", "\"S\"\"",
+                "{ \"S\" }", "[\"S", "{ env = [\"S\"] }", "\"a\\\"S\""]),
+        ) {
+            let secret = "secret-bare-4711";
+            let line = format!("{key} = {}", broken.replace('S', secret));
+            let mut service = String::new();
+            for original in SERVICE.lines() {
+                let is_same = original.starts_with(&format!("{key} = "));
+                service.push_str(if is_same { &line } else { original });
+                service.push('\n');
+            }
+            if let Err(mistakes) = config::load_texts(("tardy.toml", &service), &[], &environment()) {
+                mistakes.iter().for_each(assert_explained);
+            }
+        }
+    }
+}
+
+/// As much of JSON Schema as ours uses: is `value` valid?
+fn is_valid(schema: &Value, root: &Value, value: &Value) -> bool {
+    let all = |key: &str| schema[key].as_array().cloned().unwrap_or_default();
+    if let Some(reference) = schema["$ref"].as_str() {
+        return is_valid(root.pointer(&reference[1..]).unwrap(), root, value);
+    }
+    let number = |key: &str| schema[key].as_f64();
+    let is_type = match schema["type"].as_str() {
+        None => true,
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_i64(),
+        Some("number") => value.is_number(),
+        Some("boolean") => value.is_boolean(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        Some(other) => panic!("unknown type {other}"),
+    };
+    let text_fits = value.as_str().is_none_or(|text| {
+        let pattern = schema["pattern"].as_str().unwrap_or("");
+        regex::Regex::new(pattern).unwrap().is_match(text)
+            && text.len() as u64 >= schema["minLength"].as_u64().unwrap_or(0)
+    });
+    let number_fits = value.as_f64().is_none_or(|found| {
+        number("minimum").is_none_or(|least| found >= least)
+            && number("maximum").is_none_or(|most| found <= most)
+            && number("exclusiveMinimum").is_none_or(|least| found > least)
+            && number("exclusiveMaximum").is_none_or(|most| found < most)
+    });
+    let count = |key: &str| {
+        all(key)
+            .iter()
+            .filter(|choice| is_valid(choice, root, value))
+            .count()
+    };
+    let has = |key: &str| schema.get(key).is_some();
+    let items_fit = value.as_array().is_none_or(|items| {
+        !has("items")
+            || items
+                .iter()
+                .all(|item| is_valid(&schema["items"], root, item))
+    });
+    let members_fit = value.as_object().is_none_or(|members| {
+        all("required")
+            .iter()
+            .all(|key| members.contains_key(key.as_str().unwrap()))
+            && members
+                .iter()
+                .all(|(key, member)| match schema["properties"].get(key) {
+                    Some(property) => is_valid(property, root, member),
+                    None if schema["additionalProperties"].is_object() => {
+                        is_valid(&schema["additionalProperties"], root, member)
+                    }
+                    None => schema["additionalProperties"] != Value::Bool(false),
+                })
+    });
+    is_type
+        && text_fits
+        && number_fits
+        && (!has("const") || schema["const"] == *value)
+        && (!has("enum") || all("enum").contains(value))
+        && (!has("oneOf") || count("oneOf") == 1)
+        && (!has("anyOf") || count("anyOf") >= 1)
+        && items_fit
+        && members_fit
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap()
+}
+
+#[test]
+fn schemas_accept_what_is_right_and_refuse_unknown_keys() {
+    let (service, rules) = (config::schema_config(), config::schema_rules());
+    for (schema, text) in [
+        (&service, SERVICE),
+        (&rules, RULES),
+        (&service, ANNOTATED),
+        (&service, &uncommented()),
+    ] {
+        assert!(is_valid(schema, schema, &json_of(text)));
+    }
+    assert!(!is_valid(&service, &service, &json_of(RULES)));
+    let mut checked = 0;
+    for wrong in wrong_variants() {
+        let (schema, text) = match wrong.file.as_str() {
+            "service" => (&service, SERVICE),
+            "rules" => (&rules, RULES),
+            _ => continue,
+        };
+        let text = text.replacen(&wrong.find, &wrong.replace, 1);
+        let found = wrong.codes.first().map_or("", String::as_str);
+        if matches!(
+            found,
+            "unknown-key" | "unknown-kind" | "wrong-type" | "out-of-range" | "bare-secret"
+        ) && let Ok(table) = text.parse::<toml::Table>()
+            && wrong.name != "duration of zero"
+            && wrong.name != "credentials in an address"
+        {
+            let value = serde_json::to_value(table).unwrap();
+            assert!(!is_valid(schema, schema, &value), "{}", wrong.name);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 20, "{checked}");
+    insta::assert_json_snapshot!("schema_rules", rules);
+    insta::assert_json_snapshot!("schema_config", service);
+}
+
+#[test]
+fn many_rules_take_no_longer_than_their_number() {
+    let file = |count: usize| -> String {
+        let rule = |at: usize| {
+            format!(
+                "[[rule]]\nname = \"rule-{at}\"\nkind = \"deadline\"\njob = [\"job-{at}\", \"!test-*\"]\nby = \"07:00\"\n\
+                 opens = \"01:00\"\ntimezone = \"America/New_York\"\nwarn_before = \"30m\"\nseverity = \"critical\"\n\
+                 schedule = \"*/5 * * * *\"\nlabels = {{ team = \"t{at}\" }}\n\n"
+            )
+        };
+        (0..count).map(rule).collect()
+    };
+    let time = |count: usize| {
+        let text = file(count);
+        let began = std::time::Instant::now();
+        assert_eq!(load(SERVICE, &text).config.policy.rules.len(), count + 1);
+        began.elapsed()
+    };
+    time(10);
+    let (few, many) = (time(500), time(5_000));
+    assert!(many < few * 30, "500 rules: {few:?}, 5000 rules: {many:?}");
 }

@@ -178,16 +178,43 @@ fn suspected_secrets(text: &str) -> Vec<Range<usize>> {
         .captures_iter(text)
         .filter_map(|found| found.get(1));
     KEY.find_iter(text)
-        .filter_map(|key| hidden_value(text, key.end()))
+        .flat_map(|key| hidden_values(text, key.end()))
         .chain(credentials.map(|found| found.range()))
         .collect()
 }
 
-/// The content of the string at `at`, to its closing quote or, without one, to the end of its line.
+/// What to hide of the value at `at`: a string's content, to its closing quote or, without one, to the
+/// end of its line; of a table, what is neither the name of a variable nor a path.
+fn hidden_values(text: &str, at: usize) -> Vec<Range<usize>> {
+    let rest = text.get(at..).unwrap_or_default();
+    let line = rest.lines().next().unwrap_or_default();
+    if !line.starts_with('{') {
+        return hidden_value(text, at).into_iter().collect();
+    }
+    static MEMBER: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"(\w*)[ \t]*=?[ \t]*(?:"([^"]*)|'([^']*))["']?"#)
+            .expect("a constant expression that a test compiles")
+    });
+    let is_variable = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == b'_')
+    };
+    let table = &line[..line.find('}').unwrap_or(line.len())];
+    MEMBER
+        .captures_iter(table)
+        .filter(|member| member.get(1).is_none_or(|key| key.as_str() != "file"))
+        .filter_map(|member| member.get(2).or_else(|| member.get(3)))
+        .filter(|content| !is_variable(content.as_str()))
+        .map(|content| at + content.start()..at + content.end())
+        .collect()
+}
+
 fn hidden_value(text: &str, at: usize) -> Option<Range<usize>> {
     let rest = text.get(at..)?;
     let first = rest.chars().next()?;
-    if first == '{' || first == '[' || first == '\n' || first == '\r' {
+    if first == '\n' || first == '\r' {
         return None;
     }
     for quotes in ["\"\"\"", "'''"] {
@@ -277,6 +304,14 @@ mod tests {
             ),
             ("run_url = \"https://x/y\"", "run_url = \"https://x/y\""),
             ("token = { env = \"A\" }", "token = { env = \"A\" }"),
+            (
+                "token = { file = \"/a/b\" } # \"c\"",
+                "token = { file = \"/a/b\" } # \"c\"",
+            ),
+            ("token = { env = \"xoxb\" }", "token = { env = \"…\" }"),
+            ("token = { env = 'xoxb }", "token = { env = '…}"),
+            ("token = { \"xoxb\" }", "token = { \"…\" }"),
+            ("token = [\"xoxb\"]", "token = …"),
         ] {
             assert_eq!(
                 text(line).excerpt(&(0..0)).unwrap().text,
