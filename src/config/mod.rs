@@ -1,4 +1,39 @@
 //! Configuration: text in, checked values out.
+//!
+//! [`load`] reads a service file, lays `TARDY_` variables over it, reads every rule file it names, and
+//! gives either a [`Config`] in which nothing can be wrong any more, or every mistake of all files at
+//! once, each with its file, line, column and remedy. What keys there are is written down once, in
+//! [`keys`]; decoding, [`schema_config`], [`schema_rules`] and the reference are made from it.
+//!
+//! It does not ask any API whether the named jobs exist, and it never repeats the text of a secret.
+
+mod context;
+mod diagnostic;
+mod environment;
+mod extras;
+pub mod keys;
+mod known;
+mod load;
+mod overlay;
+mod place;
+mod receivers;
+mod routing;
+mod rules;
+mod schema;
+mod secret;
+mod service;
+mod softness;
+mod tree;
+mod values;
+mod windows;
+
+pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics, Related};
+pub use environment::Environment;
+pub use load::{
+    FileKind, Loaded, LoadedRules, find, kind_of_file, kind_of_text, load, load_rules_only,
+    load_texts,
+};
+pub use schema::{schema_config, schema_rules};
 
 use std::path::PathBuf;
 

@@ -1,0 +1,434 @@
+//! The keys of each kind of rule.
+
+use chrono::{NaiveTime, TimeDelta};
+use chrono_tz::Tz;
+
+use crate::engine::observation::Status;
+use crate::engine::rule::deadline::Deadline;
+use crate::engine::rule::missed_schedule::MissedSchedule;
+use crate::engine::rule::model_failed::ModelFailed;
+use crate::engine::rule::planned::{
+    ModelDuration, ModelNotRun, Objective, Paused, PlanFailed, PlanWaiting, PlatformIncident,
+    ProjectDrift, ProtectionOff, QueueTime, Rows, RunCount, RunStalled, SuccessRate,
+};
+use crate::engine::rule::regression::{Method, Regression};
+use crate::engine::rule::run_duration::RunDuration;
+use crate::engine::rule::run_failed::RunFailed;
+use crate::engine::rule::source_unreachable::SourceUnreachable;
+use crate::engine::rule::staleness::Staleness;
+use crate::engine::rule::{Clock, Limit, RuleKind};
+use crate::engine::time::{Span, config_span};
+
+use super::super::context::Draft;
+use super::super::tree::{Cursor, Spot};
+use super::super::values;
+use super::objective::References;
+
+/// Reads the keys of a kind that is in the table of keys.
+pub(super) fn read(
+    cursor: &mut Cursor<'_>,
+    kind: &str,
+    zone: Option<Tz>,
+    references: &mut References,
+) -> RuleKind {
+    match kind {
+        "run_failed" => RuleKind::RunFailed(read_run_failed(cursor)),
+        "success_rate" => RuleKind::SuccessRate(read_success_rate(cursor)),
+        "model_failed" => RuleKind::ModelFailed(ModelFailed),
+        "model_not_run" => RuleKind::ModelNotRun(ModelNotRun {
+            consecutive: integer(cursor, "consecutive", 1),
+        }),
+        "run_duration" => {
+            let (max, min) = read_bounds(cursor);
+            RuleKind::RunDuration(RunDuration {
+                clock: read_clock(cursor),
+                max,
+                min,
+            })
+        }
+        "queue_time" => {
+            let max = cursor.parsed("max", values::limit);
+            RuleKind::QueueTime(QueueTime {
+                max: max.map_or(FIXED_ZERO, |max| max.value),
+            })
+        }
+        "run_stalled" => RuleKind::RunStalled(RunStalled {
+            quiet: limit_span(cursor, "quiet"),
+        }),
+        "model_duration" => {
+            let (max, min) = read_bounds(cursor);
+            RuleKind::ModelDuration(ModelDuration { max, min })
+        }
+        "run_regression" => {
+            let clock = read_clock(cursor);
+            RuleKind::RunRegression(Regression {
+                clock,
+                ..read_regression(cursor, true)
+            })
+        }
+        "model_regression" => RuleKind::ModelRegression(read_regression(cursor, true)),
+        "rows" => RuleKind::Rows(Rows {
+            regression: read_regression(cursor, false),
+        }),
+        "deadline" => RuleKind::Deadline(read_deadline(cursor, zone)),
+        "missed_schedule" => {
+            let grace = cursor.parsed("grace", values::span);
+            RuleKind::MissedSchedule(MissedSchedule {
+                grace: grace.map(|grace| grace.value),
+            })
+        }
+        "staleness" => RuleKind::Staleness(read_staleness(cursor)),
+        "model_staleness" => RuleKind::ModelStaleness(read_staleness(cursor)),
+        "objective" => RuleKind::Objective(read_objective(cursor, references)),
+        _ => read_governance(cursor, kind),
+    }
+}
+
+fn read_governance(cursor: &mut Cursor<'_>, kind: &str) -> RuleKind {
+    match kind {
+        "paused" => RuleKind::Paused(Paused {
+            max: limit_span(cursor, "max"),
+        }),
+        "run_count" => RuleKind::RunCount(read_run_count(cursor)),
+        "platform_incident" => RuleKind::PlatformIncident(PlatformIncident {
+            window: span_above_zero(cursor, "window", Span::minutes(15)),
+            min_share: cursor.number("min_share").map_or(0.5, |share| share.value),
+            min_jobs: integer(cursor, "min_jobs", 4),
+        }),
+        "plan_waiting" => RuleKind::PlanWaiting(PlanWaiting {
+            max: limit_span(cursor, "max"),
+        }),
+        "plan_failed" => RuleKind::PlanFailed(PlanFailed),
+        "project_drift" => RuleKind::ProjectDrift(ProjectDrift {
+            max_commits_behind: integer(cursor, "max_commits_behind", 0),
+        }),
+        "protection_off" => RuleKind::ProtectionOff(ProtectionOff),
+        "source_unreachable" => RuleKind::SourceUnreachable(SourceUnreachable {
+            max: span_above_zero(cursor, "max", Span::minutes(5)),
+        }),
+        other => unreachable!("keys.rs lists a rule kind `{other}` that is not read here"),
+    }
+}
+
+/// A placeholder after a mistake.
+const FIXED_ZERO: Limit = Limit::Fixed(Span::zero());
+
+fn integer(cursor: &mut Cursor<'_>, key: &'static str, default: u32) -> u32 {
+    cursor.integer(key).map_or(default, |number| number.value)
+}
+
+fn span_above_zero(cursor: &mut Cursor<'_>, key: &'static str, default: Span) -> Span {
+    cursor
+        .parsed(key, values::positive_span)
+        .map_or(default, |span| span.value)
+}
+
+/// A required length of time above zero.
+fn limit_span(cursor: &mut Cursor<'_>, key: &'static str) -> Span {
+    span_above_zero(cursor, key, Span::zero())
+}
+
+fn read_run_failed(cursor: &mut Cursor<'_>) -> RunFailed {
+    let words = cursor.words("statuses");
+    let statuses = match words {
+        Some(words) => words.into_iter().map(Status::from_word).collect(),
+        None => vec![Status::Failed, Status::Error],
+    };
+    RunFailed {
+        statuses,
+        consecutive: integer(cursor, "consecutive", 1),
+    }
+}
+
+impl Cursor<'_> {
+    /// A list of words that the key's type allows, each once.
+    fn words(&mut self, name: &'static str) -> Option<Vec<&'static str>> {
+        let words = self.key(name).ty.words();
+        let found = self.parsed_list(name, |text| values::one_of(text, name, words))?;
+        if found.is_empty() && !self.has_items(name) {
+            let place = self.place_of(name);
+            self.context.push(
+                Draft::error("empty", place, format!("`{name}` is an empty list"))
+                    .label("nothing would ever count")
+                    .help(format!("write {}", self.key(name).example_line())),
+            );
+        }
+        let mut once: Vec<&'static str> = Vec::new();
+        for word in found {
+            if !once.contains(&word.value) {
+                once.push(word.value);
+            }
+        }
+        Some(once)
+    }
+
+    /// One of two keys at least.
+    fn needs_one_of(&self, first: &str, second: &str, more: &str) {
+        if self.has(first) || self.has(second) {
+            return;
+        }
+        let message = format!(
+            "{} needs one of the keys `{first}` and `{second}`{more}",
+            self.title()
+        );
+        self.context.push(
+            Draft::error("missing-key", self.place, message)
+                .label(format!("neither `{first}` nor `{second}`"))
+                .help(format!("add {}", self.key(first).example_line())),
+        );
+    }
+
+    /// `low` must be below `high`.
+    fn refuse_order(&self, low: &str, high: &str, shown: (&str, &str), place: super::Place) {
+        let message = format!("`{low}` ({}) must be below `{high}` ({})", shown.0, shown.1);
+        self.context.push(
+            Draft::error("bad-order", place, message)
+                .related(self.place_of(high), format!("`{high}` is here"))
+                .help(format!("lower `{low}` or raise `{high}`")),
+        );
+    }
+}
+
+fn read_success_rate(cursor: &mut Cursor<'_>) -> SuccessRate {
+    let window = cursor.parsed("window", values::positive_span);
+    let runs = cursor.integer("runs");
+    if let (Some(_), Some(runs)) = (&window, &runs) {
+        cursor.context.push(
+            Draft::error(
+                "exclusive-keys",
+                runs.place,
+                "`window` and `runs` are two ways to count",
+            )
+            .related(cursor.place_of("window"), "`window` is here")
+            .help("remove one of them"),
+        );
+    }
+    let min_runs = cursor.integer("min_runs");
+    if let (Some(runs), Some(min_runs)) = (&runs, &min_runs)
+        && min_runs.value > runs.value
+    {
+        let shown = (min_runs.value.to_string(), runs.value.to_string());
+        let message = format!("`min_runs` ({}) is more than `runs` ({})", shown.0, shown.1);
+        cursor.context.push(
+            Draft::error("bad-order", min_runs.place, message)
+                .label("it would always be Unknown")
+                .help(format!("write min_runs = {} or less", runs.value)),
+        );
+    }
+    let window = window.map(|window| window.value);
+    SuccessRate {
+        window: window.or_else(|| runs.is_none().then(|| Span::days(7))),
+        runs: runs.map(|runs| runs.value),
+        target: cursor.number("target").map_or(1.0, |target| target.value),
+        min_runs: min_runs.map_or(10, |min_runs| min_runs.value),
+        is_confident: cursor.boolean("confident").unwrap_or(false),
+    }
+}
+
+/// `max` and `min` of a duration: at least one of them, in order.
+fn read_bounds(cursor: &mut Cursor<'_>) -> (Option<Limit>, Option<Span>) {
+    let max = cursor.parsed("max", values::limit);
+    let min = cursor.parsed("min", values::positive_span);
+    cursor.needs_one_of("max", "min", "");
+    if let (
+        Some(Spot {
+            value: Limit::Fixed(max),
+            ..
+        }),
+        Some(min),
+    ) = (&max, &min)
+        && min.value >= *max
+    {
+        let shown = (config_span(min.value), config_span(*max));
+        cursor.refuse_order("min", "max", (&shown.0, &shown.1), min.place);
+    }
+    (max.map(|max| max.value), min.map(|min| min.value))
+}
+
+fn read_clock(cursor: &mut Cursor<'_>) -> Clock {
+    match cursor.word("clock").map(|word| word.value) {
+        Some("queue") => Clock::Queue,
+        Some("total") => Clock::Total,
+        _ => Clock::Run,
+    }
+}
+
+fn read_regression(cursor: &mut Cursor<'_>, is_duration: bool) -> Regression {
+    let method = match cursor.word("method").map(|word| word.value) {
+        Some("percent") => Method::Percent,
+        Some("changepoint") => Method::Changepoint,
+        Some("trend") => Method::Trend,
+        _ => Method::RobustZ,
+    };
+    let baseline_runs = integer(cursor, "baseline_runs", 20);
+    let min_runs = integer(cursor, "min_runs", 8);
+    if min_runs > baseline_runs {
+        let key = if cursor.has("min_runs") {
+            "min_runs"
+        } else {
+            "baseline_runs"
+        };
+        let message =
+            format!("`min_runs` ({min_runs}) is more than `baseline_runs` ({baseline_runs})");
+        cursor.context.push(
+            Draft::error("bad-order", cursor.place_of(key), message)
+                .label("there would never be enough runs")
+                .help("lower `min_runs` (8 when left out) or raise `baseline_runs` (20 when left out)"),
+        );
+    }
+    Regression {
+        method,
+        percent: cursor.number("percent").map_or(0.5, |number| number.value),
+        z: cursor.number("z").map_or(4.0, |number| number.value),
+        min_ratio: cursor
+            .number("min_ratio")
+            .map_or(1.2, |number| number.value),
+        min_delta: if is_duration {
+            cursor.span_or("min_delta", Span::seconds(10))
+        } else {
+            Span::zero()
+        },
+        baseline_runs,
+        min_runs,
+        horizon: span_above_zero(cursor, "horizon", Span::days(14)),
+        clock: Clock::Run,
+    }
+}
+
+fn read_deadline(cursor: &mut Cursor<'_>, zone: Option<Tz>) -> Deadline {
+    let by = cursor.parsed("by", local_time);
+    let opens = cursor.parsed("opens", local_time);
+    let warn_before = cursor.parsed("warn_before", values::positive_span);
+    if zone.is_none() && !cursor.has("timezone") {
+        cursor.context.push(
+            Draft::error(
+                "missing-zone",
+                cursor.place_of("by"),
+                "a deadline is a local time and needs a zone",
+            )
+            .label("07:00 where?")
+            .help(
+                "add timezone = \"America/New_York\" (an IANA zone) to the rule or to [defaults]",
+            ),
+        );
+    }
+    check_window(cursor, by.as_ref(), opens.as_ref(), warn_before.as_ref());
+    Deadline {
+        by: by.map(|by| by.value).unwrap_or_default(),
+        opens: opens.map(|opens| opens.value),
+        zone: zone.unwrap_or(Tz::UTC),
+        grace: cursor.span_or("grace", Span::zero()),
+        warn_before: warn_before.map(|span| span.value),
+        at_risk: cursor.number("at_risk").map(|number| number.value),
+    }
+}
+
+/// The wall time of a deadline; offsets from a schedule are something else.
+fn local_time(text: &str) -> Result<NaiveTime, values::Refusal> {
+    if text.trim_start().starts_with('+') {
+        return Err(values::Refusal::new(
+            "not-built",
+            "a deadline relative to the schedule is not built yet",
+            "write a time of day like \"07:00\", or use a run_duration rule with clock = \"total\"",
+        ));
+    }
+    values::time(text)
+}
+
+/// The window from `opens` to `by` exists, and an early warning falls into it.
+fn check_window(
+    cursor: &Cursor<'_>,
+    by: Option<&Spot<NaiveTime>>,
+    opens: Option<&Spot<NaiveTime>>,
+    warn_before: Option<&Spot<Span>>,
+) {
+    let (Some(by), Some(opens)) = (by, opens) else {
+        return;
+    };
+    if by.value == opens.value {
+        cursor.context.push(
+            Draft::error(
+                "bad-order",
+                opens.place,
+                "`opens` and `by` are the same time",
+            )
+            .label("no run could start in between")
+            .help("write an earlier `opens`; one later than `by` means the evening before"),
+        );
+        return;
+    }
+    let window = by.value - opens.value;
+    let window = if window < Span::zero() {
+        window + TimeDelta::days(1)
+    } else {
+        window
+    };
+    if let Some(warn) = warn_before.filter(|warn| warn.value >= window) {
+        let message = format!(
+            "`warn_before` ({}) reaches back to `opens`, {} before `by`",
+            config_span(warn.value),
+            config_span(window)
+        );
+        cursor.context.push(
+            Draft::error("warn-too-early", warn.place, message)
+                .label("it would warn before any run could start")
+                .help(format!("write less than \"{}\"", config_span(window))),
+        );
+    }
+}
+
+fn read_staleness(cursor: &mut Cursor<'_>) -> Staleness {
+    let max_age = cursor.parsed("max_age", values::positive_span);
+    let warn_age = cursor.parsed("warn_age", values::positive_span);
+    if let (Some(max), Some(warn)) = (&max_age, &warn_age)
+        && warn.value >= max.value
+    {
+        let shown = (config_span(warn.value), config_span(max.value));
+        cursor.refuse_order("warn_age", "max_age", (&shown.0, &shown.1), warn.place);
+    }
+    Staleness {
+        max_age: max_age.map_or(Span::zero(), |age| age.value),
+        warn_age: warn_age.map(|age| age.value),
+    }
+}
+
+fn read_run_count(cursor: &mut Cursor<'_>) -> RunCount {
+    let window = limit_span(cursor, "window");
+    let (min, max) = (cursor.integer("min"), cursor.integer("max"));
+    let overlap = cursor.boolean("overlap");
+    if !cursor.has("overlap") {
+        cursor.needs_one_of("min", "max", " (or `overlap`)");
+    }
+    if let (Some(min), Some(max)) = (&min, &max)
+        && min.value > max.value
+    {
+        let shown = (min.value.to_string(), max.value.to_string());
+        cursor.refuse_order("min", "max", (&shown.0, &shown.1), min.place);
+    }
+    RunCount {
+        window,
+        min: min.map(|min| min.value),
+        max: max.map(|max| max.value),
+        overlap,
+    }
+}
+
+fn read_objective(cursor: &mut Cursor<'_>, references: &mut References) -> Objective {
+    let of = cursor.texts("of").unwrap_or_default();
+    if of.is_empty() && cursor.has("of") && !cursor.has_items("of") {
+        cursor.context.push(
+            Draft::error("empty", cursor.place_of("of"), "`of` is an empty list")
+                .help("name the rules whose promises count, like of = [\"finance-by-7\"]"),
+        );
+    }
+    let window = span_above_zero(cursor, "window", Span::days(30));
+    let target = cursor.number("target");
+    if let Some(target) = &target {
+        references.add_objective(&of, window, target);
+    }
+    Objective {
+        of: of.into_iter().map(|name| name.value.into()).collect(),
+        window,
+        target: target.map_or(1.0, |target| target.value),
+    }
+}
