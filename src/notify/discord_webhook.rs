@@ -474,7 +474,7 @@ impl Embed {
             title: text::cut(&title, limits::TITLE),
             description: text::cut(&description.join("\n"), limits::DESCRIPTION),
             fields: fields(card),
-            footer: text::cut(&footer.join(" · "), limits::FOOTER),
+            footer: text::cut(&quiet(&footer.join(" · ")), limits::FOOTER),
         }
     }
 
@@ -551,14 +551,24 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// Where Markdown is not read, only the words that could ping are taken apart.
+fn quiet(text: &str) -> String {
+    text.replace("@everyone", "@\u{200b}everyone")
+        .replace("@here", "@\u{200b}here")
+}
+
 /// A code span.
 fn code(text: &str) -> String {
-    format!("`{}`", text.replace('`', "\u{2cb}").replace('\n', " "))
+    let text = quiet(text).replace('`', "\u{2cb}").replace('\n', " ");
+    format!("`{text}`")
 }
 
 /// A code block; the zero-width spaces keep data from closing it.
 fn code_block(text: &str) -> String {
-    format!("```\n{}\n```", text.replace("```", "`\u{200b}`\u{200b}`"))
+    format!(
+        "```\n{}\n```",
+        quiet(text).replace("```", "`\u{200b}`\u{200b}`")
+    )
 }
 
 /// A checked URL as the target of a link of ours.
@@ -567,6 +577,7 @@ fn link_target(url: &str) -> String {
         .replace(')', "%29")
         .replace('>', "%3E")
         .replace('<', "%3C")
+        .replace('@', "%40")
 }
 
 #[cfg(test)]

@@ -131,7 +131,11 @@ pub struct Card {
 
 impl Card {
     fn new(alert: &AlertView, is_opening: bool, now: Timestamp, zone: Tz) -> Self {
-        let facts: Vec<Fact> = alert.facts.iter().filter_map(fact).collect();
+        let said = alert
+            .facts
+            .iter()
+            .filter(|fact| !fact.value.trim().is_empty());
+        let facts: Vec<Fact> = said.clone().take(limits::FACTS).filter_map(fact).collect();
         let mut notes = Vec::new();
         if alert.is_new && !is_opening && alert.ended_at.is_none() {
             notes.push("new");
@@ -142,8 +146,8 @@ impl Card {
         Self {
             tone: tone(alert),
             headline: headline(alert),
-            hidden_facts: facts.len().saturating_sub(limits::FACTS),
-            facts: facts.into_iter().take(limits::FACTS).collect(),
+            hidden_facts: said.count().saturating_sub(limits::FACTS),
+            facts,
             duration: duration(alert, now, zone),
             error: alert.error.as_deref().map(error).filter(is_some_text),
             description: alert
@@ -360,6 +364,9 @@ fn fact(fact: &Fact) -> Option<Fact> {
 
 /// Only http and https addresses with a host and without a password are links.
 pub(crate) fn link(address: &str) -> Option<String> {
+    if address.len() > limits::LINK {
+        return None;
+    }
     let url = Url::parse(address.trim()).ok()?;
     let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
     let is_open = url.username().is_empty() && url.password().is_none();
@@ -560,17 +567,20 @@ fn suppressed(suppressed: &[Suppressed]) -> Option<String> {
 /// `finance nightly-refresh`, from the labels that name a subject.
 fn subject_of(labels: &Labels) -> String {
     let parts = ["project", "job", "model"].map(|name| labels.get(name));
-    let named: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    let named = if named.is_empty() {
-        labels.get("source").to_owned()
-    } else {
-        named.join(" ")
-    };
-    line(&named, limits::NAME)
+    let parts = parts.map(|part| line(part, limits::NAME));
+    let named: Vec<&str> = parts
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    if named.is_empty() {
+        return line(labels.get("source"), limits::NAME);
+    }
+    text::cut(&named.join(" "), limits::NAME)
 }
 
 fn kind_words(alert: &AlertView) -> String {
-    line(&alert.kind.replace('_', " "), limits::NAME)
+    line(&alert.kind, limits::NAME).replace('_', " ")
 }
 
 fn topic(notification: &Notification) -> String {

@@ -320,22 +320,31 @@ fn card_blocks(card: &Card, message: &Message) -> Vec<Value> {
         blocks.push(json!({ "type": "section", "fields": fields }));
     }
     blocks.extend(card.description.as_deref().map(section));
-    // Escaping makes at most five characters of one: 600 stay within a section.
-    blocks.extend(
-        card.error
-            .as_deref()
-            .map(|error| mrkdwn_section(&code_block(error))),
-    );
-    blocks.push(context(vec![mrkdwn(&origin_line(card))]));
+    blocks.extend(card.error.as_deref().map(error_section));
+    blocks.push(context(origins(card)));
     blocks
 }
 
-fn origin_line(card: &Card) -> String {
+/// The end of an error, shortened until it fits with its escapes.
+fn error_section(error: &str) -> Value {
+    let mut block = code_block(error);
+    let mut kept = text::measure(error);
+    while text::measure(&block) > limits::SECTION {
+        kept = kept * 3 / 4;
+        block = code_block(&text::tail(error, kept, str::to_owned));
+    }
+    mrkdwn_section(&block)
+}
+
+/// Where it comes from, and where to read on: at most seven elements of a context.
+fn origins(card: &Card) -> Vec<Value> {
     let mut parts = vec![format!("rule {}", code(&card.rule_with_origin()))];
     if card.hidden_facts > 0 {
         parts.push(format!("{} more facts", card.hidden_facts));
     }
-    parts.extend(card.notes.iter().map(|note| (*note).to_owned()));
+    if !card.notes.is_empty() {
+        parts.push(card.notes.join(", "));
+    }
     parts.extend(
         card.owner
             .as_deref()
@@ -348,7 +357,10 @@ fn origin_line(card: &Card) -> String {
         None => {}
     }
     parts.push(format!("why: {}", code(&card.why_command())));
-    parts.join(" · ")
+    // A cut link or code span would be broken; only absurd addresses are that long.
+    parts.retain(|part| text::measure(part) <= limits::FIELD);
+    parts.truncate(limits::CONTEXT_ELEMENTS);
+    parts.iter().map(|part| mrkdwn(part)).collect()
 }
 
 #[cfg(test)]

@@ -22,14 +22,14 @@ pub(crate) fn measure(text: &str) -> usize {
 
 /// One line: cleaned, white space folded, at most `limit` units, cut at the end.
 pub(crate) fn line(text: &str, limit: usize) -> String {
-    let cleaned = clean(head_window(text));
+    let cleaned = clean(head_window(text, limit));
     let folded = cleaned.split_whitespace().collect::<Vec<_>>().join(" ");
     cut(&folded, limit)
 }
 
 /// Lines: cleaned, at most `limit` units, cut at the end.
 pub(crate) fn block(text: &str, limit: usize) -> String {
-    cut(clean(head_window(text)).trim(), limit)
+    cut(clean(head_window(text, limit)).trim(), limit)
 }
 
 /// The end of a text, where errors say what went wrong: cleaned by `also` too, at most `limit` units.
@@ -72,8 +72,9 @@ pub(crate) fn cut(text: &str, limit: usize) -> String {
     short
 }
 
-fn head_window(text: &str) -> &str {
-    &text[..text.floor_char_boundary(WINDOW_BYTES)]
+fn head_window(text: &str, limit: usize) -> &str {
+    let bytes = (8 * limit + 1024).min(WINDOW_BYTES);
+    &text[..text.floor_char_boundary(bytes)]
 }
 
 fn tail_window(text: &str) -> &str {
