@@ -1,14 +1,42 @@
 //! Telling people: one notifier for each kind of receiver.
+//!
+//! Role: a [`Notification`](crate::engine::notification::Notification) becomes a neutral [`message`], which
+//! each kind of receiver lays out, escapes, fits to its platform's [`limits`] and sends. Guarantees: text
+//! from outside is data and cannot ping, link, inject or reorder; secrets are [`mask`]ed and no [`Outcome`]
+//! holds one; every wait, body and answer is bounded; a repeated delivery is harmless wherever the platform
+//! edits, and has the same id everywhere else. It does not decide whom to tell, when, or how often to try:
+//! that is the engine's and the deliverer's.
+//!
+//! A new kind is one file here, one variant of [`ReceiverKind`], one arm of [`build`], and one row in
+//! `tests/notifiers.rs`.
 
+pub mod http;
+pub mod limits;
+pub mod mask;
+pub mod message;
+
+mod console;
+mod discord_webhook;
+mod email;
+mod slack_webhook;
+mod text;
+mod webhook;
+
+use std::io::Write;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 
+use chrono_tz::Tz;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::engine::notification::Notification;
 use crate::engine::observation::Name;
+use crate::engine::route::Owner;
 use crate::engine::time::Span;
+
+pub use webhook::signature;
 
 /// A named destination.
 #[derive(Clone, Debug)]
@@ -174,3 +202,97 @@ pub trait Notifier: Send + Sync {
 
 /// Longest time one attempt may take, waiting included.
 pub const ATTEMPT_BUDGET: Span = Span::seconds(60);
+
+/// What all notifiers share.
+#[derive(Clone)]
+pub struct BuildContext {
+    /// Zone of rendered times.
+    pub zone: Tz,
+    /// Where the console receiver writes its cards.
+    pub console: Arc<Mutex<dyn Write + Send>>,
+    /// The console understands colours.
+    pub is_colored: bool,
+    /// Whom to mention for which owner's name.
+    pub owners: Arc<[Owner]>,
+    /// How long is waited.
+    pub timeouts: http::Timeouts,
+    clients: Arc<http::Clients>,
+}
+
+impl BuildContext {
+    /// Without owners, with the default time-outs.
+    pub fn new(zone: Tz, console: Arc<Mutex<dyn Write + Send>>, is_colored: bool) -> Self {
+        Self {
+            zone,
+            console,
+            is_colored,
+            owners: Arc::default(),
+            timeouts: http::Timeouts::default(),
+            clients: Arc::default(),
+        }
+    }
+}
+
+/// Why a receiver cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// This version does not have the kind.
+    #[error("receiver `{receiver}`: kind `{kind}` is not in this version; use `{instead}`")]
+    NotBuilt {
+        /// The receiver.
+        receiver: String,
+        /// Its kind.
+        kind: &'static str,
+        /// A kind that does nearly the same.
+        instead: &'static str,
+    },
+    /// Its address cannot be used. The address itself is a secret and not shown.
+    #[error("receiver `{receiver}`: its url cannot be used: {why}")]
+    Address {
+        /// The receiver.
+        receiver: String,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
+    /// A mail address or the relay cannot be used.
+    #[error("receiver `{receiver}`: {what} cannot be used: {why}")]
+    Mail {
+        /// The receiver.
+        receiver: String,
+        /// The part: `to "x"`, `from`, `smtp "office"`.
+        what: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// TLS or the HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up: {why}; check the machine's certificate store")]
+    Client {
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// Builds the notifier of a receiver. Connects to nothing.
+pub fn build(receiver: &Receiver, context: &BuildContext) -> Result<Box<dyn Notifier>, BuildError> {
+    let name = &receiver.name;
+    let not_built = |instead| BuildError::NotBuilt {
+        receiver: name.to_string(),
+        kind: receiver.kind.name(),
+        instead,
+    };
+    Ok(match &receiver.kind {
+        ReceiverKind::Slack(_) => return Err(not_built("slack_webhook")),
+        ReceiverKind::SlackWebhook { url } => {
+            Box::new(slack_webhook::SlackWebhook::new(name, url, context)?)
+        }
+        ReceiverKind::Discord(_) => return Err(not_built("discord_webhook")),
+        ReceiverKind::DiscordWebhook { url } => {
+            Box::new(discord_webhook::DiscordWebhook::new(name, url, context)?)
+        }
+        ReceiverKind::Email(email) => Box::new(email::EmailNotifier::new(name, email, context)?),
+        ReceiverKind::Webhook { url, secret } => {
+            Box::new(webhook::Webhook::new(name, url, secret.as_ref(), context)?)
+        }
+        ReceiverKind::Console => Box::new(console::Console::new(context)),
+    })
+}

@@ -1,0 +1,288 @@
+//! Cards on the terminal.
+//!
+//! A card when a conversation opens, one line when it changes, one line when it ends. Written to the
+//! context's writer; printing itself is the command line's. Guarantees: at most 100 columns; data brings no
+//! terminal escape with it; colour always comes with its word.
+
+use std::io::Write;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anstyle::{AnsiColor, Style};
+use chrono_tz::Tz;
+
+use super::limits::console as limits;
+use super::message::{Card, Message, Runbook, Tone};
+use super::{BuildContext, Delivery, Notifier, Outcome};
+
+/// Writes cards.
+pub(super) struct Console {
+    out: Arc<Mutex<dyn Write + Send>>,
+    zone: Tz,
+    paint: Paint,
+}
+
+impl Console {
+    pub(super) fn new(context: &BuildContext) -> Self {
+        Self {
+            out: context.console.clone(),
+            zone: context.zone,
+            paint: Paint(context.is_colored),
+        }
+    }
+
+    fn write(&self, delivery: Delivery<'_>) -> std::io::Result<()> {
+        let message = Message::new(delivery.notification, self.zone);
+        let text = if message.is_opening && !message.is_ending || message.notice.is_some() {
+            self.paint.cards(&message)
+        } else {
+            self.paint.change(&message)
+        };
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+}
+
+impl Notifier for Console {
+    fn deliver<'a>(
+        &'a self,
+        delivery: Delivery<'a>,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        let outcome = match self.write(delivery) {
+            Ok(()) => Outcome::Delivered { handle: None },
+            Err(error) => Outcome::Retry {
+                after: None,
+                why: format!("cannot write to the terminal: {error}"),
+                is_uncertain: false,
+            },
+        };
+        Box::pin(std::future::ready(outcome))
+    }
+}
+
+/// Colours, when they are wanted.
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn with(self, style: Style, text: &str) -> String {
+        if self.0 {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn tone(self, tone: Tone, text: &str) -> String {
+        let color = match tone {
+            Tone::Critical => AnsiColor::Red,
+            Tone::Warning => AnsiColor::Yellow,
+            Tone::Info => AnsiColor::Blue,
+            Tone::Resolved => AnsiColor::Green,
+            Tone::Notice => AnsiColor::Magenta,
+        };
+        self.with(color.on_default().bold(), text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.with(Style::new().dimmed(), text)
+    }
+
+    /// `07:05 EST  CRITICAL  first line`, then what differs.
+    fn change(self, message: &Message) -> String {
+        let time = &message.decided;
+        let id = message.lead_id().unwrap_or_default();
+        let taken = columns(time) + columns(message.tone.word()) + columns(id) + 6;
+        let room = limits::COLUMNS.saturating_sub(taken);
+        let line = shorten(&message.first_line, room);
+        let word = self.tone(message.tone, message.tone.word());
+        let line = format!("{}  {word}  {}  {line}\n", self.dim(time), self.dim(id));
+        line
+    }
+
+    fn cards(self, message: &Message) -> String {
+        let mut lines = vec![self.head(message)];
+        for line in message.notice.iter().flat_map(|notice| notice.lines()) {
+            lines
+                .extend(wrap(line, limits::COLUMNS - 2).map(|line| self.edge(message.tone, &line)));
+        }
+        let shown = message.cards.len().min(limits::ALERTS);
+        for card in &message.cards[..shown] {
+            if message.cards.len() > 1 {
+                lines.extend(self.title(card));
+            }
+            lines.extend(self.rows(card));
+        }
+        lines.extend(message.remainder(shown).map(|more| {
+            self.edge(
+                message.tone,
+                &self.dim(&shorten(&more, limits::COLUMNS - 2)),
+            )
+        }));
+        format!("{}\n", lines.join("\n"))
+    }
+
+    fn head(self, message: &Message) -> String {
+        let taken = columns(message.tone.word()) + columns(&message.decided) + 6;
+        let mut parts = wrap(&message.first_line, limits::COLUMNS - taken);
+        let first = parts.next().unwrap_or_default();
+        let word = self.tone(message.tone, &format!("■ {}", message.tone.word()));
+        let mut head = format!("{word}  {first}  {}", self.dim(&message.decided));
+        for part in parts {
+            head = format!("{head}\n{}", self.edge(message.tone, &part));
+        }
+        head
+    }
+
+    fn title(self, card: &Card) -> impl Iterator<Item = String> {
+        let word = card.tone.word();
+        let lines: Vec<String> =
+            wrap(&card.headline, limits::COLUMNS - columns(word) - 4).collect();
+        let tone = card.tone;
+        lines
+            .into_iter()
+            .enumerate()
+            .map(move |(index, line)| match index {
+                0 => self.edge(tone, &format!("{}  {line}", self.tone(tone, word))),
+                _ => self.edge(
+                    tone,
+                    &format!("{:width$}  {line}", "", width = columns(word)),
+                ),
+            })
+    }
+
+    fn rows(self, card: &Card) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut row = |name: &str, value: &str| {
+            const NAME: usize = 12;
+            let name = shorten(name, NAME);
+            for (index, part) in wrap(value, limits::COLUMNS - NAME - 4).enumerate() {
+                let name = if index == 0 { name.as_str() } else { "" };
+                let pad = " ".repeat(NAME.saturating_sub(columns(name)));
+                let label = self.dim(name);
+                lines.push(self.edge(card.tone, &format!("{label}{pad}  {part}")));
+            }
+        };
+        for fact in card.facts.iter().chain([&card.duration]) {
+            row(&fact.name, &fact.value);
+        }
+        for line in card.error.iter().flat_map(|error| error.lines()) {
+            row("Error", line);
+        }
+        row("Rule", &card.rule_with_origin());
+        card.description.iter().for_each(|text| row("About", text));
+        card.notes.iter().for_each(|note| row("Note", note));
+        card.owner.iter().for_each(|owner| row("Owner", owner));
+        card.run_url.iter().for_each(|url| row("Run", url));
+        match &card.runbook {
+            Some(Runbook::Link(text) | Runbook::Text(text)) => row("Runbook", text),
+            None => {}
+        }
+        row("Why", &card.why_command());
+        lines
+    }
+
+    fn edge(self, tone: Tone, line: &str) -> String {
+        format!("{} {line}", self.tone(tone, "│"))
+    }
+}
+
+/// Columns a character takes on a terminal.
+fn width(c: char) -> usize {
+    match c {
+        '\u{300}'..='\u{36f}' | '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' => 0,
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{a4cf}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{2600}'..='\u{27bf}'
+        | '\u{1f000}'..='\u{1ffff}'
+        | '\u{20000}'..='\u{3ffff}' => 2,
+        _ => 1,
+    }
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().map(width).sum()
+}
+
+fn shorten(text: &str, room: usize) -> String {
+    if columns(text) <= room {
+        return text.to_owned();
+    }
+    let mut used = 1;
+    let kept = text.chars().take_while(|c| {
+        used += width(*c);
+        used <= room
+    });
+    let kept: String = kept.collect();
+    format!("{}…", kept.trim_end())
+}
+
+/// Lines of at most `room` columns, broken at spaces where there are any.
+fn wrap(text: &str, room: usize) -> std::vec::IntoIter<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let mut word = word;
+        let is_fresh = lines.last().is_none_or(String::is_empty);
+        let used = lines.last().map_or(0, |line| columns(line));
+        if !is_fresh && used + 1 + columns(word) > room {
+            lines.push(String::new());
+        } else if !is_fresh {
+            push(&mut lines, " ");
+        }
+        while columns(word) > room {
+            let end = fitting(word, room);
+            push(&mut lines, &word[..end]);
+            lines.push(String::new());
+            word = &word[end..];
+        }
+        push(&mut lines, word);
+    }
+    lines.into_iter()
+}
+
+fn push(lines: &mut [String], text: &str) {
+    if let Some(line) = lines.last_mut() {
+        line.push_str(text);
+    }
+}
+
+/// Bytes of `word` that fit into `room` columns; at least one character.
+fn fitting(word: &str, room: usize) -> usize {
+    let mut used = 0;
+    let mut ends = word.char_indices().skip_while(|(index, c)| {
+        used += width(*c);
+        *index == 0 || used <= room
+    });
+    ends.next().map_or(word.len(), |(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_wrapped_by_columns() {
+        let wrapped = |text: &str, room| wrap(text, room).collect::<Vec<_>>();
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(wrapped("数据管道", 4), ["数据", "管道"]);
+        assert_eq!(wrapped("", 4), [""]);
+        assert_eq!(shorten("数据管道", 5), "数据…");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn wrapping_keeps_every_word_within_the_room(text in "[a-z数🚀 ]{0,60}", room in 2_usize..20) {
+            let lines: Vec<String> = wrap(&text, room).collect();
+            proptest::prop_assert!(lines.iter().all(|line| columns(line) <= room));
+            let joined: String = lines.concat().replace(' ', "");
+            proptest::prop_assert_eq!(joined, text.replace(' ', ""));
+        }
+    }
+}

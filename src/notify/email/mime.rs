@@ -1,0 +1,281 @@
+//! The mail itself: headers, plain text, HTML.
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use lettre::message::header::{Header, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart, MultiPartKind, SinglePart};
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::super::limits::mail as limits;
+use super::super::message::{Card, Message, Runbook, Tone};
+use super::super::text;
+use crate::engine::notification::Notification;
+
+/// A mail before its recipient is known: rendered once, addressed often.
+pub(super) struct Letter<'a> {
+    notification: &'a Notification,
+    from: &'a Mailbox,
+    subject: String,
+    text: String,
+    html: Option<String>,
+}
+
+/// `[critical] finance nightly-refresh: run failed`: without times, kept for the whole thread.
+pub(super) fn subject(message: &Message) -> String {
+    let subject = format!("[{}] {}", message.severity, message.topic);
+    text::line(&subject, limits::SUBJECT)
+}
+
+impl<'a> Letter<'a> {
+    /// Renders both bodies.
+    pub(super) fn new(
+        message: &Message,
+        notification: &'a Notification,
+        subject: &str,
+        from: &'a Mailbox,
+        receiver: &str,
+    ) -> Self {
+        let subject = text::line(subject, limits::SUBJECT);
+        let re = if message.is_opening { "" } else { "Re: " };
+        let plain = message.plain(limits::ALERTS);
+        Self {
+            notification,
+            from,
+            subject: format!("{re}{subject}"),
+            text: format!(
+                "{plain}\n\n-- \nSent by Tardy to the receiver {}, {}.\n",
+                text::line(receiver, 80),
+                message.decided
+            ),
+            html: html(message, receiver),
+        }
+    }
+
+    /// The whole mail for one recipient; the same bytes at every attempt.
+    pub(super) fn to(&self, to: &Mailbox) -> Result<Vec<u8>, String> {
+        let recipient = hash(&to.email.to_string().to_lowercase());
+        let own_id = self.message_id(self.notification.sequence, &recipient);
+        let mut builder = lettre::Message::builder()
+            .from(self.from.clone())
+            .to(to.clone())
+            .date(self.date())
+            .message_id(Some(own_id.clone()))
+            .subject(self.subject.clone())
+            .header(AutoSubmitted)
+            .header(NoAutoReply);
+        if self.notification.sequence > 0 {
+            let first_id = self.message_id(0, &recipient);
+            builder = builder.in_reply_to(first_id.clone()).references(first_id);
+        }
+        let plain = SinglePart::plain(self.text.clone());
+        let mail = match &self.html {
+            Some(html) => builder.multipart(
+                MultiPart::builder()
+                    .kind(MultiPartKind::Alternative)
+                    .boundary(format!("tardy-{}", hash(&own_id)))
+                    .singlepart(plain)
+                    .singlepart(SinglePart::html(html.clone())),
+            ),
+            None => builder.singlepart(plain),
+        };
+        mail.map(|mail| mail.formatted())
+            .map_err(|error| error.to_string())
+    }
+
+    /// `<conversation-sequence.recipient@domain>`.
+    fn message_id(&self, sequence: u32, recipient: &str) -> String {
+        let domain = self.from.email.domain();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        let domain = if domain.chars().all(is_plain) {
+            domain
+        } else {
+            "tardy.invalid"
+        };
+        let conversation = self.notification.conversation;
+        format!("<{conversation}-{sequence}.{recipient}@{domain}>")
+    }
+
+    fn date(&self) -> SystemTime {
+        let millis = u64::try_from(self.notification.decided_at.as_millis()).unwrap_or_default();
+        SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
+    }
+}
+
+fn hash(text: &str) -> String {
+    hex::encode(&Sha256::digest(text.as_bytes())[..8])
+}
+
+/// No vacation replies to a robot (RFC 3834).
+#[derive(Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}
+
+/// The same for Exchange.
+#[derive(Clone)]
+struct NoAutoReply;
+
+impl Header for NoAutoReply {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("X-Auto-Response-Suppress")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "All".to_owned())
+    }
+}
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment
+        .add_template("mail.mjml", include_str!("../../../templates/mail.mjml"))
+        .expect("the template is a constant that a test renders");
+    environment
+});
+
+#[derive(Serialize)]
+struct Page<'a> {
+    first_line: &'a str,
+    summary: &'a str,
+    color: String,
+    notice: Option<&'a str>,
+    cards: Vec<CardView<'a>>,
+    more: Option<String>,
+    receiver: String,
+    decided: &'a str,
+}
+
+#[derive(Serialize)]
+struct CardView<'a> {
+    word: &'static str,
+    color: String,
+    headline: &'a str,
+    description: Option<&'a str>,
+    rows: Vec<Row>,
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    value: String,
+    href: Option<String>,
+}
+
+/// The HTML body; `None` when it fails or is too large, and the plain text goes alone.
+fn html(message: &Message, receiver: &str) -> Option<String> {
+    let shown = message.cards.len().min(limits::ALERTS);
+    let mjml = TEMPLATES.get_template("mail.mjml").and_then(|template| {
+        template.render(Serde(Page {
+            first_line: &message.first_line,
+            summary: &message.summary,
+            color: color(message.tone),
+            notice: message.notice.as_deref(),
+            cards: message.cards[..shown].iter().map(card).collect(),
+            more: message.remainder(shown),
+            receiver: text::line(receiver, 80),
+            decided: &message.decided,
+        }))
+    });
+    let html = match mjml {
+        Ok(mjml) => mjml_to_html(&mjml),
+        Err(error) => Err(error.to_string()),
+    };
+    match html {
+        Ok(html) if html.len() <= limits::HTML_BYTES => Some(html),
+        Ok(html) => {
+            tracing::warn!(
+                mail.html_bytes = html.len(),
+                "mail sent as plain text: its HTML is too large"
+            );
+            None
+        }
+        Err(error) => {
+            tracing::error!("mail sent as plain text: its template failed: {error}");
+            None
+        }
+    }
+}
+
+fn mjml_to_html(mjml: &str) -> Result<String, String> {
+    let parsed = mrml::parse(mjml).map_err(|error| error.to_string())?;
+    let options = mrml::prelude::render::RenderOptions {
+        fonts: std::collections::HashMap::new(),
+        ..Default::default()
+    };
+    parsed
+        .element
+        .render(&options)
+        .map_err(|error| error.to_string())
+}
+
+fn color(tone: Tone) -> String {
+    format!("#{:06x}", tone.rgb())
+}
+
+fn card(card: &Card) -> CardView<'_> {
+    CardView {
+        word: card.tone.word(),
+        color: color(card.tone),
+        headline: &card.headline,
+        description: card.description.as_deref(),
+        rows: rows(card),
+        error: card.error.as_deref(),
+    }
+}
+
+fn rows(card: &Card) -> Vec<Row> {
+    let row = |name: &str, value: &str, href: Option<&String>| Row {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        href: href.cloned(),
+    };
+    let facts = card.facts.iter().chain([&card.duration]);
+    let mut rows: Vec<Row> = facts
+        .map(|fact| row(&fact.name, &fact.value, None))
+        .collect();
+    if card.hidden_facts > 0 {
+        rows.push(row(
+            "More",
+            &format!("{} facts not shown", card.hidden_facts),
+            None,
+        ));
+    }
+    rows.push(row("Rule", &card.rule_with_origin(), None));
+    rows.extend(card.notes.iter().map(|note| row("Note", note, None)));
+    rows.extend(card.owner.as_deref().map(|owner| row("Owner", owner, None)));
+    rows.extend(
+        card.run_url
+            .as_ref()
+            .map(|url| row("Run", "open the run", Some(url))),
+    );
+    match &card.runbook {
+        Some(Runbook::Link(url)) => rows.push(row("Runbook", "what to do", Some(url))),
+        Some(Runbook::Text(words)) => rows.push(row("Runbook", words, None)),
+        None => {}
+    }
+    rows.push(row("Why", &card.why_command(), None));
+    rows
+}

@@ -1,0 +1,438 @@
+//! HTTP as every receiver needs it: bounded, patient with rate limits, silent about secrets.
+//!
+//! Guarantees: connect and total time-outs; no redirect is followed; at most 64 KiB of an answer are read;
+//! an answer 429 is waited for and tried again inside the attempt while [`ATTEMPT_BUDGET`] allows, and the
+//! receiver's later requests wait too; no error text holds the address. It does not decide what a status
+//! means: that is each receiver's business, through [`Reply`].
+
+use std::error::Error as _;
+use std::net::IpAddr;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use chrono::DateTime;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Method, Request, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
+use url::{Host, Url};
+
+use super::limits::http as limits;
+use super::mask::Known;
+use super::{ATTEMPT_BUDGET, BuildContext, BuildError, Outcome, text};
+use crate::engine::time::Span;
+
+/// Installs the TLS provider of the process (ring); safe to call often and from anywhere. The first
+/// line of `main` calls it, and so does every client built here.
+pub fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // An error means that one is installed already, which is what we want.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// How long is waited.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the whole answer to one HTTP request.
+    pub total: Duration,
+    /// For the answer to one SMTP command.
+    pub smtp: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            total: Duration::from_secs(15),
+            smtp: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The host is this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// Link-local addresses serve cloud metadata, with credentials in it; nothing else is there.
+fn is_metadata(url: &Url) -> bool {
+    let ip = match url.host() {
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
+        Some(Host::Ipv6(ip)) => ip.to_canonical(),
+        Some(Host::Domain(name)) => return name.eq_ignore_ascii_case("metadata.google.internal"),
+        None => return false,
+    };
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.segments()[..3] == [0xfd00, 0xec2, 0],
+    }
+}
+
+/// A receiver's address, which is a secret.
+pub(crate) struct Endpoint {
+    url: Url,
+    known: Known,
+}
+
+impl Endpoint {
+    /// Checks an address. `is_public` kinds take only https (http on loopback).
+    pub(crate) fn new(
+        address: &SecretString,
+        receiver: &str,
+        is_public: bool,
+    ) -> Result<Self, BuildError> {
+        let refuse = |why| BuildError::Address {
+            receiver: receiver.to_owned(),
+            why,
+        };
+        let url = Url::parse(address.expose_secret().trim())
+            .map_err(|_| refuse("it is not a URL; copy it whole, with https://"))?;
+        match url.scheme() {
+            "https" => {}
+            "http" if !is_public || is_loopback(&url) => {}
+            "http" => return Err(refuse("it must begin with https://")),
+            _ => return Err(refuse("it must begin with https:// or http://")),
+        }
+        if is_metadata(&url) {
+            return Err(refuse(
+                "it is a cloud metadata address, which is never called",
+            ));
+        }
+        let known = Known::of_url(&url);
+        Ok(Self { url, known })
+    }
+
+    /// The address.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Text of the receiver made fit to show: cleaned, without secrets, short.
+    pub(crate) fn scrub(&self, said: &str) -> String {
+        let masked = self.known.mask(&text::line(said, 8 * limits::ECHO));
+        text::line(&masked, limits::ECHO)
+    }
+}
+
+/// One receiver's client: a connection pool, and when it may be called again.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+    timeouts: Timeouts,
+    free_at: Mutex<Option<Instant>>,
+}
+
+impl Client {
+    /// For one address.
+    pub(crate) fn new(endpoint: Endpoint, context: &BuildContext) -> Result<Self, BuildError> {
+        Ok(Self {
+            http: context
+                .clients
+                .get(is_loopback(&endpoint.url), &context.timeouts)?,
+            endpoint,
+            timeouts: context.timeouts,
+            free_at: Mutex::new(None),
+        })
+    }
+
+    /// The address.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// A JSON request.
+    pub(crate) fn json(&self, method: Method, url: Url, body: Vec<u8>) -> Request {
+        let mut request = Request::new(method, url);
+        let json = reqwest::header::HeaderValue::from_static("application/json");
+        request
+            .headers_mut()
+            .insert(reqwest::header::CONTENT_TYPE, json);
+        *request.body_mut() = Some(body.into());
+        request
+    }
+
+    /// Begins an attempt: everything sent through it shares one budget.
+    pub(crate) fn attempt(&self) -> Attempt<'_> {
+        Attempt {
+            client: self,
+            started_at: Instant::now(),
+        }
+    }
+
+    fn free_at(&self) -> Option<Instant> {
+        *self.free_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hold(&self, wait: Duration) {
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *free_at = Some(Instant::now() + wait);
+    }
+}
+
+/// The shared clients: one that goes through the machine's proxy settings, one for loopback that does not.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    direct: std::sync::OnceLock<reqwest::Client>,
+    outside: std::sync::OnceLock<reqwest::Client>,
+}
+
+impl Clients {
+    fn get(&self, is_local: bool, timeouts: &Timeouts) -> Result<reqwest::Client, BuildError> {
+        let slot = if is_local {
+            &self.direct
+        } else {
+            &self.outside
+        };
+        if let Some(client) = slot.get() {
+            return Ok(client.clone());
+        }
+        let client = build(is_local, timeouts)?;
+        Ok(slot.get_or_init(|| client).clone())
+    }
+}
+
+fn build(is_local: bool, timeouts: &Timeouts) -> Result<reqwest::Client, BuildError> {
+    install_crypto();
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("tardy/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(timeouts.connect)
+        .timeout(timeouts.total)
+        .pool_idle_timeout(Duration::from_secs(60));
+    let builder = if is_local {
+        builder.no_proxy()
+    } else {
+        builder
+    };
+    builder.build().map_err(|error| BuildError::Client {
+        why: error.without_url().to_string(),
+    })
+}
+
+/// One attempt: a budget shared by its requests.
+pub(crate) struct Attempt<'a> {
+    client: &'a Client,
+    started_at: Instant,
+}
+
+impl Attempt<'_> {
+    /// Sends, waiting out rate limits. `Err` is the outcome of the whole attempt.
+    pub(crate) async fn send(&self, request: Request) -> Result<Reply, Outcome> {
+        for _ in 0..limits::LIMITED_TRIES {
+            self.wait_until_free().await?;
+            let reply = self.send_once(clone(&request)?).await?;
+            if reply.status != StatusCode::TOO_MANY_REQUESTS {
+                self.note_exhausted(&reply);
+                return Ok(reply);
+            }
+            self.client.hold(limit_wait(&reply));
+        }
+        Err(self.limited())
+    }
+
+    /// Waits while the receiver has asked us to, or gives up when that exceeds the budget.
+    async fn wait_until_free(&self) -> Result<(), Outcome> {
+        let now = Instant::now();
+        let Some(free_at) = self.client.free_at().filter(|free_at| *free_at > now) else {
+            return Ok(());
+        };
+        let latest = self.started_at + budget().saturating_sub(self.client.timeouts.total);
+        if free_at > latest {
+            return Err(self.limited());
+        }
+        tokio::time::sleep_until(free_at).await;
+        Ok(())
+    }
+
+    fn limited(&self) -> Outcome {
+        let now = Instant::now();
+        let wait = self
+            .client
+            .free_at()
+            .map(|at| at.saturating_duration_since(now));
+        let after = wait.and_then(|wait| Span::from_std(wait).ok());
+        Outcome::Retry {
+            after,
+            why: "the receiver limits how often it may be called (429)".to_owned(),
+            is_uncertain: false,
+        }
+    }
+
+    /// Discord says with a success that the next call would be one too many.
+    fn note_exhausted(&self, reply: &Reply) {
+        let is_exhausted = reply.header("x-ratelimit-remaining") == Some("0");
+        if let Some(wait) = reply.header("x-ratelimit-reset-after").and_then(seconds)
+            && is_exhausted
+        {
+            self.client.hold(wait);
+        }
+    }
+
+    async fn send_once(&self, mut request: Request) -> Result<Reply, Outcome> {
+        let left = budget().saturating_sub(self.started_at.elapsed());
+        *request.timeout_mut() = Some(self.client.timeouts.total.min(left));
+        let response = self.client.http.execute(request).await;
+        let mut response = response.map_err(|error| self.failed(error))?;
+        let mut body = Vec::new();
+        let mut is_whole = true;
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= limits::BODY_BYTES => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(None) => break,
+                Ok(Some(_)) | Err(_) => {
+                    is_whole = false;
+                    break;
+                }
+            }
+        }
+        Ok(Reply {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body,
+            is_whole,
+        })
+    }
+
+    fn failed(&self, error: reqwest::Error) -> Outcome {
+        if error.is_builder() {
+            return Outcome::Rejected {
+                why: "the receiver's address cannot be called; check it".to_owned(),
+            };
+        }
+        Outcome::Retry {
+            after: None,
+            is_uncertain: !error.is_connect(),
+            why: self.client.describe(error),
+        }
+    }
+}
+
+impl Client {
+    /// What went wrong, in words, without the address.
+    fn describe(&self, error: reqwest::Error) -> String {
+        let error = error.without_url();
+        if error.is_timeout() && error.is_connect() {
+            return format!(
+                "no connection within {} s",
+                self.timeouts.connect.as_secs_f32()
+            );
+        }
+        if error.is_timeout() {
+            return format!("no answer within {} s", self.timeouts.total.as_secs_f32());
+        }
+        let mut cause = error.source();
+        let mut last = error.to_string();
+        while let Some(inner) = cause {
+            last = inner.to_string();
+            cause = inner.source();
+        }
+        let what = if error.is_connect() {
+            "cannot connect"
+        } else {
+            "the connection broke"
+        };
+        format!("{what}: {}", self.endpoint.scrub(&last))
+    }
+}
+
+fn budget() -> Duration {
+    ATTEMPT_BUDGET.to_std().unwrap_or_default()
+}
+
+fn clone(request: &Request) -> Result<Request, Outcome> {
+    request.try_clone().ok_or_else(|| Outcome::Rejected {
+        why: "the message cannot be sent twice".to_owned(),
+    })
+}
+
+/// An answer.
+pub(crate) struct Reply {
+    /// Its status; never 429.
+    pub(crate) status: StatusCode,
+    headers: HeaderMap,
+    /// As much of the body as was read.
+    pub(crate) body: Vec<u8>,
+    /// The body was read to its end.
+    pub(crate) is_whole: bool,
+}
+
+impl Reply {
+    /// A header's text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON; null when it is none.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// What every receiver makes of statuses that are not a success and say nothing of their own:
+    /// `said` is what the receiver said, ready to show.
+    pub(crate) fn outcome(&self, said: &str) -> Outcome {
+        let status = self.status.as_u16();
+        let colon = if said.is_empty() { "" } else { ": " };
+        if self.status.is_server_error() || self.status == StatusCode::REQUEST_TIMEOUT {
+            return Outcome::Retry {
+                after: retry_after(&self.headers).and_then(|wait| Span::from_std(wait).ok()),
+                why: format!("the receiver answered {status}{colon}{said}"),
+                is_uncertain: !matches!(status, 408 | 503),
+            };
+        }
+        let why = if self.status.is_redirection() {
+            format!(
+                "the receiver answered with a redirect ({status}), which is not followed; \
+                 configure the address it leads to"
+            )
+        } else {
+            format!("the receiver refused the message ({status}){colon}{said}")
+        };
+        Outcome::Rejected { why }
+    }
+}
+
+/// How long a 429 asks to wait; a second when it does not say.
+fn limit_wait(reply: &Reply) -> Duration {
+    // Discord's body is more exact than its header, which holds whole seconds.
+    let in_body = reply.json()["retry_after"].as_f64();
+    in_body
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .or_else(|| retry_after(&reply.headers))
+        .unwrap_or(Duration::from_secs(1))
+        .min(Duration::from_hours(24))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// `Retry-After`: seconds, or an HTTP date. A date is read against the answer's own `Date`, so that
+/// neither our clock nor its skew matters.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    if let Some(wait) = seconds(text) {
+        return Some(wait);
+    }
+    let date = |text: &str| DateTime::parse_from_rfc2822(text.trim()).ok();
+    let until = date(text)?;
+    let now = date(headers.get(reqwest::header::DATE)?.to_str().ok()?)?;
+    Some((until - now).to_std().unwrap_or_default())
+}

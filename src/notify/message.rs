@@ -1,0 +1,628 @@
+//! The neutral rendering of a notification: what is said, before any platform's form.
+//!
+//! Role: [`Message::new`] turns a [`Notification`] into texts that are cleaned, masked, bounded and in the
+//! order in which people read. Receivers only lay it out, escape it and fit it to their limits.
+//! Guarantees: pure; the same notification gives the same message; the first line stands alone; every alert
+//! has a word for how bad it is, never a colour alone. It does not escape anything.
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+use url::Url;
+
+use super::limits::message as limits;
+use super::mask::mask;
+use super::text;
+use crate::engine::labels::Labels;
+use crate::engine::notification::{AlertView, Body, Fact, Notification, Reason, Suppressed};
+use crate::engine::rule::Severity;
+use crate::engine::time::{Timestamp, human_span, human_time};
+
+/// How it looks at a glance: a word, and the colour that goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Fires, worth waking somebody.
+    Critical,
+    /// Fires, worth a look today.
+    Warning,
+    /// Fires, worth knowing.
+    Info,
+    /// Over.
+    Resolved,
+    /// About Tardy itself.
+    Notice,
+}
+
+impl Tone {
+    fn of(severity: Severity) -> Self {
+        match severity {
+            Severity::Critical => Self::Critical,
+            Severity::Warning => Self::Warning,
+            Severity::Info => Self::Info,
+        }
+    }
+
+    /// The word; colour never stands alone.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Critical => "CRITICAL",
+            Self::Warning => "Warning",
+            Self::Info => "Info",
+            Self::Resolved => "Resolved",
+            Self::Notice => "Notice",
+        }
+    }
+
+    /// `0xRRGGBB`.
+    pub fn rgb(self) -> u32 {
+        match self {
+            Self::Critical => 0x00C6_2828,
+            Self::Warning => 0x00B2_6A00,
+            Self::Info => 0x0015_65C0,
+            Self::Resolved => 0x002E_7D32,
+            Self::Notice => 0x0054_6E7A,
+        }
+    }
+
+    /// A coloured sign of its own shape for chats.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Critical => "🔴",
+            Self::Warning => "🔶",
+            Self::Info => "🔹",
+            Self::Resolved => "✅",
+            Self::Notice => "📣",
+        }
+    }
+}
+
+/// How much of an alert is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// What it is and how to ask for more.
+    Minimal,
+    /// The first facts, the last words of the error.
+    Brief,
+    /// Everything.
+    Full,
+}
+
+/// What to do: a link or words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Runbook {
+    /// A checked http or https address.
+    Link(String),
+    /// Words.
+    Text(String),
+}
+
+/// One alert, ready to lay out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// How it looks.
+    pub tone: Tone,
+    /// One line that stands alone.
+    pub headline: String,
+    /// Names and values, in order.
+    pub facts: Vec<Fact>,
+    /// Facts left out.
+    pub hidden_facts: usize,
+    /// `Open`: `42 min, since 04:15 UTC`, or `Lasted`: `42 min, 04:15 to 04:57 UTC`.
+    pub duration: Fact,
+    /// The end of the error text; may have several lines.
+    pub error: Option<String>,
+    /// Longer text of the rule.
+    pub description: Option<String>,
+    /// The rule's name.
+    pub rule: String,
+    /// Where it was written, `rules/finance.toml:12`.
+    pub origin: String,
+    /// Checked link to the run.
+    pub run_url: Option<String>,
+    /// Who owns it.
+    pub owner: Option<String>,
+    /// What to do.
+    pub runbook: Option<Runbook>,
+    /// Short id.
+    pub id: String,
+    /// Circumstances: new, already so when watching began.
+    pub notes: Vec<&'static str>,
+}
+
+impl Card {
+    fn new(alert: &AlertView, is_opening: bool, now: Timestamp, zone: Tz) -> Self {
+        let said = alert
+            .facts
+            .iter()
+            .filter(|fact| !fact.value.trim().is_empty());
+        let facts: Vec<Fact> = said.clone().take(limits::FACTS).filter_map(fact).collect();
+        let mut notes = Vec::new();
+        if alert.is_new && !is_opening && alert.ended_at.is_none() {
+            notes.push("new");
+        }
+        if alert.is_already_so {
+            notes.push("already so when watching began");
+        }
+        Self {
+            tone: tone(alert),
+            headline: headline(alert),
+            hidden_facts: said.count().saturating_sub(limits::FACTS),
+            facts,
+            duration: duration(alert, now, zone),
+            error: alert.error.as_deref().map(error).filter(is_some_text),
+            description: alert
+                .description
+                .as_deref()
+                .map(description)
+                .filter(is_some_text),
+            rule: line(&alert.rule, limits::NAME),
+            origin: line(&alert.origin, limits::NAME),
+            run_url: alert.run_url.as_deref().and_then(link),
+            owner: alert
+                .owner
+                .as_deref()
+                .map(|owner| line(owner, limits::NAME))
+                .filter(is_some_text),
+            runbook: alert.runbook.as_deref().and_then(runbook),
+            id: line(&alert.id, limits::FACT_NAME),
+            notes,
+        }
+    }
+
+    /// With less detail.
+    #[must_use]
+    pub fn at(&self, detail: Detail) -> Self {
+        let (facts, value, error) = match detail {
+            Detail::Full => return self.clone(),
+            Detail::Brief => (4, 120, 200),
+            Detail::Minimal => (0, 0, 0),
+        };
+        let short = |fact: &Fact| Fact::new(&fact.name, text::cut(&fact.value, value));
+        let error_end = |text: &String| text::tail(text, error, str::to_owned);
+        Self {
+            facts: self.facts.iter().take(facts).map(short).collect(),
+            hidden_facts: self.hidden_facts + self.facts.len().saturating_sub(facts),
+            error: self.error.as_ref().filter(|_| error > 0).map(error_end),
+            description: None,
+            runbook: self.runbook.clone().filter(|_| detail == Detail::Brief),
+            headline: text::cut(&self.headline, 160),
+            ..self.clone()
+        }
+    }
+
+    /// `run-failed, rules/finance.toml:12`.
+    pub fn rule_with_origin(&self) -> String {
+        if self.origin.is_empty() {
+            self.rule.clone()
+        } else {
+            format!("{}, {}", self.rule, self.origin)
+        }
+    }
+
+    /// How to ask for the whole evidence.
+    pub fn why_command(&self) -> String {
+        format!("tardy why {}", self.id)
+    }
+}
+
+/// A notification, ready to lay out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Id of the delivery.
+    pub delivery_id: String,
+    /// Why it is sent.
+    pub reason: Reason,
+    /// How it looks.
+    pub tone: Tone,
+    /// One line that stands alone; what a phone shows.
+    pub first_line: String,
+    /// What this is: `CRITICAL, reminder, 3 alerts (2 firing)`.
+    pub summary: String,
+    /// The alerts, as ordered by the engine.
+    pub cards: Vec<Card>,
+    /// Alerts that are not among the cards.
+    pub hidden_alerts: usize,
+    /// Text of a notice.
+    pub notice: Option<String>,
+    /// Alerts kept quiet: `4 kept quiet: 3 silenced by s1, 1 muted by weekend`.
+    pub suppressed: Option<String>,
+    /// What the conversation is about, without times: `finance nightly-refresh: run failed`.
+    pub topic: String,
+    /// Severity in words for a subject: `critical`, `notice`.
+    pub severity: &'static str,
+    /// Owners to mention, without repeats: only when alerts open or escalate.
+    pub mentioned: Vec<String>,
+    /// Opens the conversation.
+    pub is_opening: bool,
+    /// Ends the conversation.
+    pub is_ending: bool,
+    /// People must notice it.
+    pub is_pinging: bool,
+    /// When it was decided, as people read it.
+    pub decided: String,
+}
+
+impl Message {
+    /// Renders `notification` for readers in `zone`.
+    pub fn new(notification: &Notification, zone: Tz) -> Self {
+        let alerts = alerts(notification);
+        let is_opening = notification.sequence == 0;
+        let card = |alert| Card::new(alert, is_opening, notification.decided_at, zone);
+        let shown = alerts.len().min(limits::ALERTS);
+        Self {
+            delivery_id: notification.delivery_id(),
+            reason: notification.reason,
+            tone: whole_tone(notification),
+            first_line: first_line(notification),
+            summary: summary(notification),
+            cards: alerts[..shown].iter().map(card).collect(),
+            hidden_alerts: alerts.len() - shown,
+            notice: notice_text(&notification.body),
+            suppressed: suppressed(&notification.suppressed),
+            topic: topic(notification),
+            severity: severity_word(notification),
+            mentioned: mentioned(notification),
+            is_opening,
+            is_ending: notification.is_ending(),
+            is_pinging: notification.reason.is_pinging(),
+            decided: human_time(notification.decided_at, notification.decided_at, zone),
+        }
+    }
+
+    /// Id of the alert that leads, which names the conversation for people.
+    pub fn lead_id(&self) -> Option<&str> {
+        self.cards.first().map(|card| card.id.as_str())
+    }
+
+    /// What is not shown when only `shown` cards are: `and 37 more`, and what is kept quiet.
+    pub fn remainder(&self, shown: usize) -> Option<String> {
+        let hidden = self.cards.len().saturating_sub(shown) + self.hidden_alerts;
+        let more = (hidden > 0).then(|| format!("and {hidden} more"));
+        match (more, self.suppressed.clone()) {
+            (Some(more), Some(quiet)) => Some(format!("{more}; {quiet}")),
+            (more, quiet) => more.or(quiet),
+        }
+    }
+
+    /// Plain text: for mail, and wherever nothing else is understood.
+    pub fn plain(&self, alerts: usize) -> String {
+        let mut lines = vec![self.first_line.clone(), self.summary.clone()];
+        lines.extend(self.notice.iter().map(|notice| format!("\n{notice}")));
+        let shown = self.cards.len().min(alerts);
+        for card in &self.cards[..shown] {
+            lines.push(String::new());
+            lines.push(plain_card(card));
+        }
+        lines.extend(self.remainder(shown).map(|more| format!("\n{more}")));
+        lines.join("\n")
+    }
+}
+
+fn plain_card(card: &Card) -> String {
+    let mut lines = vec![format!("[{}] {}", card.tone.word(), card.headline)];
+    let mut row = |name: &str, value: &str| lines.push(format!("  {name}: {value}"));
+    for fact in &card.facts {
+        row(&fact.name, &fact.value);
+    }
+    row(&card.duration.name, &card.duration.value);
+    if card.hidden_facts > 0 {
+        row("More", &format!("{} facts not shown", card.hidden_facts));
+    }
+    row("Rule", &card.rule_with_origin());
+    for note in &card.notes {
+        row("Note", note);
+    }
+    for (name, value) in [("Owner", &card.owner), ("Run", &card.run_url)] {
+        value.iter().for_each(|value| row(name, value));
+    }
+    match &card.runbook {
+        Some(Runbook::Link(text) | Runbook::Text(text)) => row("Runbook", text),
+        None => {}
+    }
+    row("Why", &card.why_command());
+    for text in card.description.iter().chain(&card.error) {
+        lines.push(String::new());
+        lines.extend(text.lines().map(|line| format!("    {line}")));
+    }
+    lines.join("\n")
+}
+
+fn line(text: &str, limit: usize) -> String {
+    text::line(&mask(&text::line(text, limit * 4)), limit)
+}
+
+fn long(text: &str, limit: usize) -> String {
+    text::block(&mask(&text::block(text, limit * 4)), limit)
+}
+
+fn is_some_text(text: &String) -> bool {
+    !text.is_empty()
+}
+
+fn headline(alert: &AlertView) -> String {
+    let headline = line(&alert.headline, limits::HEADLINE);
+    if headline.is_empty() {
+        format!("{}: {}", kind_words(alert), subject_of(&alert.labels))
+    } else {
+        headline
+    }
+}
+
+fn error(error: &str) -> String {
+    text::tail(error, limits::ERROR, mask)
+}
+
+fn description(description: &str) -> String {
+    long(description, limits::DESCRIPTION)
+}
+
+/// A fact without a value says nothing.
+fn fact(fact: &Fact) -> Option<Fact> {
+    let value = line(&fact.value, limits::FACT_VALUE);
+    (!value.is_empty()).then(|| Fact::new(&line(&fact.name, limits::FACT_NAME), value))
+}
+
+/// Only http and https addresses with a host and without a password are links.
+pub(crate) fn link(address: &str) -> Option<String> {
+    if address.len() > limits::LINK {
+        return None;
+    }
+    let url = Url::parse(address.trim()).ok()?;
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_open = url.username().is_empty() && url.password().is_none();
+    let fits = text::clean(address) == address && url.as_str().len() <= limits::LINK;
+    (is_web && is_open && fits).then(|| url.to_string())
+}
+
+fn runbook(runbook: &str) -> Option<Runbook> {
+    if let Some(address) = link(runbook) {
+        return Some(Runbook::Link(address));
+    }
+    let words = line(runbook, limits::FACT_VALUE);
+    (!words.is_empty()).then_some(Runbook::Text(words))
+}
+
+fn tone(alert: &AlertView) -> Tone {
+    if alert.ended_at.is_some() {
+        Tone::Resolved
+    } else {
+        Tone::of(alert.severity)
+    }
+}
+
+fn whole_tone(notification: &Notification) -> Tone {
+    match &notification.body {
+        Body::Notice { .. } => Tone::Notice,
+        Body::Alerts(_) if notification.is_ending() => Tone::Resolved,
+        Body::Alerts(_) => Tone::of(notification.severity()),
+    }
+}
+
+fn alerts(notification: &Notification) -> &[AlertView] {
+    match &notification.body {
+        Body::Alerts(alerts) => alerts,
+        Body::Notice { .. } => &[],
+    }
+}
+
+fn duration(alert: &AlertView, now: Timestamp, zone: Tz) -> Fact {
+    let began = human_time(alert.began_at, now, zone);
+    match alert.ended_at {
+        Some(ended_at) => {
+            let lasted = human_span(ended_at.since(alert.began_at));
+            let ended = human_time(ended_at, now, zone);
+            Fact::new("Lasted", format!("{lasted}, {began} to {ended}"))
+        }
+        None => {
+            let open = human_span(now.since(alert.began_at));
+            Fact::new("Open", format!("{open}, since {began}"))
+        }
+    }
+}
+
+/// The alert the first line is about: the worst one; the worst new one when others joined.
+fn lead(notification: &Notification) -> Option<&AlertView> {
+    let alerts = alerts(notification);
+    let worst = |is_wanted: &dyn Fn(&AlertView) -> bool| {
+        let wanted = alerts.iter().filter(|alert| is_wanted(alert));
+        // The first among equals: the engine has put them in order.
+        wanted.rev().max_by_key(|alert| alert.severity)
+    };
+    let is_firing = |alert: &AlertView| alert.ended_at.is_none();
+    let joined = (notification.reason == Reason::NewAlerts)
+        .then(|| worst(&|alert| is_firing(alert) && alert.is_new))
+        .flatten();
+    joined
+        .or_else(|| worst(&is_firing))
+        .or_else(|| worst(&|_| true))
+}
+
+fn first_line(notification: &Notification) -> String {
+    let alerts = alerts(notification);
+    let Some(alert) = lead(notification) else {
+        return match &notification.body {
+            Body::Notice { headline, .. } => line(headline, limits::HEADLINE),
+            Body::Alerts(_) => "Nothing fires".to_owned(),
+        };
+    };
+    let said = if notification.is_ending() {
+        ending(notification.reason, alert)
+    } else {
+        state(notification, alert)
+    };
+    let counted = alerts
+        .iter()
+        .filter(|alert| notification.is_ending() || alert.ended_at.is_none());
+    match counted.count().saturating_sub(1) {
+        0 => said,
+        more => format!("{said} and {more} more"),
+    }
+}
+
+/// `Recovered: finance nightly-refresh after 42 min`.
+fn ending(reason: Reason, alert: &AlertView) -> String {
+    let lasted = alert
+        .ended_at
+        .map(|ended_at| human_span(ended_at.since(alert.began_at)))
+        .unwrap_or_default();
+    let subject = subject_of(&alert.labels);
+    let what = if subject.is_empty() {
+        headline(alert)
+    } else {
+        subject
+    };
+    match reason {
+        Reason::RuleRemoved => format!("Closed, its rule was removed: {what} after {lasted}"),
+        Reason::Undeliverable => format!("Not told elsewhere. Recovered: {what} after {lasted}"),
+        _ => format!("Recovered: {what} after {lasted}"),
+    }
+}
+
+fn state(notification: &Notification, alert: &AlertView) -> String {
+    let headline = headline(alert);
+    let open = human_span(notification.decided_at.since(alert.began_at));
+    match notification.reason {
+        Reason::First | Reason::NewAlerts | Reason::AllResolved | Reason::Notice => headline,
+        Reason::Reminder => format!("Still so after {open}: {headline}"),
+        Reason::Escalated => format!("Not acknowledged, {open}: {headline}"),
+        Reason::Upgraded => format!("Now {}: {headline}", alert.severity.as_str()),
+        Reason::Changed => format!("Changed: {headline}"),
+        Reason::SomeResolved => format!("Some recovered; still: {headline}"),
+        Reason::Flapping => format!("Flapping: {headline}"),
+        Reason::RuleRemoved => format!("A rule was removed; still: {headline}"),
+        Reason::Undeliverable => format!("Not told elsewhere: {headline}"),
+    }
+}
+
+fn summary(notification: &Notification) -> String {
+    let mut parts = vec![whole_tone(notification).word().to_owned()];
+    parts.extend(reason_words(notification.reason).map(str::to_owned));
+    let alerts = alerts(notification);
+    let firing = alerts
+        .iter()
+        .filter(|alert| alert.ended_at.is_none())
+        .count();
+    match alerts.len() {
+        0 | 1 => {}
+        all if firing == all => parts.push(format!("{all} alerts")),
+        all => parts.push(format!("{all} alerts, {firing} still firing")),
+    }
+    parts.join(", ")
+}
+
+fn reason_words(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::First | Reason::AllResolved | Reason::Notice => None,
+        Reason::NewAlerts => Some("more alerts joined"),
+        Reason::Escalated => Some("escalated"),
+        Reason::Upgraded => Some("got worse"),
+        Reason::Changed => Some("changed"),
+        Reason::SomeResolved => Some("some resolved"),
+        Reason::Reminder => Some("reminder"),
+        Reason::Flapping => Some("flapping"),
+        Reason::RuleRemoved => Some("rule removed"),
+        Reason::Undeliverable => Some("passed on because another receiver could not be told"),
+    }
+}
+
+fn notice_text(body: &Body) -> Option<String> {
+    match body {
+        Body::Notice { text, .. } => Some(long(text, limits::NOTICE)).filter(is_some_text),
+        Body::Alerts(_) => None,
+    }
+}
+
+fn suppressed(suppressed: &[Suppressed]) -> Option<String> {
+    if suppressed.is_empty() {
+        return None;
+    }
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for alert in suppressed {
+        *counts
+            .entry(line(&alert.reason.to_string(), limits::NAME))
+            .or_default() += 1;
+    }
+    let mut reasons: Vec<(String, usize)> = counts.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let others: usize = reasons
+        .iter()
+        .skip(limits::SUPPRESSION_REASONS)
+        .map(|(_, count)| count)
+        .sum();
+    reasons.truncate(limits::SUPPRESSION_REASONS);
+    let mut parts: Vec<String> = reasons
+        .into_iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    if others > 0 {
+        parts.push(format!("{others} for other reasons"));
+    }
+    Some(format!(
+        "{} kept quiet: {}",
+        suppressed.len(),
+        parts.join(", ")
+    ))
+}
+
+/// `finance nightly-refresh`, from the labels that name a subject.
+fn subject_of(labels: &Labels) -> String {
+    let parts = ["project", "job", "model"].map(|name| labels.get(name));
+    let parts = parts.map(|part| line(part, limits::NAME));
+    let named: Vec<&str> = parts
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    if named.is_empty() {
+        return line(labels.get("source"), limits::NAME);
+    }
+    text::cut(&named.join(" "), limits::NAME)
+}
+
+fn kind_words(alert: &AlertView) -> String {
+    line(&alert.kind, limits::NAME).replace('_', " ")
+}
+
+fn topic(notification: &Notification) -> String {
+    let Some(alert) = lead(notification) else {
+        return first_line(notification);
+    };
+    let group = subject_of(&notification.group);
+    let subject = if group.is_empty() {
+        subject_of(&alert.labels)
+    } else {
+        group
+    };
+    if subject.is_empty() {
+        return kind_words(alert);
+    }
+    format!("{subject}: {}", kind_words(alert))
+}
+
+fn severity_word(notification: &Notification) -> &'static str {
+    match notification.body {
+        Body::Notice { .. } => "notice",
+        Body::Alerts(_) => notification.severity().as_str(),
+    }
+}
+
+/// Mentioned when an alert opens and when it escalates, never otherwise.
+fn mentioned(notification: &Notification) -> Vec<String> {
+    let is_escalated = notification.reason == Reason::Escalated;
+    let is_told = |alert: &&AlertView| {
+        alert.ended_at.is_none()
+            && (is_escalated || (alert.is_new && notification.reason.is_pinging()))
+    };
+    let mut owners = Vec::new();
+    for owner in alerts(notification)
+        .iter()
+        .filter(is_told)
+        .filter_map(|alert| alert.owner.as_ref())
+    {
+        if !owners.contains(owner) {
+            owners.push(owner.clone());
+        }
+    }
+    owners.truncate(10);
+    owners
+}
