@@ -4,6 +4,8 @@
 //! is atomic and, when it returns, durable. What the records mean is decided by the typed layer above it, the same
 //! for every backend. A store knows nothing of rules or alerts.
 
+pub mod sled;
+
 use std::path::PathBuf;
 
 /// The tables. Numbers are part of the storage format: never reuse one.
@@ -108,7 +110,7 @@ pub trait Store: Send + Sync {
 }
 
 /// What can go wrong with a store. Each text says what, where, and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
     #[error("the store {} is open in another process (pid {pid}); stop that one, or use another [store] path", path.display())]
