@@ -29,8 +29,8 @@ use crate::store::StoreError;
 pub(super) const FREE_FLOOR_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Space kept for the moment the disk fills up, so that deliveries that are under way can still be
-/// recorded.
-pub(super) const BALLAST_BYTES: u64 = 4 * 1024 * 1024;
+/// recorded. Twice the floor: what is released must lift the store above it.
+pub(super) const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The folder, locked.
 #[derive(Debug)]
