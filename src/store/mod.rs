@@ -6,6 +6,7 @@
 
 pub mod records;
 mod segment;
+pub mod sled;
 
 use std::path::PathBuf;
 
@@ -118,7 +119,7 @@ pub trait Store: Send + Sync {
 }
 
 /// What can go wrong with a store. Each text says what, where, and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open.
     #[error("the store {} is open in another process (pid {pid}); stop that one, or use another [store] path", path.display())]
