@@ -6,6 +6,7 @@ pub mod control;
 pub mod deliver;
 pub mod live;
 pub mod pipeline;
+pub mod start;
 pub mod status;
 pub mod upkeep;
 

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::observation::ProjectKey;
+use crate::engine::observation::{Execution, Name, Observation, ProjectKey, Run};
 use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Input, Step};
+use crate::notify::mask;
 use crate::source::{Batch, Cursor};
 use crate::store::records::{self, OutboxRow, Sequences};
 use crate::store::{Commit, Store, StoreError};
@@ -48,7 +49,7 @@ pub struct Incoming {
 impl Incoming {
     /// Adds what a poll brought.
     pub fn add(&mut self, batch: Batch) {
-        self.input.observations.extend(batch.observations);
+        self.input.observations.extend(batch.observations.into_iter().map(without_secrets));
         for (project, known_until) in batch.coverage {
             let known = self.input.coverage.entry(project).or_insert(known_until);
             *known = (*known).max(known_until);
@@ -65,6 +66,21 @@ impl Incoming {
             && input.health.is_empty()
             && input.undeliverable.is_empty()
             && input.notices.is_empty()
+    }
+}
+
+/// Error texts come from anywhere; what looks like a secret in them is masked before anything is kept.
+fn without_secrets(observation: Observation) -> Observation {
+    let mask = |error: Option<Name>| error.map(|text| mask::mask(&text).into());
+    match observation {
+        Observation::Run(project, run) => {
+            Observation::Run(project, Run { error: mask(run.error), ..run })
+        }
+        Observation::Execution(project, execution) => {
+            let error = mask(execution.error);
+            Observation::Execution(project, Execution { error, ..execution })
+        }
+        other => other,
     }
 }
 

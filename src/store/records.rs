@@ -358,6 +358,13 @@ pub fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
     Ok(loaded)
 }
 
+/// How far sources have been read.
+pub fn load_cursors_only(store: &dyn Store) -> Result<BTreeMap<ProjectKey, Cursor>, StoreError> {
+    let mut loaded = Loaded::default();
+    load_cursors(store, &mut loaded)?;
+    Ok(loaded.cursors)
+}
+
 fn print_of(key: &[u8]) -> Option<Fingerprint> {
     Some(Fingerprint::from_u128(u128::from_be_bytes(
         key.try_into().ok()?,

@@ -288,6 +288,14 @@ impl Store for SledStore {
         Box::new(scan::Scan::range(self, table, from, to))
     }
 
+    fn upkeep(&self, now: Timestamp) -> Result<Option<String>, StoreError> {
+        if !self.is_snapshot_due(now)? {
+            return Ok(None);
+        }
+        let file = self.snapshot(now)?;
+        Ok(Some(file.display().to_string()))
+    }
+
     fn size_bytes(&self) -> Result<u64, StoreError> {
         self.folder
             .size_bytes()
