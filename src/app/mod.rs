@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod control;
 pub mod deliver;
+pub mod demo;
 pub mod live;
 pub mod pipeline;
 pub mod start;

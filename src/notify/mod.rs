@@ -19,7 +19,7 @@ mod console;
 mod discord_webhook;
 mod email;
 mod slack_webhook;
-mod text;
+pub(crate) mod text;
 mod webhook;
 
 use std::io::Write;
