@@ -64,7 +64,8 @@ fn keys(records: &[Record]) -> Vec<&[u8]> {
 }
 
 fn pattern(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|n| (n % 251) as u8 ^ seed).collect()
+    let cycle = (0..251_u8).map(|n| n ^ seed).cycle();
+    cycle.take(len).collect()
 }
 
 fn what_is_written_is_read(store: &dyn Store) {

@@ -10,10 +10,12 @@
 //!   code and adds retries and conflict checks, which one writer does not need.
 //! - `flush` returns when the log has been *handed to* the disk by `sync_file_range`, which neither empties the disk's
 //!   cache nor writes the file's new length. [`Live::make_durable`] therefore adds `fdatasync`.
-//! - A segment of the file is reused once its pages were rewritten elsewhere and that is "stable",
-//!   by which sled means `sync_file_range`. Within a batch nothing becomes stable (the manifest's buffer is open until the end),
-//!   so nothing that the last `fdatasync` covered is overwritten as long as **every batch is followed by
-//!   `fdatasync` before the next begins**. That is why concurrent commits are merged into one batch, and not applied one by one.
+//! - A segment of the file is overwritten or cut off once its pages were rewritten elsewhere and that is
+//!   "stable", by which sled means `sync_file_range`, according to the header of a segment begun later. Within a batch
+//!   nothing becomes stable (the manifest's buffer is open until the end), so what such a header says was stable when the
+//!   batch began. Nothing that the disk still needs is overwritten as long as **every batch is followed by
+//!   `fdatasync` before the next begins**. That is why concurrent commits are merged into one batch, and not applied
+//!   one by one.
 //! - Reads never write to the log. Old pages are moved only while pages are replaced, inside a batch.
 
 use std::collections::BTreeMap;
@@ -107,7 +109,9 @@ fn catching_on_thread<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -
         let opening = thread::Builder::new()
             .name("tardy-store-open".to_owned())
             .spawn_scoped(scope, work)?;
-        opening.join().unwrap_or_else(|panic| Err(panicked(&*panic)))
+        opening
+            .join()
+            .unwrap_or_else(|panic| Err(panicked(&*panic)))
     })
 }
 
@@ -364,28 +368,22 @@ impl Live {
         })
     }
 
-    /// All records of all tables, in order, in bounded steps. Stops at the first fault.
+    /// All records of all tables, in order. Nothing may be written meanwhile.
     pub(super) fn records(&self) -> impl Iterator<Item = Result<(Table, Record), Fault>> + '_ {
         Table::ALL.into_iter().flat_map(move |table| {
-            let end = after_prefix(&head_key(table, &[]));
-            let mut lower = Some(head_key(table, &[]));
+            let first = head_key(table, &[]);
+            let mut entries = self.tree.range(first.clone()..after_prefix(&first));
             std::iter::from_fn(move || {
-                let from = lower.take()?;
-                let fetched = self.fetch(table, &from, &end, FETCHED_AT_ONCE, false);
-                if let Ok(records) = &fetched {
-                    lower = records.last().map(|(key, _)| just_after(table, key));
-                }
-                Some(fetched)
-            })
-            .flat_map(move |fetched| {
-                let (records, fault) = match fetched {
-                    Ok(records) => (records, None),
-                    Err(fault) => (Vec::new(), Some(Err(fault))),
-                };
-                records
-                    .into_iter()
-                    .map(move |record| Ok((table, record)))
-                    .chain(fault)
+                catching(|| {
+                    let Some(entry) = entries.next() else {
+                        return Ok(None);
+                    };
+                    let (head, stored) = entry?;
+                    let key = head[1..].to_vec();
+                    let value = self.join(table, &key, &stored)?;
+                    Ok(Some((table, (key, value))))
+                })
+                .transpose()
             })
         })
     }

@@ -100,7 +100,7 @@ pub struct SledStore {
     group: Group,
     snapshotting: Mutex<()>,
     is_migrated: AtomicBool,
-    _temporary: Option<RemovedOnDrop>,
+    temporary: Option<RemovedOnDrop>,
 }
 
 enum State {
@@ -133,7 +133,7 @@ impl SledStore {
             group: Group::default(),
             snapshotting: Mutex::new(()),
             is_migrated: AtomicBool::new(is_migrated),
-            _temporary: None,
+            temporary: None,
         };
         Ok(Opened { store, notices })
     }
@@ -147,7 +147,7 @@ impl SledStore {
         let mut options = SledOptions::at(Timestamp::default());
         options.is_durable = false;
         let mut store = Self::open(&path, options)?.store;
-        store._temporary = Some(removed);
+        store.temporary = Some(removed);
         Ok(store)
     }
 

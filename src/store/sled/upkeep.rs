@@ -97,12 +97,9 @@ impl SledStore {
 
     /// Makes the content of `file` the store in the folder `path`. A store that is there already is kept
     /// beside it, see [`Restored::kept`]. It must not be open.
-    pub fn restore(
-        file: &Path,
-        path: &Path,
-        options: SledOptions,
-    ) -> Result<Restored, StoreError> {
+    pub fn restore(file: &Path, path: &Path, options: SledOptions) -> Result<Restored, StoreError> {
         let folder = Folder::lock(path)?;
+        folder.ensure_space(0, options.is_durable)?;
         let (taken_at, records) =
             opening::import(&folder, options.tuning(), file).map_err(|fault| {
                 let why = format!("cannot restore {}: {}", file.display(), fault.why());
@@ -121,10 +118,11 @@ impl SledStore {
         })
     }
 
-    /// Reads every record, compares all of them with the store's checksum, and has `check` judge each.
+    /// Reads every record, compares all of them with the store's checksum, and has `check` judge each. `check` must
+    /// not use the store: commits wait until it is done.
     pub fn verify(
         &self,
-        check: &mut dyn FnMut(Table, &[u8], &[u8]) -> Result<(), String>,
+        mut check: impl FnMut(Table, &[u8], &[u8]) -> Result<(), String>,
     ) -> Result<Verified, StoreError> {
         let live = self.live()?;
         live.check().map_err(|fault| self.folder.fault(fault))?;
