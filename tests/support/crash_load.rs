@@ -1,7 +1,7 @@
 //! What the crashing process commits, and what must be there afterwards.
 //!
-//! Each thread numbers its commits. What commit `n` writes and deletes follows from `n`, so that the content after
-//! any number of commits is known.
+//! Each thread numbers its commits. What commit `n` writes and deletes follows from `n`, so that
+//! the content after any number of commits is known.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -93,8 +93,8 @@ fn values(thread: u8, n: u32) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Commits from `from` on, saying each that was acknowledged. One line, one write: nothing is lost in a
-/// buffer.
+/// Commits from `from` on, saying each that was acknowledged. One line, one write: nothing is lost
+/// in a buffer.
 pub(crate) fn commit_and_say(store: &SledStore, thread: u8, from: u32, to: u32) {
     for n in from..to {
         store.commit(&commit(thread, n)).unwrap();

@@ -1,14 +1,16 @@
 //! Power cuts, simulated.
 //!
-//! A preloaded library (`powercut.c`) records every write, cut, rename, removal and sync of the store's files in order.
-//! From the record up to any instant the test builds what the disk may hold then, and opens that.
+//! A preloaded library (`powercut.c`) records every write, cut, rename, removal and sync of the
+//! store's files in order. From the record up to any instant the test builds what the disk may hold
+//! then, and opens that.
 //!
 //! What the disk may hold:
 //!
-//! - of a file, everything that was written before a sync (`fsync`, `fdatasync`) began that has returned;
+//! - of a file, everything that was written before a sync (`fsync`, `fdatasync`) began that has
+//!   returned;
 //! - of later writes any selection, torn at blocks of 4 KiB; of later cuts of its length any;
-//! - of creations, renames and removals those before an `fsync` that has returned, and of later ones any first few:
-//!   journaling file systems keep their order.
+//! - of creations, renames and removals those before an `fsync` that has returned, and of later
+//!   ones any first few: journaling file systems keep their order.
 //!
 //! What a sync of the real disk costs is not simulated.
 
@@ -228,7 +230,8 @@ impl Record {
         compare(&opened, acknowledged)
     }
 
-    /// Builds in `image` what the disk may hold after the first `cut` events. Returns what was acknowledged by then.
+    /// Builds in `image` what the disk may hold after the first `cut` events. Returns what was
+    /// acknowledged by then.
     fn disk_at(&self, cut: usize, dice: &mut Dice, image: &Path) -> Acknowledged {
         let mut disk = Disk::default();
         let mut acknowledged = Acknowledged::new();

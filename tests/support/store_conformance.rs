@@ -1,4 +1,5 @@
-//! What every backend must do. To check one, add a test that calls [`conformance`] with how to make it.
+//! What every backend must do. To check one, add a test that calls [`conformance`] with how to make
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::Barrier;

@@ -14,19 +14,19 @@
 //!   snapshots/       logical exports, newest three
 //! ```
 //!
-//! Sled has a folder of its own below `<path>` because `<path>` itself may be a mount point, which cannot
-//! be renamed.
+//! Sled has a folder of its own below `<path>` because `<path>` itself may be a mount point, which
+//! cannot be renamed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::live::Fault;
+use super::fault::Fault;
 use crate::store::StoreError;
 
-/// Space that must be free before sled may write: a full disk in the middle of a write would keep it from
-/// opening again.
+/// Space that must be free before sled may write: a full disk in the middle of a write would keep
+/// it from opening again.
 pub(super) const FREE_FLOOR_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Space kept for the moment the disk fills up, so that deliveries that are under way can still be
@@ -112,7 +112,8 @@ impl Folder {
         remove_dir(&self.path.join("previous"))
     }
 
-    /// Makes the complete store in `building/` the live one. What was live is kept; where is returned.
+    /// Makes the complete store in `building/` the live one. What was live is kept; where is
+    /// returned.
     pub(super) fn swap_in_keeping(&self, name: &str) -> io::Result<Option<PathBuf>> {
         let mut kept = None;
         self.swap(|folder| {
@@ -181,8 +182,8 @@ impl Folder {
         self.path.join("suspect")
     }
 
-    /// Refuses when less than the floor and `bytes` is free even without the ballast. Recreates the ballast
-    /// when there is space for it again.
+    /// Refuses when less than the floor and `bytes` is free even without the ballast. Recreates the
+    /// ballast when there is space for it again.
     pub(super) fn ensure_space(&self, bytes: u64, keeps_ballast: bool) -> Result<(), StoreError> {
         let needed = FREE_FLOOR_BYTES + bytes;
         let free = self.free_bytes()?;
@@ -302,8 +303,8 @@ pub(super) fn private_options() -> OpenOptions {
     options
 }
 
-/// Creates a folder only its owner may enter, durably, with the folders it is in. An existing one is left as
-/// it is.
+/// Creates a folder only its owner may enter, durably, with the folders it is in. An existing one
+/// is left as it is.
 pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());

@@ -1,137 +1,41 @@
 //! Opening a store: guarded, checked, and with a way on from every kind of damage.
 //!
-//! Damage is whatever makes sled fail or panic, and content that does not add up. The damaged store is set aside, never deleted;
-//! the newest snapshot that can be read takes its place, or else an empty store; and the caller gets
-//! a [`StoreNotice`] to pass on to people. A full disk, missing permissions or a newer format are not damage: the store
-//! is left as it is.
+//! Damage is whatever makes sled fail or panic, and content that does not add up. The damaged store
+//! is set aside, never deleted; the newest snapshot that can be read takes its place, or else an
+//! empty store; and the caller gets a [`StoreNotice`] to pass on to people. A full disk, missing
+//! permissions or a newer format are not damage: the store is left as it is.
 
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::folder::{Folder, create_private_dir, parent_of, remove_dir};
-use super::live::{FORMAT_KEY, Fault, Live, Tuning, Writes};
+use super::building::{build, export, import, rewrite};
+use super::change::merged;
+use super::fault::Fault;
+use super::folder::Folder;
+use super::live::{FORMAT_KEY, Live, Tuning};
+use super::notice::StoreNotice;
 use super::{FORMAT_VERSION, SledOptions, snapshot};
 use crate::engine::time::Timestamp;
 use crate::store::{Commit, Record, StoreError, Table};
 
-/// Leads from one format to the next: the writes that turn a store of its version into the next one.
+/// Leads from one format to the next: the writes that turn a store of its version into the next
+/// one.
 type Migration = fn(&Live) -> Result<Commit, Fault>;
 
 /// One for each format but the first, in order.
 const MIGRATIONS: [Migration; FORMAT_VERSION as usize - 1] = [];
 
-/// Stores whose file is smaller are never written anew: sled's file is at least a few segments of 512 KiB.
+/// Stores whose file is smaller are never written anew: sled's file is at least a few segments of
+/// 512 KiB.
 const COMPACT_FROM_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Written anew when the file is this many times larger than it would then be. Under steady random changes
-/// sled settles at 2.0 to 2.2, so a lower factor would write such a store anew at every start.
+/// Written anew when the file is this many times larger than it would then be. Under steady random
+/// changes sled settles at 2.0 to 2.2, so a lower factor would write such a store anew at every
+/// start.
 const COMPACT_FACTOR: f64 = 2.5;
 
-/// Sled's file for a byte of content, if that was never measured for this store: 1.7 (values of 200 bytes, in order) to
-/// 2.7 (few records).
+/// Sled's file for a byte of content, if that was never measured for this store: 1.7 (values of 200
+/// bytes, in order) to 2.7 (few records).
 const FILE_BYTES_PER_CONTENT_BYTE: f64 = 2.5;
-
-/// Records written in one batch while a store is built.
-const BUILD_BATCH_BYTES: usize = 128 * 1024;
-
-/// What happened while opening that people should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreNotice {
-    /// The store was damaged or gone, and a snapshot took its place: what happened since is forgotten.
-    Restored {
-        /// What was wrong.
-        why: String,
-        /// Where the damaged store is now.
-        kept: Option<PathBuf>,
-        /// When the snapshot was taken.
-        snapshot_at: Timestamp,
-    },
-    /// The store was damaged or gone, and there was no snapshot: everything is forgotten.
-    StartedEmpty {
-        /// What was wrong.
-        why: String,
-        /// Where the damaged store is now.
-        kept: Option<PathBuf>,
-    },
-    /// A snapshot could not be used.
-    SnapshotUnreadable {
-        /// Which.
-        file: PathBuf,
-        /// What was wrong.
-        why: String,
-    },
-    /// The store was written anew because its file had grown, or because a write had failed.
-    Rewritten {
-        /// Bytes of its file before.
-        before_bytes: u64,
-        /// Bytes of its file after.
-        after_bytes: u64,
-    },
-    /// The store was brought to this program's format.
-    Migrated {
-        /// Its format before.
-        from: u32,
-        /// Its format now.
-        to: u32,
-    },
-}
-
-impl StoreNotice {
-    /// Something was forgotten: everybody must be told.
-    pub fn is_loss(&self) -> bool {
-        match self {
-            Self::Restored { .. } | Self::StartedEmpty { .. } => true,
-            Self::SnapshotUnreadable { .. } | Self::Rewritten { .. } | Self::Migrated { .. } => {
-                false
-            }
-        }
-    }
-}
-
-impl fmt::Display for StoreNotice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let aside = |kept: &Option<PathBuf>| match kept {
-            Some(kept) => format!("; it was set aside as {}", kept.display()),
-            None => String::new(),
-        };
-        match self {
-            Self::Restored {
-                why,
-                kept,
-                snapshot_at,
-            } => {
-                let aside = aside(kept);
-                write!(
-                    f,
-                    "the store was damaged ({why}){aside}, and the snapshot of {snapshot_at} was restored; what happened since then is forgotten"
-                )
-            }
-            Self::StartedEmpty { why, kept } => {
-                let aside = aside(kept);
-                write!(
-                    f,
-                    "the store was damaged ({why}){aside}; there was no snapshot, so it starts empty"
-                )
-            }
-            Self::SnapshotUnreadable { file, why } => {
-                write!(f, "the snapshot {} cannot be used: {why}", file.display())
-            }
-            Self::Rewritten {
-                before_bytes,
-                after_bytes,
-            } => {
-                write!(
-                    f,
-                    "the store was written anew, {before_bytes} bytes before, {after_bytes} after"
-                )
-            }
-            Self::Migrated { from, to } => {
-                write!(f, "the store was brought from format {from} to {to}")
-            }
-        }
-    }
-}
 
 /// Why a store was not opened.
 enum Refusal {
@@ -302,123 +206,12 @@ impl Opening<'_> {
     }
 }
 
-/// Writes all records to a new store and makes that the live one.
-pub(super) fn rewrite(
-    folder: &Folder,
-    tuning: Tuning,
-    live: Live,
-) -> Result<(Live, u64, u64), StoreError> {
-    let fault = |fault| folder.fault(fault);
-    let before = live.file_bytes().map_err(fault)?;
-    build(folder, tuning, live.records()).map_err(fault)?;
-    drop(live);
-    folder
-        .swap_in()
-        .and_then(|()| folder.clear_suspect())
-        .map_err(|error| folder.io("put the rewritten store in place", &error))?;
-    let live = reopen(folder, tuning)?;
-    let after = live.file_bytes().map_err(fault)?;
-    Ok((live, before, after))
-}
-
 /// `built_ratio` is the file's size for a byte of content when it was last written anew.
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]
 fn is_oversize(file_bytes: u64, content_bytes: u64, built_ratio: Option<f64>) -> bool {
     let ratio = built_ratio.unwrap_or(FILE_BYTES_PER_CONTENT_BYTE);
     let expected = content_bytes as f64 * ratio;
     file_bytes > COMPACT_FROM_BYTES && file_bytes as f64 > COMPACT_FACTOR * expected
-}
-
-/// Builds a store in `building/` from a snapshot or backup. Returns when it was taken, and how many records it has.
-pub(super) fn import(
-    folder: &Folder,
-    tuning: Tuning,
-    file: &Path,
-) -> Result<(Timestamp, u64), Fault> {
-    let mut reader = snapshot::Reader::open(file)?;
-    if reader.format() > FORMAT_VERSION {
-        return Err(Fault::Damaged(format!(
-            "it has format {}, this Tardy knows up to {FORMAT_VERSION}",
-            reader.format()
-        )));
-    }
-    let at = reader.at();
-    let mut is_over = false;
-    let blocks = std::iter::from_fn(|| {
-        if is_over {
-            return None;
-        }
-        let block = reader.next_records().transpose();
-        is_over = !matches!(block, Some(Ok(_)));
-        block
-    });
-    let records = blocks.flat_map(|block| -> Vec<Result<(Table, Record), Fault>> {
-        match block {
-            Ok(records) => records.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error.into())],
-        }
-    });
-    let count = build(folder, tuning, records)?;
-    Ok((at, count))
-}
-
-/// Writes all records of `live` to a file. Returns how many.
-pub(super) fn export(live: &Live, file: &Path, at: Timestamp) -> io::Result<u64> {
-    let other = |fault: Fault| io::Error::other(format!("{fault:?}"));
-    create_private_dir(parent_of(file))?;
-    let format = live.format().map_err(other)?;
-    let mut writer = snapshot::Writer::create(file, at, format)?;
-    for record in live.records() {
-        let (table, record) = record.map_err(other)?;
-        writer.add(table, &record)?;
-    }
-    writer.finish()
-}
-
-/// Builds a complete store in `building/`. Returns the number of records.
-fn build(
-    folder: &Folder,
-    tuning: Tuning,
-    records: impl Iterator<Item = Result<(Table, Record), Fault>>,
-) -> Result<u64, Fault> {
-    let building = folder.building();
-    remove_dir(&building)?;
-    create_private_dir(&building)?;
-    let mut live = Live::open(&building, tuning)?;
-    let mut batch = Vec::new();
-    let (mut bytes, mut count) = (0, 0);
-    for record in records {
-        let record = record?;
-        bytes += record.1.0.len() + record.1.1.len();
-        count += 1;
-        batch.push(record);
-        if bytes >= BUILD_BATCH_BYTES {
-            apply_all(&mut live, &batch)?;
-            batch.clear();
-            bytes = 0;
-        }
-    }
-    apply_all(&mut live, &batch)?;
-    live.finish_building()?;
-    Ok(count)
-}
-
-fn apply_all(live: &mut Live, batch: &[(Table, Record)]) -> Result<(), Fault> {
-    let writes = batch
-        .iter()
-        .map(|(table, (key, value))| ((*table, key.as_slice()), Some(value.as_slice())))
-        .collect();
-    super::live::catching(|| live.apply(&writes))?;
-    Ok(())
-}
-
-/// The writes of several commits in their order: later ones win.
-pub(super) fn merged<'a>(commits: &[&'a Commit]) -> Writes<'a> {
-    commits
-        .iter()
-        .flat_map(|commit| &commit.writes)
-        .map(|(table, key, value)| ((*table, key.as_slice()), value.as_deref()))
-        .collect()
 }
 
 fn format_record() -> (Table, Record) {

@@ -1,7 +1,7 @@
 //! Iterating over records from both ends.
 //!
-//! Records are fetched a few at a time; nothing is locked in between, so a slow reader never holds up a
-//! commit.
+//! Records are fetched a few at a time; nothing is locked in between, so a slow reader never holds
+//! up a commit.
 
 use std::collections::VecDeque;
 

@@ -8,8 +8,8 @@
 //! end       length 0, CRC-32 of all block checksums; number of records u64
 //! ```
 //!
-//! All numbers are big-endian. A file is written under a temporary name, synced and renamed, so one with its
-//! proper name is complete; a damaged one is noticed at the block that is damaged.
+//! All numbers are big-endian. A file is written under a temporary name, synced and renamed, so one
+//! with its proper name is complete; a damaged one is noticed at the block that is damaged.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
