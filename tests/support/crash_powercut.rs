@@ -21,10 +21,11 @@ use std::process::Command;
 use std::thread;
 
 use tardy::store::sled::{SledStore, StoreNotice};
+use tardy::store::{Store as _, Table};
 
 use crate::load::{
-    Acknowledged, Dice, THREADS, child, child_path, commit_and_say, compare, count, next_of, note,
-    options, verdict,
+    Acknowledged, Dice, THREADS, child, child_path, commit, commit_and_say, compare, count,
+    next_of, note, options, verdict,
 };
 
 const BLOCK: u64 = 4096;
@@ -94,6 +95,49 @@ fn without_fdatasync_power_cuts_lose_commits() {
     assert!(lost >= 2, "only {lost} of 12 cuts lost commits");
 }
 
+#[test]
+#[ignore = "a child process of other tests"]
+fn child_meets_a_failing_disk() {
+    let Some(path) = child_path() else { return };
+    let store = SledStore::open(&path, options()).unwrap().store;
+    let error = (0..)
+        .map(|n| (n, store.commit(&commit(0, n))))
+        .inspect(|(n, done)| match done {
+            Ok(()) => println!("ack 0 {n}"),
+            Err(error) => println!("{error}"),
+        })
+        .find_map(|(_, done)| done.err())
+        .unwrap();
+    // Nothing counts any more, not even reading what may not be on the disk.
+    let again = store.commit(&commit(0, 0)).unwrap_err();
+    assert_eq!(again.to_string(), error.to_string());
+    assert!(store.get(Table::Cursor, &[0]).is_err());
+}
+
+/// After a failed sync nobody knows what the disk has: everything is written anew.
+#[test]
+fn a_failed_sync_stops_the_store_until_it_was_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = preloaded(dir.path(), "powercut::child_meets_a_failing_disk");
+    let output = child.env("POWERCUT_FAIL", "40").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("a sync failed: Input/output error"), "{said}");
+    assert!(said.contains("restart Tardy"), "{said}");
+    let mut acknowledged = Acknowledged::new();
+    for line in said.lines() {
+        note(&mut acknowledged, line);
+    }
+    assert_eq!(acknowledged[&0], 38);
+    let opened = SledStore::open(&dir.path().join("store"), options()).unwrap();
+    assert!(
+        matches!(opened.notices[..], [StoreNotice::Rewritten { .. }]),
+        "{:?}",
+        opened.notices
+    );
+    compare(&opened, &acknowledged).unwrap();
+}
+
 /// Half of the cuts strike right after an acknowledgement, where the most can be lost.
 fn any_cut(record: &Record, dice: &mut Dice) -> usize {
     let any = usize::try_from(dice.roll(record.events.len() as u64)).unwrap();
@@ -104,7 +148,8 @@ fn any_cut(record: &Record, dice: &mut Dice) -> usize {
     (any..record.events.len()).find(after).unwrap_or(any) + 1
 }
 
-fn recorded_life(dir: &Path, is_synced: bool) -> Record {
+/// A child whose work on `dir/store` is recorded in `dir/log`.
+fn preloaded(dir: &Path, name: &str) -> Command {
     let library = dir.join("powercut.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/powercut.c");
     let compiled = Command::new("cc")
@@ -114,16 +159,23 @@ fn recorded_life(dir: &Path, is_synced: bool) -> Record {
         .status()
         .unwrap();
     assert!(compiled.success());
-    let (store, log) = (dir.join("store"), dir.join("log"));
-    let mut child = child("powercut::child_lives", &store);
+    let store = dir.join("store");
+    let mut child = child(name, &store);
     child.env("LD_PRELOAD", &library);
-    child.env("POWERCUT_LOG", &log).env("POWERCUT_DIR", &store);
+    child.env("POWERCUT_LOG", dir.join("log"));
+    child.env("POWERCUT_DIR", &store);
+    child
+}
+
+fn recorded_life(dir: &Path, is_synced: bool) -> Record {
+    let mut child = preloaded(dir, "powercut::child_lives");
     if !is_synced {
         child.env(UNSYNCED, "1");
     }
     let output = child.output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let record = Record::parse(&fs::read(log).unwrap(), &store);
+    let log = fs::read(dir.join("log")).unwrap();
+    let record = Record::parse(&log, &dir.join("store"));
     let acknowledged = record.events.iter();
     let acknowledged = acknowledged.filter(|event| matches!(event, Event::Acknowledged(_)));
     assert_eq!(acknowledged.count(), usize::from(THREADS) * 600);
