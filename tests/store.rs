@@ -1,6 +1,11 @@
-//! The embedded store: what every store must do, and what this one does when its disk lets it down.
+//! The embedded store: what every store must do, and what this one does when its files or its disk
+//! let it down.
 
+#[path = "support/store_common.rs"]
+mod common;
 #[path = "support/store_conformance.rs"]
 mod conformance;
+#[path = "support/store_disks.rs"]
+mod disks;
 #[path = "support/store_faults.rs"]
 mod faults;
