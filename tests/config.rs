@@ -246,12 +246,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(rule.severity, Severity::Critical);
 }
 
-#[test]
-fn defaults_of_a_rule_file_are_laid_under_its_rules() {
-    let service = format!(
-        "timezone = \"Europe/Berlin\"\n{SMALL}\n[[calendar]]\nname = \"work\"\ntimezone = \"UTC\"\ndays = [\"mon\"]\n"
-    );
-    let rules = r#"
+const WITH_DEFAULTS: &str = r#"
 [defaults]
 severity = "critical"
 labels = { team = "data", tier = "1" }
@@ -285,7 +280,13 @@ name = "off"
 kind = "run_failed"
 enabled = false
 "#;
-    let policy = load(&service, rules).config.policy;
+
+#[test]
+fn defaults_of_a_rule_file_are_laid_under_its_rules() {
+    let service = format!(
+        "timezone = \"Europe/Berlin\"\n{SMALL}\n[[calendar]]\nname = \"work\"\ntimezone = \"UTC\"\ndays = [\"mon\"]\n"
+    );
+    let policy = load(&service, WITH_DEFAULTS).config.policy;
     let names: Vec<&str> = policy.rules.iter().map(|rule| &*rule.name).collect();
     assert_eq!(names, ["late", "failed", "source-unreachable"]);
     let [late, failed, built_in] = policy.rules.as_slice() else {
@@ -383,6 +384,11 @@ fn the_specification_resolves_to_what_it_says() {
         .map(|missing| format!("{} {}", missing.place, missing.part))
         .collect();
     insta::assert_snapshot!("not_built", parts.join("\n"));
+}
+
+#[test]
+fn secrets_and_relays_of_the_specification_are_resolved() {
+    let config = load(SERVICE, RULES).config;
     let smtp = config
         .receivers
         .iter()
