@@ -226,16 +226,11 @@ pub(super) fn nearest<'a>(
 pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 40;
     let words: Vec<&str> = words.into_iter().collect();
-    let mut text = words
-        .iter()
-        .take(SHOWN)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    if words.len() > SHOWN {
-        text.push_str(&format!(" and {} more", words.len() - SHOWN));
+    let shown = words[..words.len().min(SHOWN)].join(", ");
+    match words.len() - words.len().min(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    text
 }
 
 /// A remedy for an unknown word: the nearest one, and all of them.
