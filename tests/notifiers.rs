@@ -895,6 +895,8 @@ mod discord_webhook {
         for seen in world.chat.said() {
             assert!(seen.query.contains("thread_id=42"), "the thread is kept");
             assert_eq!(seen.query.contains("wait=true"), seen.method == "POST");
+            let is_edit = seen.path.ends_with("/messages/700000000000000001");
+            assert_eq!(is_edit, seen.method == "PATCH", "{}", seen.path);
             assert_eq!(seen.json()["allowed_mentions"], json!({ "parse": [] }));
         }
     }

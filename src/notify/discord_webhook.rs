@@ -455,12 +455,9 @@ struct Embed {
 
 impl Embed {
     fn of(card: &Card, message: &Message) -> Self {
-        let word = card.tone.word();
-        let title = if message.cards.len() == 1 && card.headline == message.first_line {
-            word.to_owned()
-        } else {
-            format!("{word}: {}", escape(&card.headline))
-        };
+        let title = message
+            .title(card)
+            .map_or_else(|| card.tone.word().to_owned(), |title| escape(&title));
         let texts = card.description.as_deref().map(escape);
         let error = card.error.as_deref().map(code_block);
         let description: Vec<String> = texts.into_iter().chain(error).collect();

@@ -284,22 +284,34 @@ impl Message {
         }
     }
 
+    /// What stands above a card; `None` when the first line has said it.
+    pub fn title(&self, card: &Card) -> Option<String> {
+        let is_said = self.cards.len() == 1 && card.headline == self.first_line;
+        (!is_said).then(|| format!("{}: {}", card.tone.word(), card.headline))
+    }
+
     /// Plain text: for mail, and wherever nothing else is understood.
     pub fn plain(&self, alerts: usize) -> String {
         let mut lines = vec![self.first_line.clone(), self.summary.clone()];
         lines.extend(self.notice.iter().map(|notice| format!("\n{notice}")));
         let shown = self.cards.len().min(alerts);
-        for card in &self.cards[..shown] {
+        for (index, card) in self.cards[..shown].iter().enumerate() {
+            let detail = if index < 3 {
+                Detail::Full
+            } else {
+                Detail::Brief
+            };
             lines.push(String::new());
-            lines.push(plain_card(card));
+            lines.extend(self.title(card));
+            lines.push(plain_rows(&card.at(detail)));
         }
         lines.extend(self.remainder(shown).map(|more| format!("\n{more}")));
         lines.join("\n")
     }
 }
 
-fn plain_card(card: &Card) -> String {
-    let mut lines = vec![format!("[{}] {}", card.tone.word(), card.headline)];
+fn plain_rows(card: &Card) -> String {
+    let mut lines = Vec::new();
     let mut row = |name: &str, value: &str| lines.push(format!("  {name}: {value}"));
     for fact in &card.facts {
         row(&fact.name, &fact.value);
@@ -625,4 +637,213 @@ fn mentioned(notification: &Notification) -> Vec<String> {
     }
     owners.truncate(10);
     owners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::labels::Fingerprint;
+    use crate::engine::notification::{ConversationId, SuppressionReason};
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(&format!("2026-03-10T{text}:00Z")).unwrap()
+    }
+
+    fn alert(id: &str, severity: Severity) -> AlertView {
+        AlertView {
+            id: id.to_owned(),
+            rule: "nightly".into(),
+            kind: "run_failed".into(),
+            origin: "rules/finance.toml:12".to_owned(),
+            severity,
+            labels: Labels::default()
+                .with("project", "finance")
+                .with("job", "nightly"),
+            headline: format!("Failed: {id}"),
+            facts: vec![Fact::new("Observed", "1 of 40 models failed")],
+            error: None,
+            run_url: None,
+            description: None,
+            runbook: None,
+            owner: Some("finance-data".to_owned()),
+            began_at: at("04:00"),
+            fired_at: at("04:05"),
+            ended_at: None,
+            is_new: false,
+            is_already_so: false,
+        }
+    }
+
+    fn told(reason: Reason, alerts: Vec<AlertView>) -> Notification {
+        Notification {
+            receiver: "team".into(),
+            conversation: ConversationId(Fingerprint::of("x", &Labels::default())),
+            sequence: u32::from(reason != Reason::First),
+            reason,
+            decided_at: at("05:00"),
+            group: Labels::default(),
+            route: "root".into(),
+            body: Body::Alerts(alerts),
+            suppressed: Vec::new(),
+        }
+    }
+
+    fn first_line_of(reason: Reason, alerts: Vec<AlertView>) -> String {
+        Message::new(&told(reason, alerts), Tz::UTC).first_line
+    }
+
+    #[test]
+    fn the_first_line_says_what_happened() {
+        use Severity::{Critical, Warning};
+        let two = || vec![alert("a", Critical), alert("b", Warning)];
+        for (reason, expected) in [
+            (Reason::First, "Failed: a and 1 more"),
+            (Reason::NewAlerts, "Failed: a and 1 more"),
+            (Reason::Reminder, "Still so after 1 h: Failed: a and 1 more"),
+            (
+                Reason::Escalated,
+                "Not acknowledged, 1 h: Failed: a and 1 more",
+            ),
+            (Reason::Upgraded, "Now critical: Failed: a and 1 more"),
+            (Reason::Changed, "Changed: Failed: a and 1 more"),
+            (
+                Reason::SomeResolved,
+                "Some recovered; still: Failed: a and 1 more",
+            ),
+            (Reason::Flapping, "Flapping: Failed: a and 1 more"),
+            (
+                Reason::Undeliverable,
+                "Not told elsewhere: Failed: a and 1 more",
+            ),
+        ] {
+            assert_eq!(first_line_of(reason, two()), expected);
+        }
+    }
+
+    #[test]
+    fn the_worst_leads_and_a_new_one_leads_when_it_joins() {
+        use Severity::{Critical, Warning};
+        let mut joined = alert("new", Warning);
+        joined.is_new = true;
+        let alerts = vec![alert("w", Warning), alert("c", Critical), joined];
+        assert_eq!(
+            first_line_of(Reason::First, alerts.clone()),
+            "Failed: c and 2 more"
+        );
+        assert_eq!(
+            first_line_of(Reason::NewAlerts, alerts),
+            "Failed: new and 2 more"
+        );
+    }
+
+    #[test]
+    fn an_ending_says_how_long_it_lasted() {
+        let mut ended = alert("a", Severity::Critical);
+        ended.ended_at = Some(at("04:42"));
+        let one = vec![ended.clone()];
+        for (reason, expected) in [
+            (
+                Reason::AllResolved,
+                "Recovered: finance nightly after 42 min",
+            ),
+            (Reason::First, "Recovered: finance nightly after 42 min"),
+            (
+                Reason::RuleRemoved,
+                "Closed, its rule was removed: finance nightly after 42 min",
+            ),
+        ] {
+            assert_eq!(first_line_of(reason, one.clone()), expected);
+        }
+        let firing = vec![alert("b", Severity::Warning), ended.clone(), ended];
+        let message = Message::new(&told(Reason::SomeResolved, firing), Tz::UTC);
+        assert_eq!(message.first_line, "Some recovered; still: Failed: b");
+        assert_eq!(
+            message.summary,
+            "Warning, some resolved, 3 alerts, 1 still firing"
+        );
+        assert_eq!(message.cards[1].tone.word(), "Resolved");
+        assert_eq!(
+            message.cards[1].duration.value,
+            "42 min, 04:00 UTC to 04:42 UTC"
+        );
+    }
+
+    #[test]
+    fn secrets_and_strange_links_are_not_shown() {
+        let mut bad = alert("a", Severity::Critical);
+        bad.headline = "cannot reach postgres://u:hunter2@db/x".to_owned();
+        bad.facts = vec![
+            Fact::new("Observed", "password=hunter2"),
+            Fact::new("Empty", ""),
+        ];
+        bad.error = Some(format!(
+            "{}\nAuthorization: Bearer hunter2hunter2",
+            "x".repeat(900)
+        ));
+        bad.description = Some("token=hunter2".to_owned());
+        bad.run_url = Some("javascript:alert(1)".to_owned());
+        bad.runbook = Some("https://u:hunter2@wiki/x".to_owned());
+        let message = Message::new(&told(Reason::First, vec![bad]), Tz::UTC);
+        let shown = format!("{message:?} {}", message.plain(9));
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(!shown.contains("javascript"), "{shown}");
+        assert_eq!(message.cards[0].facts.len(), 1);
+        assert!(message.cards[0].error.as_ref().unwrap().starts_with('…'));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let mut alert = alert("a", Severity::Critical);
+        alert.facts = (0..20).map(|n| Fact::new("F", n.to_string())).collect();
+        let mut notification = told(Reason::First, vec![alert; 300]);
+        notification.suppressed = (0..9)
+            .map(|n| Suppressed {
+                id: n.to_string(),
+                headline: String::new(),
+                reason: SuppressionReason::Silenced(format!("s{}", n.min(7))),
+            })
+            .collect();
+        let message = Message::new(&notification, Tz::UTC);
+        assert_eq!(message.cards[0].hidden_facts, 5);
+        assert_eq!(message.cards[0].at(Detail::Brief).hidden_facts, 16);
+        assert_eq!(
+            message.remainder(10).unwrap(),
+            "and 290 more; 9 kept quiet: 2 silenced by s7, 1 silenced by s0, 1 silenced by s1, \
+             1 silenced by s2, 1 silenced by s3, 3 for other reasons"
+        );
+    }
+
+    #[test]
+    fn owners_are_mentioned_when_it_opens_or_escalates() {
+        let mut opened = alert("a", Severity::Critical);
+        opened.is_new = true;
+        let mentioned = |reason, alert: &AlertView| {
+            let message = Message::new(&told(reason, vec![alert.clone()]), Tz::UTC);
+            !message.mentioned.is_empty()
+        };
+        assert!(mentioned(Reason::First, &opened));
+        assert!(mentioned(
+            Reason::Escalated,
+            &alert("a", Severity::Critical)
+        ));
+        assert!(!mentioned(
+            Reason::Reminder,
+            &alert("a", Severity::Critical)
+        ));
+        assert!(!mentioned(Reason::Changed, &opened), "never on edits");
+    }
+
+    #[test]
+    fn the_topic_has_no_times_and_prefers_the_group() {
+        let mut notification = told(Reason::First, vec![alert("a", Severity::Critical)]);
+        assert_eq!(
+            Message::new(&notification, Tz::UTC).topic,
+            "finance nightly: run failed"
+        );
+        notification.group = Labels::default().with("project", "sales");
+        assert_eq!(
+            Message::new(&notification, Tz::UTC).topic,
+            "sales: run failed"
+        );
+    }
 }

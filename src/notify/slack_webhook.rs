@@ -2,8 +2,8 @@
 //!
 //! A webhook returns no reference to what it posted: nothing can be edited, threaded or deleted. So every
 //! notification is a new message, and from the second on it names the first: `Update on k3x9pq: …`.
-//! Layout is Block Kit within Slack's limits. Untrusted text stands in plain-text objects or code, and in
-//! mrkdwn only with `& < >` escaped, which also takes mentions and links apart.
+//! Layout is Block Kit within Slack's limits. Untrusted text stands in plain-text objects or code, everywhere
+//! with `& < >` escaped, which also takes mentions and links apart.
 
 use std::pin::Pin;
 
@@ -181,6 +181,25 @@ fn escape(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
+/// Escaped, and cut so that the escaped text fits.
+fn escape_within(text: &str, limit: usize) -> String {
+    let escaped = escape(text);
+    if text::measure(&escaped) <= limit {
+        return escaped;
+    }
+    let mut used = 1;
+    let kept = text.chars().take_while(|c| {
+        used += match c {
+            '&' => 5,
+            '<' | '>' => 4,
+            c => c.len_utf16(),
+        };
+        used <= limit
+    });
+    let kept: String = kept.collect();
+    format!("{}…", escape(kept.trim_end()))
+}
+
 /// A code span: nothing inside is interpreted, so only what would end it is replaced.
 fn code(text: &str) -> String {
     format!(
@@ -207,7 +226,7 @@ fn link(url: &str, label: &str) -> String {
 }
 
 fn plain_text(text: &str, limit: usize) -> Value {
-    json!({ "type": "plain_text", "text": text::cut(text, limit), "emoji": false })
+    json!({ "type": "plain_text", "text": escape_within(text, limit), "emoji": false })
 }
 
 fn section(text: &str) -> Value {
@@ -249,7 +268,7 @@ fn blocks(message: &Message, first_line: &str, mentions: &str) -> Vec<Value> {
         "type": "header",
         "text": plain_text(first_line, limits::HEADER),
     })];
-    if text::measure(first_line) > limits::HEADER {
+    if text::measure(&escape(first_line)) > limits::HEADER {
         blocks.push(section(first_line));
     }
     let summary = format!("{} {}", message.tone.sign(), message.summary);
@@ -303,14 +322,8 @@ fn json_size(blocks: &[Value]) -> usize {
 
 fn card_blocks(card: &Card, message: &Message) -> Vec<Value> {
     let mut blocks = vec![json!({ "type": "divider" })];
-    if message.cards.len() > 1 || card.headline != message.first_line {
-        let headline = format!(
-            "{} {}: {}",
-            card.tone.sign(),
-            card.tone.word(),
-            card.headline
-        );
-        blocks.push(section(&headline));
+    if let Some(title) = message.title(card) {
+        blocks.push(section(&format!("{} {title}", card.tone.sign())));
     }
     let facts = card.facts.iter().chain([&card.duration]);
     let fields: Vec<Value> = facts
@@ -369,6 +382,8 @@ mod tests {
 
     #[test]
     fn data_cannot_mention_link_or_leave_its_span() {
+        assert_eq!(escape_within("a<b&c", 20), "a&lt;b&amp;c");
+        assert_eq!(escape_within("a<b&c", 10), "a&lt;b…");
         assert_eq!(
             escape("<!channel> & <@U1>"),
             "&lt;!channel&gt; &amp; &lt;@U1&gt;"

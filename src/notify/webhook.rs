@@ -274,3 +274,18 @@ fn event(notification: &Notification) -> &'static str {
         | Reason::Notice => "updated",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with Python's hmac, as `docs/webhook.md` shows.
+    #[test]
+    fn the_signature_is_what_the_documentation_computes() {
+        let signature = signature(&"swordfish".into(), 1_773_144_300, br#"{"version":1}"#);
+        assert_eq!(
+            signature,
+            "v1=cff9e32596d0d2975da4dddb272f67710ea48d0c9801b40b39473a9f65effd6d"
+        );
+    }
+}

@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
-use super::super::message::{Card, Message, Runbook, Tone};
+use super::super::message::{Card, Detail, Message, Runbook, Tone};
 use super::super::text;
 use crate::engine::notification::Notification;
 
@@ -161,20 +161,19 @@ struct Page<'a> {
     summary: &'a str,
     color: String,
     notice: Option<&'a str>,
-    cards: Vec<CardView<'a>>,
+    cards: Vec<CardView>,
     more: Option<String>,
     receiver: String,
     decided: &'a str,
 }
 
 #[derive(Serialize)]
-struct CardView<'a> {
-    word: &'static str,
+struct CardView {
+    title: Option<String>,
     color: String,
-    headline: &'a str,
-    description: Option<&'a str>,
+    description: Option<String>,
     rows: Vec<Row>,
-    error: Option<&'a str>,
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -193,7 +192,7 @@ fn html(message: &Message, receiver: &str) -> Option<String> {
             summary: &message.summary,
             color: color(message.tone),
             notice: message.notice.as_deref(),
-            cards: message.cards[..shown].iter().map(card).collect(),
+            cards: cards(message, shown),
             more: message.remainder(shown),
             receiver: text::line(receiver, 80),
             decided: &message.decided,
@@ -235,15 +234,24 @@ fn color(tone: Tone) -> String {
     format!("#{:06x}", tone.rgb())
 }
 
-fn card(card: &Card) -> CardView<'_> {
-    CardView {
-        word: card.tone.word(),
-        color: color(card.tone),
-        headline: &card.headline,
-        description: card.description.as_deref(),
-        rows: rows(card),
-        error: card.error.as_deref(),
-    }
+fn cards(message: &Message, shown: usize) -> Vec<CardView> {
+    let details = [Detail::Full; 3]
+        .into_iter()
+        .chain(std::iter::repeat(Detail::Brief));
+    let cards = message.cards[..shown].iter().zip(details);
+    cards
+        .map(|(card, detail)| {
+            let title = message.title(card);
+            let card = card.at(detail);
+            CardView {
+                title,
+                color: color(card.tone),
+                rows: rows(&card),
+                description: card.description,
+                error: card.error,
+            }
+        })
+        .collect()
 }
 
 fn rows(card: &Card) -> Vec<Row> {
