@@ -158,8 +158,12 @@ impl Paint {
         block("Error", &card.error);
         block("About", &card.description);
         row("Rule", &card.rule_with_origin());
-        card.owner.iter().for_each(|owner| row("Owner", owner));
-        card.run_url.iter().for_each(|url| row("Run", url));
+        if let Some(owner) = &card.owner {
+            row("Owner", owner);
+        }
+        if let Some(url) = &card.run_url {
+            row("Run", url);
+        }
         match &card.runbook {
             Some(Runbook::Link(text) | Runbook::Text(text)) => row("Runbook", text),
             None => {}

@@ -159,7 +159,7 @@ impl EmailNotifier {
             .to(to)
             .map_err(|why| Failure::permanent(format!("{}: {why}", to.email)))?;
         let sent = session.send(&self.from.email, &to.email, &mail).await;
-        sent.map_err(|failure| failure.about(&to.email.to_string()))
+        sent.map_err(|failure| failure.about(to.email.as_ref()))
     }
 
     /// Everybody has a result.
@@ -188,7 +188,7 @@ impl EmailNotifier {
             subject,
             refused: refused
                 .take(limits::HANDLE_RECIPIENTS)
-                .map(|to| super::text::cut(&to.email.to_string(), 60))
+                .map(|to| super::text::cut(to.email.as_ref(), 60))
                 .collect(),
         };
         Outcome::Delivered {

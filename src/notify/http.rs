@@ -149,17 +149,6 @@ impl Client {
         &self.endpoint
     }
 
-    /// A JSON request.
-    pub(crate) fn json(&self, method: Method, url: Url, body: Vec<u8>) -> Request {
-        let mut request = Request::new(method, url);
-        let json = reqwest::header::HeaderValue::from_static("application/json");
-        request
-            .headers_mut()
-            .insert(reqwest::header::CONTENT_TYPE, json);
-        *request.body_mut() = Some(body.into());
-        request
-    }
-
     /// Begins an attempt: everything sent through it shares one budget.
     pub(crate) fn attempt(&self) -> Attempt<'_> {
         Attempt {
@@ -176,6 +165,17 @@ impl Client {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         *free_at = Some(Instant::now() + wait);
     }
+}
+
+/// A JSON request.
+pub(crate) fn json(method: Method, url: Url, body: Vec<u8>) -> Request {
+    let mut request = Request::new(method, url);
+    let json = reqwest::header::HeaderValue::from_static("application/json");
+    request
+        .headers_mut()
+        .insert(reqwest::header::CONTENT_TYPE, json);
+    *request.body_mut() = Some(body.into());
+    request
 }
 
 /// The shared clients: one that goes through the machine's proxy settings, one for loopback that does not.
@@ -208,7 +208,7 @@ fn build(is_local: bool, timeouts: &Timeouts) -> Result<reqwest::Client, BuildEr
         .retry(reqwest::retry::never())
         .connect_timeout(timeouts.connect)
         .timeout(timeouts.total)
-        .pool_idle_timeout(Duration::from_secs(60));
+        .pool_idle_timeout(Duration::from_mins(1));
     let builder = if is_local {
         builder.no_proxy()
     } else {

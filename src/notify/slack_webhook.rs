@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::http::{Attempt, Client, Endpoint, Reply};
+use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::slack as limits;
 use super::message::{Card, Detail, Message, Runbook};
 use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, text};
@@ -69,9 +69,7 @@ impl SlackWebhook {
     async fn post(&self, attempt: &Attempt<'_>, payload: &Value) -> Result<Reply, Outcome> {
         let url = self.client.endpoint().url().clone();
         let body = payload.to_string().into_bytes();
-        attempt
-            .send(self.client.json(Method::POST, url, body))
-            .await
+        attempt.send(http::json(Method::POST, url, body)).await
     }
 
     fn outcome(&self, reply: &Reply, first: Option<String>) -> Outcome {
@@ -237,7 +235,7 @@ fn mrkdwn_section(text: &str) -> Value {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } })
 }
 
-fn context(texts: Vec<Value>) -> Value {
+fn context(texts: &[Value]) -> Value {
     json!({ "type": "context", "elements": texts })
 }
 
@@ -272,14 +270,14 @@ fn blocks(message: &Message, first_line: &str, mentions: &str) -> Vec<Value> {
         blocks.push(section(first_line));
     }
     let summary = format!("{} {}", message.tone.sign(), message.summary);
-    blocks.push(context(vec![plain_text(&summary, limits::FIELD)]));
+    blocks.push(context(&[plain_text(&summary, limits::FIELD)]));
     if !mentions.is_empty() {
         blocks.push(mrkdwn_section(mentions));
     }
     blocks.extend(message.notice.as_deref().map(section));
     let shown = add_cards(&mut blocks, message);
     if let Some(more) = message.remainder(shown) {
-        blocks.push(context(vec![plain_text(&more, limits::FIELD)]));
+        blocks.push(context(&[plain_text(&more, limits::FIELD)]));
     }
     blocks
 }
@@ -287,7 +285,7 @@ fn blocks(message: &Message, first_line: &str, mentions: &str) -> Vec<Value> {
 /// Adds as many cards as fit, in as much detail as fits; says how many.
 fn add_cards(blocks: &mut Vec<Value>, message: &Message) -> usize {
     // The line about the rest comes last and must fit too.
-    let rest = json_size(&[context(vec![plain_text(
+    let rest = json_size(&[context(&[plain_text(
         &message.remainder(0).unwrap_or_default(),
         limits::FIELD,
     )])])
@@ -334,7 +332,7 @@ fn card_blocks(card: &Card, message: &Message) -> Vec<Value> {
     }
     blocks.extend(card.description.as_deref().map(section));
     blocks.extend(card.error.as_deref().map(error_section));
-    blocks.push(context(origins(card)));
+    blocks.push(context(&origins(card)));
     blocks
 }
 

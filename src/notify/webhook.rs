@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::http::{Client, Endpoint, Reply};
+use super::http::{self, Client, Endpoint, Reply};
 use super::limits::webhook as limits;
 use super::message::{Card, Message, Runbook};
 use super::{BuildContext, BuildError, Delivery, Notifier, Outcome, text};
@@ -51,7 +51,7 @@ impl Webhook {
             .secret
             .as_ref()
             .map(|secret| signature(secret, timestamp, &body));
-        let mut request = self.client.json(Method::POST, url, body);
+        let mut request = http::json(Method::POST, url, body);
         let mut set = |name: &'static str, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 request.headers_mut().insert(name, value);

@@ -154,21 +154,21 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
     }
 }
 
-fn is_hang_up(fault: &Fault) -> bool {
+fn is_hang_up(fault: Fault) -> bool {
     matches!(fault, Fault::HangUp)
 }
 
-fn is_busy(fault: &Fault) -> bool {
+fn is_busy(fault: Fault) -> bool {
     matches!(fault, Fault::Busy)
 }
 
 /// The next fault, if it is one of those asked for.
-fn take(state: &Arc<Mutex<State>>, wanted: &[fn(&Fault) -> bool]) -> Option<Fault> {
+fn take(state: &Arc<Mutex<State>>, wanted: &[fn(Fault) -> bool]) -> Option<Fault> {
     let faults = &mut state.lock().unwrap().faults;
     let next = *faults.front()?;
     wanted
         .iter()
-        .any(|is| is(&next))
+        .any(|is| is(next))
         .then(|| faults.pop_front())?
 }
 
