@@ -3,7 +3,7 @@
 //! Guarantees: connect and total time-outs; no redirect is followed; at most 64 KiB of an answer are read;
 //! an answer 429 is waited for and tried again inside the attempt while [`ATTEMPT_BUDGET`] allows, and the
 //! receiver's later requests wait too; no error text holds the address. It does not decide what a status
-//! means: that is each receiver's business, through [`Reply`].
+//! means: that is each receiver's business.
 
 use std::error::Error as _;
 use std::net::IpAddr;

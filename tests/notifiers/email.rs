@@ -102,6 +102,16 @@ async fn all_refused_is_rejected() {
 }
 
 #[tokio::test]
+async fn a_relay_that_does_not_let_us_in_is_asked_once() {
+    let world = World::new(Kind::Email).await;
+    world.smtp.require("another password");
+    let notifier = notifier_to(&world, &["a@example.com", "b@example.com", "c@example.com"]);
+    let outcome = deliver(&*notifier, &told::first(), None).await;
+    assert!(matches!(outcome, Outcome::Rejected { .. }), "{outcome:?}");
+    assert_eq!(world.smtp.connections(), 1);
+}
+
+#[tokio::test]
 async fn those_who_have_it_are_not_mailed_again() {
     let world = World::new(Kind::Email).await;
     world

@@ -1,7 +1,7 @@
 //! What only the JSON webhook has: its events and signature.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tardy::notify::Outcome;
 
 use crate::chat::SECRET;
@@ -83,4 +83,24 @@ async fn a_huge_answer_is_not_read_to_its_end() {
     world.chat.answer_next(400, &[], &"x".repeat(8 << 20));
     let outcome = deliver(&*world.notifier(), &told::first(), None).await;
     assert!(why(&outcome).len() < 400, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_documentation_shows_every_key() {
+    let documentation = include_str!("../../docs/webhook.md");
+    let example = documentation.split("```json").nth(1).unwrap();
+    let example: Value = serde_json::from_str(example.split("```").next().unwrap()).unwrap();
+    let world = World::new(Kind::Webhook).await;
+    handle_of(deliver(&*world.notifier(), &told::many(), None).await);
+    let sent = world.chat.said()[0].json();
+    let keys = |value: &Value| -> Vec<String> {
+        let map = value.as_object().unwrap();
+        map.keys().cloned().collect()
+    };
+    assert_eq!(keys(&example), keys(&sent));
+    assert_eq!(keys(&example["alerts"][0]), keys(&sent["alerts"][0]));
+    assert_eq!(
+        keys(&example["suppressed"][0]),
+        keys(&sent["suppressed"][0])
+    );
 }

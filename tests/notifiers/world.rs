@@ -295,7 +295,20 @@ impl Mail {
         self.text.lines().for_each(|line| {
             assert!(!line.contains(|c: char| c.is_control()), "{line:?}");
         });
-        for tag in ["<script", "<img", "onerror=\"", "<html>\n\n<html"] {
+        assert!(
+            self.html.contains("prefers-color-scheme"),
+            "the HTML part is missing"
+        );
+        for tag in [
+            "<script",
+            "<img",
+            "onerror=\"",
+            " onmouseover=alert(1) x=\"",
+            "{{ card",
+            "{{ row",
+            "</mj-",
+            "<html>\n\n<html",
+        ] {
             assert!(!self.html.contains(tag), "{tag} in {}", self.html);
         }
         assert!(self.html.len() < 102_000);

@@ -142,6 +142,8 @@ pub(crate) const HOSTILE: &[&str] = &[
     "```\n*bold* _it_ ~no~ `code` ||spoiler|| [a](http://evil) # head",
     "👩\u{200d}💻🚀 astral 𝕏 数据 مرحبا",
     "&amp; &lt;b&gt; {{ 7*7 }} {% raw %} ${x} %0d%0aBcc:x",
+    "?q=\"><script>alert(1)</script>' onmouseover=alert(1) x=\"",
+    "<!-- --> ]]> <![endif]--> --> </style></title></mj-text> {% endfor %} {# x #}",
     "",
     "   ",
 ];
@@ -181,7 +183,7 @@ pub(crate) fn long(unit: &str) -> Notification {
     let text = unit.repeat((1 << 20) / unit.len());
     let mut long = hostile(&text);
     if let Body::Alerts(alerts) = &mut long.body {
-        alerts[0].facts = vec![Fact::new(&text, text.as_str()); 40];
+        alerts[0].facts = vec![Fact::new(&unit.repeat(300), unit.repeat(3000)); 40];
         *alerts = vec![alerts[0].clone(); 3];
     }
     long

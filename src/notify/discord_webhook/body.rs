@@ -235,7 +235,8 @@ fn fields(card: &Card) -> Vec<(String, String, bool)> {
 }
 
 /// Untrusted text in Markdown: every sign that formats, links, mentions or starts a block is escaped.
-/// Discord resolves `@everyone` in spite of a backslash; a zero-width space takes it apart.
+/// Discord resolves `@everyone` and links bare addresses in spite of a backslash; zero-width spaces take them
+/// apart.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
     let mut is_at_start = true;
@@ -250,6 +251,7 @@ fn escape(text: &str) -> String {
                 escaped.push(c);
             }
             '@' => escaped.push_str("@\u{200b}"),
+            '/' if escaped.ends_with(":/") => escaped.push_str("\u{200b}/"),
             c => escaped.push(c),
         }
         is_at_start = c == '\n' || (is_at_start && (c == ' ' || c == '-'));
@@ -299,12 +301,16 @@ mod tests {
                 "**b** _i_ ~s~ ||x||",
                 "\\*\\*b\\*\\* \\_i\\_ \\~s\\~ \\|\\|x\\|\\|",
             ),
-            ("[a](http://x)", "\\[a\\]\\(http://x\\)"),
+            ("[a](http://x)", "\\[a\\]\\(http:/\u{200b}/x\\)"),
             (
                 "# head\n- item\n-# small\n> quote",
                 "\\# head\n\\- item\n\\-\\# small\n\\> quote",
             ),
             ("a-b #1", "a-b #1"),
+            (
+                "see https://evil.example/x",
+                "see https:/\u{200b}/evil.example/x",
+            ),
             ("`x` \\", "\\`x\\` \\\\"),
         ] {
             assert_eq!(escape(text), shown);
