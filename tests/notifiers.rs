@@ -237,7 +237,7 @@ async fn silence_after_accepting_is_uncertain() {
             ),
             "{kind:?}: {outcome:?}"
         );
-        assert!(why(&outcome).contains("0.4 s"), "{outcome:?}");
+        assert!(why(&outcome).contains("0.7 s"), "{outcome:?}");
         handle_of(deliver(&*notifier, &told::first(), None).await);
         // At most one duplicate, and it can be recognised.
         let received = world.received();

@@ -61,6 +61,8 @@ pub(crate) struct World {
     pub(crate) smtp: Smtp,
     pub(crate) screen: Arc<Mutex<Vec<u8>>>,
     pub(crate) port: Option<u16>,
+    /// Time-out of answers: long, but where silence is what is tested.
+    pub(crate) patience: Duration,
 }
 
 impl World {
@@ -73,6 +75,7 @@ impl World {
             smtp,
             screen: Arc::default(),
             port: None,
+            patience: Duration::from_secs(30),
         }
     }
 
@@ -88,8 +91,8 @@ impl World {
         }
         let screen = Arc::new(Mutex::new(Screen(self.screen.clone())));
         let mut context = BuildContext::new(chrono_tz::America::New_York, screen, false);
-        context.timeouts.total = Duration::from_millis(400);
-        context.timeouts.smtp = Duration::from_millis(400);
+        context.timeouts.total = self.patience;
+        context.timeouts.smtp = self.patience;
         context
     }
 
@@ -153,6 +156,9 @@ impl World {
     }
 
     pub(crate) async fn trouble(&mut self, trouble: Trouble) {
+        if matches!(trouble, Trouble::Silent) {
+            self.patience = Duration::from_millis(700);
+        }
         match (self.kind, trouble) {
             (_, Trouble::Unreachable) => {
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
