@@ -163,7 +163,6 @@ fn status_of(facts: &Facts, notes: &Notes, clock: &dyn Clock) -> Status {
         pending: 0,
         runs: 0,
         executions: 0,
-        unknown_statuses: BTreeMap::new(),
     }
 }
 

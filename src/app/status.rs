@@ -46,8 +46,6 @@ pub struct Status {
     pub runs: usize,
     /// Model executions held.
     pub executions: usize,
-    /// Runs with a status nobody knows, by word.
-    pub unknown_statuses: BTreeMap<String, u64>,
 }
 
 /// A source.

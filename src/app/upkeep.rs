@@ -46,6 +46,7 @@ pub fn alarm(receiver: &Name, why: &str, now: Timestamp) -> Notification {
             headline: "Tardy cannot write its store: alerts are held back until it can".to_owned(),
             text: why.to_owned(),
         },
+        omitted: 0,
         suppressed: Vec::new(),
     }
 }

@@ -72,6 +72,7 @@ fn message(receiver: &Name, now: Timestamp) -> Notification {
             headline: "This is a test of Tardy: nothing is wrong".to_owned(),
             text: format!("Receiver {receiver} works. Sent by `tardy notify test {receiver}`."),
         },
+        omitted: 0,
         suppressed: Vec::new(),
     }
 }

@@ -163,7 +163,6 @@ fn stopped_status(config: &Config, context: &Context) -> Result<Status, ExitCode
         pending: 0,
         runs: 0,
         executions: 0,
-        unknown_statuses: std::collections::BTreeMap::new(),
     };
     let policy = Arc::new(config.policy.clone());
     let engine = Engine::new(policy, loaded.history, loaded.saved);

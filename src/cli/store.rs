@@ -8,7 +8,7 @@ use super::{Context, ExitCode, state};
 use crate::app::clock::{Clock as _, SystemClock};
 use crate::app::start;
 use crate::store::sled::{SledOptions, SledStore};
-use crate::store::{StoreError, records};
+use crate::store::{StoreError, Table, records};
 
 /// Looks after the store.
 #[derive(Debug, Subcommand)]
@@ -72,9 +72,10 @@ fn open(path: &Path, options: SledOptions, context: &Context) -> Result<SledStor
 
 fn verify(path: &Path, options: SledOptions, context: &Context) -> Result<ExitCode, StoreError> {
     let store = open(path, options, context)?;
-    let verified = store.verify(&mut |table, key, value| {
+    let mut check = |table: Table, key: &[u8], value: &[u8]| {
         records::check(table, key, value).map_err(|error| error.to_string())
-    })?;
+    };
+    let verified = store.verify(&mut check)?;
     if context.out.is_json {
         let counts: Vec<_> = verified
             .counts

@@ -475,7 +475,8 @@ mod tests {
             group: Labels::default(),
             route: "root".into(),
             body: Body::Alerts(alerts),
-            suppressed: Vec::new(),
+            omitted: 0,
+        suppressed: Vec::new(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! What the bytes in a store mean: typed records, the same for every backend.
 //!
 //! Every value begins with one version byte. State (alerts, groups, memories, outbox rows) is JSON, so
-//! that a field added later has a default; history is packed ([`segment`](super::segment)). Keys sort:
-//! numbers are big-endian, texts end in a zero byte. It decides nothing; it only writes down.
+//! that a field added later has a default; history is packed ([`segment`](super::segment)). Keys are of
+//! fixed length: instants and numbers are big-endian so that they sort, names are hashed and stand in the
+//! record. It decides nothing; it only writes down.
 
 use std::collections::BTreeMap;
 
@@ -137,17 +138,18 @@ fn readable(key: &[u8]) -> String {
         .collect()
 }
 
-fn text_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
+/// A key of fixed length from texts of any length: what it stands for is in the record.
+fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
+    let labels = (0..10).zip(parts).fold(Labels::default(), |labels, (index, part)| {
+        labels.with(&format!("part{index}"), *part)
+    });
     let mut key = prefix.as_bytes().to_vec();
-    for part in parts {
-        key.extend(part.as_bytes());
-        key.push(0);
-    }
+    key.extend(print_key(Fingerprint::of(prefix, &labels)));
     key
 }
 
-fn project_parts(key: &ProjectKey) -> [&str; 2] {
-    [&key.source, &key.project_id]
+fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
+    hashed_key(prefix, &[&project.source, &project.project_id])
 }
 
 /// Instants sort as unsigned numbers when the sign bit is flipped.
@@ -202,19 +204,19 @@ pub fn commit_step(
     for (project, cursor) in cursors {
         commit.put(
             Table::Cursor,
-            text_key("cursor/", &project_parts(project)),
-            json(cursor),
+            project_key("cursor/", project),
+            json(&(project, cursor)),
         );
     }
     for (project, known_until) in &step.changed.coverage {
         commit.put(
             Table::Cursor,
-            text_key("known/", &project_parts(project)),
-            json(known_until),
+            project_key("known/", project),
+            json(&(project, known_until)),
         );
     }
     for (what, since) in &step.changed.since {
-        commit.put(Table::Meta, text_key("since/", &[what]), json(since));
+        commit.put(Table::Meta, hashed_key("since/", &[what]), json(&(what, since)));
     }
     for (print, alert) in &step.changed.alerts {
         put_or_delete(&mut commit, Table::Alert, print_key(*print), alert.as_ref());
@@ -251,16 +253,16 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
     for (project, record) in &step.changed.projects {
         commit.put(
             Table::History,
-            text_key("project/", &project_parts(project)),
+            project_key("project/", project),
             json(record),
         );
     }
     for ((project, job), record) in &step.changed.jobs {
-        let [source, id] = project_parts(project);
+        let key = hashed_key("job/", &[&project.source, &project.project_id, job]);
         commit.put(
             Table::History,
-            text_key("job/", &[source, id, job]),
-            json(record),
+            key,
+            json(&(project, record)),
         );
     }
     for segment in segment::pack(&step.changed.observations) {
@@ -274,7 +276,7 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
 }
 
 fn segment_key(segment: &Segment, number: u64) -> Vec<u8> {
-    let mut key = text_key("segment/", &project_parts(&segment.project));
+    let mut key = project_key("segment/", &segment.project);
     key.extend(segment.day.to_be_bytes());
     key.extend(number.to_be_bytes());
     key
@@ -388,104 +390,56 @@ fn read<T: DeserializeOwned>(
     Ok(records)
 }
 
-/// The zero-terminated texts of a key behind its prefix.
-fn texts<'a>(key: &'a [u8], prefix: &str) -> Vec<&'a str> {
-    key.get(prefix.len()..)
-        .unwrap_or_default()
-        .split(|byte| *byte == 0)
-        .filter_map(|part| std::str::from_utf8(part).ok())
-        .collect()
-}
-
-fn project_of(key: &[u8], prefix: &str) -> Option<ProjectKey> {
-    let parts = texts(key, prefix);
-    let (source, project_id) = (parts.first()?, parts.get(1)?);
-    Some(ProjectKey {
-        source: (*source).into(),
-        project_id: (*project_id).into(),
-    })
+/// All records of a table under a prefix that can be read; the others are listed.
+fn read_under<T: DeserializeOwned>(
+    store: &dyn Store,
+    table: Table,
+    prefix: &str,
+    problems: &mut Vec<StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut values = Vec::new();
+    for record in store.scan(table, prefix.as_bytes()) {
+        let (key, bytes) = record?;
+        match from_json(table, &key, &bytes) {
+            Ok(value) => values.push(value),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Ok(values)
 }
 
 fn load_meta(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
-    for record in store.scan(Table::Meta, b"since/") {
-        let (key, bytes) = record?;
-        match (
-            texts(&key, "since/").first(),
-            from_json(Table::Meta, &key, &bytes),
-        ) {
-            (Some(what), Ok(since)) => {
-                loaded.saved.since.insert((*what).to_owned(), since);
-            }
-            (_, Err(problem)) => loaded.problems.push(problem),
-            (None, Ok(_)) => {}
-        }
-    }
+    let since = read_under(store, Table::Meta, "since/", &mut loaded.problems)?;
+    loaded.saved.since = since.into_iter().collect();
     Ok(())
 }
 
 fn load_cursors(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
-    for record in store.scan(Table::Cursor, b"cursor/") {
-        let (key, bytes) = record?;
-        match (
-            project_of(&key, "cursor/"),
-            from_json(Table::Cursor, &key, &bytes),
-        ) {
-            (Some(project), Ok(cursor)) => {
-                loaded.cursors.insert(project, cursor);
-            }
-            (_, Err(problem)) => loaded.problems.push(problem),
-            (None, Ok(_)) => {}
-        }
-    }
-    for record in store.scan(Table::Cursor, b"known/") {
-        let (key, bytes) = record?;
-        match (
-            project_of(&key, "known/"),
-            from_json(Table::Cursor, &key, &bytes),
-        ) {
-            (Some(project), Ok(known_until)) => {
-                loaded.saved.coverage.insert(project, known_until);
-            }
-            (_, Err(problem)) => loaded.problems.push(problem),
-            (None, Ok(_)) => {}
-        }
-    }
+    let cursors = read_under(store, Table::Cursor, "cursor/", &mut loaded.problems)?;
+    loaded.cursors = cursors.into_iter().collect();
+    let known = read_under(store, Table::Cursor, "known/", &mut loaded.problems)?;
+    loaded.saved.coverage = known.into_iter().collect();
     Ok(())
 }
 
 fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
-    for record in store.scan(Table::History, b"project/") {
-        let (key, bytes) = record?;
-        match from_json::<ProjectRecord>(Table::History, &key, &bytes) {
-            Ok(record) => loaded.history.restore_project(record),
-            Err(problem) => loaded.problems.push(problem),
-        }
+    let problems = &mut loaded.problems;
+    for record in read_under::<ProjectRecord>(store, Table::History, "project/", problems)? {
+        loaded.history.restore_project(record);
     }
-    for record in store.scan(Table::History, b"job/") {
-        let (key, bytes) = record?;
-        match (
-            project_of(&key, "job/"),
-            from_json::<JobRecord>(Table::History, &key, &bytes),
-        ) {
-            (Some(project), Ok(record)) => loaded.history.restore_job(&project, record),
-            (_, Err(problem)) => loaded.problems.push(problem),
-            (None, Ok(_)) => {}
-        }
+    let jobs = read_under::<(ProjectKey, JobRecord)>(store, Table::History, "job/", problems)?;
+    for (project, record) in jobs {
+        loaded.history.restore_job(&project, record);
     }
     for record in store.scan(Table::History, b"segment/") {
         let (key, bytes) = record?;
         loaded.next_segment = loaded.next_segment.max(segment_number(&key));
-        let (Some(project), observations) = (project_of(&key, "segment/"), Segment::unpack(&bytes))
-        else {
-            continue;
-        };
-        match observations {
-            Ok(stored) => restore(&mut loaded.history, &project, stored),
-            Err(why) => loaded.problems.push(StoreError::Record {
-                table: Table::History,
-                key: readable(&key),
-                why,
-            }),
+        match Segment::unpack(&bytes) {
+            Ok(observations) => restore(&mut loaded.history, observations),
+            Err(why) => {
+                let key = readable(&key);
+                loaded.problems.push(StoreError::Record { table: Table::History, key, why });
+            }
         }
     }
     Ok(())
@@ -496,14 +450,14 @@ fn segment_number(key: &[u8]) -> u64 {
         .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-fn restore(history: &mut History, project: &ProjectKey, observations: Vec<Observation>) {
+fn restore(history: &mut History, observations: Vec<Observation>) {
     for observation in observations {
         match observation {
-            Observation::Run(_, run) => drop(history.observe_run(project, run)),
-            Observation::Execution(_, execution) => {
-                drop(history.observe_execution(project, execution))
+            Observation::Run(project, run) => drop(history.observe_run(&project, run)),
+            Observation::Execution(project, execution) => {
+                drop(history.observe_execution(&project, execution));
             }
-            Observation::Plan(_, plan) => drop(history.observe_plan(project, plan)),
+            Observation::Plan(project, plan) => drop(history.observe_plan(&project, plan)),
             Observation::Project(_) | Observation::Jobs(..) => {}
         }
     }
@@ -556,11 +510,8 @@ fn merge(
     let mut newest: BTreeMap<(u8, Name), Observation> = BTreeMap::new();
     for key in keys {
         let bytes = store.get(Table::History, &key)?.unwrap_or_default();
-        let Some(project) = project_of(&key, "segment/") else {
-            continue;
-        };
         // A segment that cannot be read stays as it is, for `store verify` to show.
-        let Ok(observations) = Segment::unpack_for(&bytes, &project) else {
+        let Ok(observations) = Segment::unpack(&bytes) else {
             continue;
         };
         for observation in observations {

@@ -66,6 +66,7 @@ pub(crate) fn notification(sequence: u32, reason: Reason, alerts: Vec<AlertView>
         group: labels(),
         route: "root".into(),
         body: Body::Alerts(alerts),
+        omitted: 0,
         suppressed: Vec::new(),
     }
 }
