@@ -529,6 +529,7 @@ fn rule_files_are_checked_alone() {
     let environment = Environment::default();
     let loaded = config::load_rules_only(std::slice::from_ref(&path), &environment).unwrap();
     assert_eq!(loaded.rules.len(), 24);
+    assert_eq!(loaded.not_built.len(), loaded.warnings.0.len());
     std::fs::write(&path, RULES.replace("quiet =", "quit =")).unwrap();
     let mistakes = config::load_rules_only(std::slice::from_ref(&path), &environment).unwrap_err();
     assert_eq!(mistakes.count(DiagnosticSeverity::Error), 2, "{mistakes}");
