@@ -529,6 +529,7 @@ fn rule_files_are_checked_alone() {
     let environment = Environment::default();
     let loaded = config::load_rules_only(std::slice::from_ref(&path), &environment).unwrap();
     assert_eq!(loaded.rules.len(), 24);
+    assert_eq!(loaded.not_built.len(), loaded.warnings.0.len());
     std::fs::write(&path, RULES.replace("quiet =", "quit =")).unwrap();
     let mistakes = config::load_rules_only(std::slice::from_ref(&path), &environment).unwrap_err();
     assert_eq!(mistakes.count(DiagnosticSeverity::Error), 2, "{mistakes}");
@@ -1067,4 +1068,47 @@ fn many_rules_take_no_longer_than_their_number() {
     time(10);
     let (few, many) = (time(500), time(5_000));
     assert!(many < few * 30, "500 rules: {few:?}, 5000 rules: {many:?}");
+}
+
+#[test]
+fn hostile_files_are_refused_and_not_crashed_on() {
+    let deep_header = format!("[{}a]\n", "a.".repeat(100_000));
+    let deep_value = format!("x = {}\n", "[".repeat(100_000));
+    let closed = format!("x = {}{}\n", "[".repeat(50_000), "]".repeat(50_000));
+    let long = format!("timezone = \"{}\"\n", "x".repeat(500_000));
+    let many = "unknown = 1\n".repeat(20_000);
+    let inline = format!("x = {}1{}\n", "{ a = ".repeat(20_000), " }".repeat(20_000));
+    let moving = "timezone = \"\u{202e}\u{1b}[2J\"\n".to_owned();
+    for text in [
+        deep_header,
+        deep_value,
+        closed,
+        long,
+        many,
+        inline,
+        moving,
+        "\u{0}".to_owned(),
+    ] {
+        let mistakes = config::load_texts(("a.toml", &text), &[("b.toml", &text)], &environment());
+        let mistakes = mistakes.unwrap_err();
+        mistakes.iter().for_each(assert_explained);
+        assert!(!mistakes.render(false).contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn files_of_other_systems_are_read() {
+    let windows = format!("\u{feff}{}", SERVICE.replace('\n', "\r\n"));
+    let rules = RULES
+        .replace('\n', "\r\n")
+        .replace("max_age = \"26h\"", "max_age = 26");
+    let files = [("rules/reference.toml", rules.as_str())];
+    let mistakes =
+        config::load_texts(("tardy.toml", &windows), &files, &environment()).unwrap_err();
+    let found = notable(mistakes);
+    assert_eq!(
+        (found.0.len(), found.0[0].line, found.0[0].column),
+        (1, 114, 11),
+        "{found}"
+    );
 }

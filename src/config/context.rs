@@ -179,12 +179,12 @@ fn finished(draft: Draft, texts: &[SourceText]) -> Diagnostic {
     Diagnostic {
         severity: draft.severity,
         code: draft.code,
-        message: draft.message,
+        message: clipped(draft.message, 600),
         file: text.name.clone(),
         line,
         column,
         span: draft.place.range(),
-        help: draft.help,
+        help: draft.help.map(|help| clipped(help, 4_000)),
         label: draft.label,
         excerpt: excerpt(text, draft.place),
         related: draft.related.map(|(place, label)| {
@@ -201,11 +201,23 @@ fn finished(draft: Draft, texts: &[SourceText]) -> Diagnostic {
     }
 }
 
+/// Text from a file may be as long as the file.
+fn clipped(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
 /// The candidate most like `word`, when one is like enough to be meant.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    const LONGEST_NAME: usize = 100;
+    if word.len() > LONGEST_NAME {
+        return None;
+    }
     let fold = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let wanted = fold(word);
     let len = wanted.chars().count();

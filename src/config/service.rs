@@ -134,7 +134,8 @@ fn source_policy(source: &SourceConfig) -> SourcePolicy {
     }
 }
 
-fn warn_not_built(context: &Context<'_>, part: String, place: Place) -> NotBuilt {
+/// Notes a part that this version does not have.
+pub(super) fn warn_not_built(context: &Context<'_>, part: String, place: Place) -> NotBuilt {
     context.push(
         Draft::warning(
             "not-built",
