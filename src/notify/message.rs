@@ -255,7 +255,7 @@ impl Message {
             first_line: first_line(notification),
             summary: summary(notification),
             cards: alerts[..shown].iter().map(card).collect(),
-            hidden_alerts: alerts.len() - shown,
+            hidden_alerts: alerts.len() - shown + notification.omitted,
             notice: notice_text(&notification.body),
             suppressed: suppressed(&notification.suppressed),
             topic: topic(notification),
@@ -532,16 +532,20 @@ mod tests {
     fn an_ending_says_how_long_it_lasted() {
         let mut ended = alert("a", Severity::Critical);
         ended.ended_at = Some(at("04:42"));
+        ended.headline = "Recovered: finance nightly succeeded".to_owned();
         let one = vec![ended.clone()];
         for (reason, expected) in [
             (
                 Reason::AllResolved,
-                "Recovered: finance nightly after 42 min",
+                "Recovered: finance nightly succeeded (lasted 42 min)",
             ),
-            (Reason::First, "Recovered: finance nightly after 42 min"),
             (
-                Reason::RuleRemoved,
-                "Closed, its rule was removed: finance nightly after 42 min",
+                Reason::First,
+                "Recovered: finance nightly succeeded (lasted 42 min)",
+            ),
+            (
+                Reason::Undeliverable,
+                "Not told elsewhere. Recovered: finance nightly succeeded (lasted 42 min)",
             ),
         ] {
             assert_eq!(first_line_of(reason, one.clone()), expected);

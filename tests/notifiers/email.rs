@@ -56,7 +56,7 @@ async fn a_conversation_is_one_thread() {
         assert!(
             thread[2]
                 .text
-                .starts_with("Recovered: finance nightly-refresh after 42 min\n")
+                .starts_with("Recovered: finance nightly-refresh succeeded (lasted 42 min)\n")
         );
     }
     let ids: std::collections::BTreeSet<&String> = mails.iter().map(|mail| &mail.id).collect();

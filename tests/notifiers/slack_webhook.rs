@@ -33,7 +33,7 @@ async fn later_messages_name_the_first() {
         [
             "Late: finance nightly-refresh not finished, due 07:00 EST",
             "Update on k3x9pq: Changed: Late: finance nightly-refresh not finished, due 07:00 EST and 1 more",
-            "Update on k3x9pq: Recovered: finance nightly-refresh after 42 min",
+            "Update on k3x9pq: Recovered: finance nightly-refresh succeeded (lasted 42 min)",
         ]
     );
     assert!(world.chat.said().iter().all(|seen| seen.method == "POST"));

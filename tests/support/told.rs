@@ -49,6 +49,7 @@ pub(crate) fn alert(id: &str) -> AlertView {
 
 pub(crate) fn ended(id: &str) -> AlertView {
     AlertView {
+        headline: "Recovered: finance nightly-refresh succeeded".to_owned(),
         ended_at: Some(at("11:42")),
         is_new: false,
         ..alert(id)

@@ -55,22 +55,16 @@ pub(super) fn first_line(notification: &Notification) -> String {
     }
 }
 
-/// `Recovered: finance nightly-refresh after 42 min`.
+/// `Recovered: finance nightly-refresh succeeded (lasted 42 min)`.
 fn ending(reason: Reason, alert: &AlertView) -> String {
+    let headline = headline(alert);
     let lasted = alert
         .ended_at
         .map(|ended_at| human_span(ended_at.since(alert.began_at)))
         .unwrap_or_default();
-    let subject = subject_of(&alert.labels);
-    let what = if subject.is_empty() {
-        headline(alert)
-    } else {
-        subject
-    };
     match reason {
-        Reason::RuleRemoved => format!("Closed, its rule was removed: {what} after {lasted}"),
-        Reason::Undeliverable => format!("Not told elsewhere. Recovered: {what} after {lasted}"),
-        _ => format!("Recovered: {what} after {lasted}"),
+        Reason::Undeliverable => format!("Not told elsewhere. {headline} (lasted {lasted})"),
+        _ => format!("{headline} (lasted {lasted})"),
     }
 }
 
