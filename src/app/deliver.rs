@@ -6,7 +6,10 @@
 //! crash between sending and recording costs at most one repetition for each delivery under way.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::task::JoinSet;
 
@@ -408,25 +411,25 @@ fn refuse_homeless(row: OutboxRow) -> Tried {
 /// One try. A notifier that panics refuses its message for good: a poisonous one must not keep Tardy from
 /// telling the others.
 async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Handle>) -> Tried {
-    let again = row.clone();
-    let trying = tokio::spawn(async move {
-        let delivery = Delivery {
-            notification: &row.notification,
-            handle: handle.as_ref(),
-            attempt: row.attempts + 1,
-        };
-        notifier.deliver(delivery).await
-    });
-    let outcome = trying.await.unwrap_or_else(|error| {
-        tracing::error!(receiver.name = %again.notification.receiver, %error, "a bug: the notifier failed");
-        Outcome::Rejected { why: "a bug of Tardy's keeps this message from being sent; see its log".to_owned() }
-    });
-    Tried { row: again, outcome }
+    let attempt = row.attempts + 1;
+    let delivery = Delivery { notification: &row.notification, handle: handle.as_ref(), attempt };
+    let mut trying = notifier.deliver(delivery);
+    let outcome = poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| trying.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            tracing::error!(receiver.name = %row.notification.receiver, "a bug: the notifier panicked");
+            let why = "a bug of Tardy's keeps this message from being sent; see its log".to_owned();
+            Poll::Ready(Outcome::Rejected { why })
+        })
+    })
+    .await;
+    drop(trying);
+    Tried { row, outcome }
 }
 
 /// Tries do not panic, and nobody aborts them.
 fn joined(tried: Result<Tried, tokio::task::JoinError>) -> Tried {
-    tried.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    tried.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 /// 2 s, 4 s, 8 s … up to 10 min, spread by up to a quarter so that many rows do not come back together.

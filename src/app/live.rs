@@ -479,7 +479,7 @@ pub async fn keep_up(shared: Arc<Shared>, cancel: CancellationToken) {
 }
 
 /// How a source fared: a poll that is only one part of a backfill says nothing yet.
-fn source_health(name: &Name, batch: &Batch, now: Timestamp) -> Option<HealthReport> {
+pub fn source_health(name: &Name, batch: &Batch, now: Timestamp) -> Option<HealthReport> {
     let blinding = batch.problems.iter().find(|problem| problem.kind.is_blinding());
     let result = match (batch.is_complete, blinding) {
         (true, _) => Ok(()),
