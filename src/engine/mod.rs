@@ -110,6 +110,8 @@ pub struct Step {
     pub poll_at: Option<Timestamp>,
     /// What is to be stored.
     pub changed: Changed,
+    /// Pairs of rule and subject that were judged: the cost of the step.
+    pub judged: usize,
 }
 
 /// Records to be stored with a step; `None` deletes.
@@ -274,6 +276,7 @@ impl Engine {
         dirty.extend(self.take_in(input.observations, &input.coverage, now, &mut step));
         dirty.extend(self.take_health(&input.health, now, &mut step));
         dirty.extend(self.watches.take_due(now));
+        step.judged = dirty.len();
         for id in dirty {
             self.judge(id, now, &mut step);
         }
