@@ -8,9 +8,9 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "support/crash_load.rs"]
-mod load;
 #[path = "support/crash_kill.rs"]
 mod kill;
+#[path = "support/crash_load.rs"]
+mod load;
 #[path = "support/crash_powercut.rs"]
 mod powercut;

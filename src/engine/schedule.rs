@@ -485,7 +485,9 @@ fn numbers(
             None => (item, 1),
         };
         let (from, to) = match range.split_once('-') {
-            _ if matches!(range, "*" | "?") => (low, if field == FIELD_NAMES[5] { 6 } else { high }),
+            _ if matches!(range, "*" | "?") => {
+                (low, if field == FIELD_NAMES[5] { 6 } else { high })
+            }
             Some((from, to)) => (number(from)?, number(to)?),
             None if item.contains('/') => (
                 number(range)?,
@@ -571,9 +573,17 @@ mod tests {
             ("0 0 13 * *", "13"),
             ("0 0 ? * 5", "06 13 20 27"),
             ("0 0 */1 * 5", "06 13 20 27"),
-            ("0 0 13,14 * 0-6", "01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30"),
+            (
+                "0 0 13,14 * 0-6",
+                "01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30",
+            ),
         ] {
-            let found = ticks(&theirs(text), Tz::UTC, "2026-10-31T12:00", "2026-11-30T12:00");
+            let found = ticks(
+                &theirs(text),
+                Tz::UTC,
+                "2026-10-31T12:00",
+                "2026-11-30T12:00",
+            );
             let found: Vec<&str> = found.iter().map(|tick| &tick[8..10]).collect();
             assert_eq!(found.join(" "), days, "{text}");
         }
@@ -581,16 +591,33 @@ mod tests {
 
     #[test]
     fn six_fields_begin_with_seconds_and_are_never_read_as_five() {
-        let found = ticks(&theirs("*/20 0 6 * * *"), Tz::UTC, "2026-03-10T05:59", "2026-03-10T07:00");
+        let found = ticks(
+            &theirs("*/20 0 6 * * *"),
+            Tz::UTC,
+            "2026-03-10T05:59",
+            "2026-03-10T07:00",
+        );
         assert_eq!(
             found,
-            ["2026-03-10T06:00", "2026-03-10T06:00:20Z", "2026-03-10T06:00:40Z"]
+            [
+                "2026-03-10T06:00",
+                "2026-03-10T06:00:20Z",
+                "2026-03-10T06:00:40Z"
+            ]
         );
-        let found = ticks(&ours("0 0 6 * * * 2027"), Tz::UTC, "2026-03-10T05:59", "2027-01-02T00:00");
+        let found = ticks(
+            &ours("0 0 6 * * * 2027"),
+            Tz::UTC,
+            "2026-03-10T05:59",
+            "2027-01-02T00:00",
+        );
         assert_eq!(found, ["2027-01-01T06:00"]);
         for text in ["* * * *", "0 0 6 * * * 2027 *", ""] {
             let refused = Cron::parse(text, Dialect::Scheduler);
-            assert!(matches!(refused, Err(CronError::FieldCount { .. })), "{text}");
+            assert!(
+                matches!(refused, Err(CronError::FieldCount { .. })),
+                "{text}"
+            );
         }
         let seven = Cron::parse("0 0 6 * * * 2027", Dialect::Scheduler);
         assert!(matches!(seven, Err(CronError::FieldCount { found: 7, .. })));
@@ -622,9 +649,17 @@ mod tests {
         let found = ticks(&cron, Tz::UTC, "2026-03-06T00:00", "2026-03-10T00:00");
         assert_eq!(
             found,
-            ["2026-03-06T12:00", "2026-03-07T12:00", "2026-03-08T11:00", "2026-03-09T11:00"]
+            [
+                "2026-03-06T12:00",
+                "2026-03-07T12:00",
+                "2026-03-08T11:00",
+                "2026-03-09T11:00"
+            ]
         );
-        assert_eq!(theirs("TZ=Asia/Tokyo 0 7 * * *").zone(), Some(chrono_tz::Asia::Tokyo));
+        assert_eq!(
+            theirs("TZ=Asia/Tokyo 0 7 * * *").zone(),
+            Some(chrono_tz::Asia::Tokyo)
+        );
         let refused = Cron::parse("CRON_TZ=Mars/Base 0 7 * * *", Dialect::Scheduler);
         assert_eq!(refused, Err(CronError::Zone("Mars/Base".into())));
     }
@@ -650,32 +685,77 @@ mod tests {
                 other => panic!("{text}: {other:?}"),
             }
         }
-        assert_eq!(Cron::parse("0 0 30 2 *", Dialect::Ours), Err(CronError::Never));
-        assert_eq!(Cron::parse("0 0 0 1 1 * 2020", Dialect::Ours), Err(CronError::Never));
+        assert_eq!(
+            Cron::parse("0 0 30 2 *", Dialect::Ours),
+            Err(CronError::Never)
+        );
+        assert_eq!(
+            Cron::parse("0 0 0 1 1 * 2020", Dialect::Ours),
+            Err(CronError::Never)
+        );
     }
 
     #[test]
     fn a_daily_tick_in_the_gap_is_soft_for_the_scheduler_and_moves_for_us() {
         // New York, 8 March 2026: 02:00 EST becomes 03:00 EDT at 07:00Z.
-        let soft = ticks(&theirs("30 2 * * *"), NEW_YORK, "2026-03-07T00:00", "2026-03-10T00:00");
-        assert_eq!(soft, ["2026-03-07T07:30", "~2026-03-08T07:00", "2026-03-09T06:30"]);
-        let moved = ticks(&ours("30 2 * * *"), NEW_YORK, "2026-03-07T00:00", "2026-03-10T00:00");
-        assert_eq!(moved, ["2026-03-07T07:30", "2026-03-08T07:00", "2026-03-09T06:30"]);
+        let soft = ticks(
+            &theirs("30 2 * * *"),
+            NEW_YORK,
+            "2026-03-07T00:00",
+            "2026-03-10T00:00",
+        );
+        assert_eq!(
+            soft,
+            ["2026-03-07T07:30", "~2026-03-08T07:00", "2026-03-09T06:30"]
+        );
+        let moved = ticks(
+            &ours("30 2 * * *"),
+            NEW_YORK,
+            "2026-03-07T00:00",
+            "2026-03-10T00:00",
+        );
+        assert_eq!(
+            moved,
+            ["2026-03-07T07:30", "2026-03-08T07:00", "2026-03-09T06:30"]
+        );
         // A tick of its own at the end of the gap is a hard one.
-        let both = ticks(&theirs("0,30 2,3 * * *"), NEW_YORK, "2026-03-08T00:00", "2026-03-08T12:00");
+        let both = ticks(
+            &theirs("0,30 2,3 * * *"),
+            NEW_YORK,
+            "2026-03-08T00:00",
+            "2026-03-08T12:00",
+        );
         assert_eq!(both, ["2026-03-08T07:00", "2026-03-08T07:30"]);
     }
 
     #[test]
     fn a_daily_tick_in_the_fold_has_a_soft_second_pass_for_the_scheduler() {
         // New York, 1 November 2026: 02:00 EDT becomes 01:00 EST at 06:00Z.
-        let twice = ticks(&theirs("30 1 * * *"), NEW_YORK, "2026-10-31T00:00", "2026-11-03T00:00");
+        let twice = ticks(
+            &theirs("30 1 * * *"),
+            NEW_YORK,
+            "2026-10-31T00:00",
+            "2026-11-03T00:00",
+        );
         assert_eq!(
             twice,
-            ["2026-10-31T05:30", "2026-11-01T05:30", "~2026-11-01T06:30", "2026-11-02T06:30"]
+            [
+                "2026-10-31T05:30",
+                "2026-11-01T05:30",
+                "~2026-11-01T06:30",
+                "2026-11-02T06:30"
+            ]
         );
-        let once = ticks(&ours("30 1 * * *"), NEW_YORK, "2026-10-31T00:00", "2026-11-03T00:00");
-        assert_eq!(once, ["2026-10-31T05:30", "2026-11-01T05:30", "2026-11-02T06:30"]);
+        let once = ticks(
+            &ours("30 1 * * *"),
+            NEW_YORK,
+            "2026-10-31T00:00",
+            "2026-11-03T00:00",
+        );
+        assert_eq!(
+            once,
+            ["2026-10-31T05:30", "2026-11-01T05:30", "2026-11-02T06:30"]
+        );
     }
 
     #[test]
@@ -684,7 +764,11 @@ mod tests {
             ("2026-03-08T00:00", "2026-03-09T00:00"),
             ("2026-11-01T00:00", "2026-11-02T00:00"),
         ] {
-            for (text, minutes) in [("0 * * * *", 60), ("*/30 * * * *", 30), ("*/15 * * * *", 15)] {
+            for (text, minutes) in [
+                ("0 * * * *", 60),
+                ("*/30 * * * *", 30),
+                ("*/15 * * * *", 15),
+            ] {
                 for cron in [ours(text), theirs(text)] {
                     let found: Vec<Tick> = cron.ticks(NEW_YORK, at(from), at(to)).collect();
                     let wanted: Vec<Tick> = (1..=(24 * 60 / minutes))
@@ -700,11 +784,24 @@ mod tests {
     fn half_hour_changes_and_skipped_days_are_survived() {
         // Lord Howe moves by half an hour: 02:00 becomes 01:30 on 5 April 2026 at 15:00Z the day before.
         let zone = chrono_tz::Australia::Lord_Howe;
-        let found = ticks(&theirs("45 1 * * *"), zone, "2026-04-04T00:00", "2026-04-05T20:00");
-        assert_eq!(found, ["2026-04-04T14:45", "~2026-04-04T15:15", "2026-04-05T15:15"]);
+        let found = ticks(
+            &theirs("45 1 * * *"),
+            zone,
+            "2026-04-04T00:00",
+            "2026-04-05T20:00",
+        );
+        assert_eq!(
+            found,
+            ["2026-04-04T14:45", "~2026-04-04T15:15", "2026-04-05T15:15"]
+        );
         // Samoa had no 30 December 2011.
         let zone = chrono_tz::Pacific::Apia;
-        let found = ticks(&theirs("0 12 * * *"), zone, "2011-12-29T00:00", "2012-01-01T00:00");
+        let found = ticks(
+            &theirs("0 12 * * *"),
+            zone,
+            "2011-12-29T00:00",
+            "2012-01-01T00:00",
+        );
         assert_eq!(found.first().unwrap(), "2011-12-29T22:00");
         assert_eq!(found.last().unwrap(), "2011-12-31T22:00");
     }
@@ -717,7 +814,9 @@ mod tests {
             ("0 0 1 1 *", "2026-01-01T00:00"),
             ("0 0 29 2 *", "2024-02-29T00:00"),
         ] {
-            let found = theirs(text).previous(Tz::UTC, at("2026-03-10T06:59")).unwrap();
+            let found = theirs(text)
+                .previous(Tz::UTC, at("2026-03-10T06:59"))
+                .unwrap();
             assert_eq!(found.at, at(previous), "{text}");
         }
         let exactly = theirs("0 7 * * *").previous(Tz::UTC, at("2026-03-10T07:00"));

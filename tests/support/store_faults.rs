@@ -196,13 +196,13 @@ fn a_truncated_store_is_never_taken_for_the_truth() {
         let len = fs::metadata(patient.path.join("live/db")).unwrap().len();
         for _ in 0..cases(16) {
             let cut = dice.roll(len);
-            restored +=
-                u64::from(
-                    patient.is_restored_after(&format!("db cut at {cut} of {len}"), |path| {
-                        let db = File::options().write(true).open(path.join("live/db"));
-                        db.unwrap().set_len(cut).unwrap();
-                    }),
-                );
+            restored += u64::from(patient.is_restored_after(
+                &format!("db cut at {cut} of {len}"),
+                |path| {
+                    let db = File::options().write(true).open(path.join("live/db"));
+                    db.unwrap().set_len(cut).unwrap();
+                },
+            ));
         }
     }
     assert!(restored > 0, "the cuts did no damage");
@@ -299,9 +299,7 @@ fn a_damaged_snapshot_gives_way_to_the_next_older_one() {
     let [unreadable, restored] = &opened.notices[..] else {
         panic!("{:?}", opened.notices);
     };
-    assert!(
-        matches!(unreadable, StoreNotice::SnapshotUnreadable { file, .. } if *file == newest)
-    );
+    assert!(matches!(unreadable, StoreNotice::SnapshotUnreadable { file, .. } if *file == newest));
     let text = restored.to_string();
     assert!(
         text.contains("damaged-1, and the snapshot of 2027-01-16T08:00:00Z was restored"),
@@ -319,7 +317,10 @@ fn without_a_snapshot_a_damaged_store_starts_empty_and_says_so() {
     fs::write(path.join("live/db"), b"").unwrap();
     let opened = open(&path).unwrap();
     assert!(
-        matches!(&opened.notices[..], [StoreNotice::StartedEmpty { kept: Some(_), .. }]),
+        matches!(
+            &opened.notices[..],
+            [StoreNotice::StartedEmpty { kept: Some(_), .. }]
+        ),
         "{:?}",
         opened.notices
     );
@@ -390,7 +391,10 @@ fn on_a_small_disk(test: &str, megabytes: u32) -> Option<String> {
     let script = format!("mount -t tmpfs -o size={megabytes}m none {mount} && exec \"$0\" \"$@\"");
     let can_mount = format!("mount -t tmpfs -o size=1m none {mount}");
     let unshare = ["--map-root-user", "--mount", "sh", "-c"];
-    let probe = Command::new("unshare").args(unshare).arg(can_mount).status();
+    let probe = Command::new("unshare")
+        .args(unshare)
+        .arg(can_mount)
+        .status();
     if !probe.is_ok_and(|status| status.success()) {
         println!("skipped: no mount namespace here");
         return None;
@@ -432,7 +436,10 @@ fn child_fills_its_disk() {
     assert!(!path.join("ballast").exists());
     fill(&disk.join("filler2"));
     let error = commit_next(&mut acknowledged).unwrap_err();
-    assert!(matches!(error, StoreError::Full { .. }) && error.is_transient(), "{error}");
+    assert!(
+        matches!(error, StoreError::Full { .. }) && error.is_transient(),
+        "{error}"
+    );
     assert_eq!(content(&store).unwrap().len(), 71, "reading goes on");
     let error = store.snapshot(at(1)).unwrap_err();
     assert!(matches!(error, StoreError::Full { .. }), "{error}");
@@ -546,7 +553,12 @@ fn a_newer_format_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let newer = FORMAT_VERSION + 1;
-    put(&open_quietly(&path), Table::Meta, FORMAT_KEY, &newer.to_be_bytes());
+    put(
+        &open_quietly(&path),
+        Table::Meta,
+        FORMAT_KEY,
+        &newer.to_be_bytes(),
+    );
     for _ in 0..2 {
         let error = open(&path).unwrap_err();
         let StoreError::Newer {
@@ -572,7 +584,12 @@ fn snapshots_are_daily_and_few() {
     assert!(!store.is_snapshot_due(at(4) + Span::hours(23)).unwrap());
     assert!(store.is_snapshot_due(at(5)).unwrap());
     assert!(!store.is_snapshot_due(at(4) - Span::hours(3)).unwrap());
-    let kept: Vec<_> = store.snapshots().unwrap().into_iter().map(|s| s.0).collect();
+    let kept: Vec<_> = store
+        .snapshots()
+        .unwrap()
+        .into_iter()
+        .map(|s| s.0)
+        .collect();
     assert_eq!(kept, [at(4), at(3), at(2)]);
     assert_eq!(kept.len(), SNAPSHOTS_KEPT);
     let mode = fs::metadata(&store.snapshots().unwrap()[0].1).unwrap();

@@ -107,7 +107,9 @@ fn catching_on_thread<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -
         let opening = thread::Builder::new()
             .name("tardy-store-open".to_owned())
             .spawn_scoped(scope, work)?;
-        opening.join().unwrap_or_else(|panic| Err(panicked(&*panic)))
+        opening
+            .join()
+            .unwrap_or_else(|panic| Err(panicked(&*panic)))
     })
 }
 

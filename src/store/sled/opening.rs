@@ -229,8 +229,12 @@ impl Opening<'_> {
                 Err(fault) => return Err(self.folder.fault(fault)),
             }
         }
-        build(self.folder, self.tuning, std::iter::once(Ok(format_record())))
-            .map_err(|fault| self.folder.fault(fault))?;
+        build(
+            self.folder,
+            self.tuning,
+            std::iter::once(Ok(format_record())),
+        )
+        .map_err(|fault| self.folder.fault(fault))?;
         if !is_new {
             self.notices.push(StoreNotice::StartedEmpty { why, kept });
         }
@@ -253,8 +257,10 @@ impl Opening<'_> {
             return Ok(live);
         }
         let file = snapshot::path_of(&self.folder.snapshots(), self.opened_at);
-        export(&live, &file, self.opened_at)
-            .map_err(|error| self.folder.io("write the snapshot before migrating", &error))?;
+        export(&live, &file, self.opened_at).map_err(|error| {
+            self.folder
+                .io("write the snapshot before migrating", &error)
+        })?;
         for version in from..newest {
             let mut commit = migrations[version as usize - 1](&live).map_err(fault)?;
             let next = (version + 1).to_be_bytes().to_vec();

@@ -283,7 +283,10 @@ pub(super) fn prune(dir: &Path) -> io::Result<()> {
     }
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == PARTIAL) {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == PARTIAL)
+        {
             fs::remove_file(path)?;
         }
     }

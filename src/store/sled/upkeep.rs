@@ -97,11 +97,7 @@ impl SledStore {
 
     /// Makes the content of `file` the store in the folder `path`. A store that is there already is kept
     /// beside it, see [`Restored::kept`]. It must not be open.
-    pub fn restore(
-        file: &Path,
-        path: &Path,
-        options: SledOptions,
-    ) -> Result<Restored, StoreError> {
+    pub fn restore(file: &Path, path: &Path, options: SledOptions) -> Result<Restored, StoreError> {
         let folder = Folder::lock(path)?;
         let (taken_at, records) =
             opening::import(&folder, options.tuning(), file).map_err(|fault| {

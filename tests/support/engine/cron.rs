@@ -27,12 +27,17 @@ fn field(low: u32, high: u32, names: &'static [&'static str]) -> impl Strategy<V
         }
     };
     let number = (low..=high, any::<bool>()).prop_map(move |(value, name)| word(value, name));
-    let range = (low..=high, low..=high, 1u32..9, any::<bool>()).prop_map(move |(a, b, step, name)| {
-        // The oracle reads `sun-sun` as the whole week.
-        let name = name && a != b;
-        let (from, to) = (word(a.min(b), name), word(a.max(b), name));
-        if step == 1 { format!("{from}-{to}") } else { format!("{from}-{to}/{step}") }
-    });
+    let range =
+        (low..=high, low..=high, 1u32..9, any::<bool>()).prop_map(move |(a, b, step, name)| {
+            // The oracle reads `sun-sun` as the whole week.
+            let name = name && a != b;
+            let (from, to) = (word(a.min(b), name), word(a.max(b), name));
+            if step == 1 {
+                format!("{from}-{to}")
+            } else {
+                format!("{from}-{to}/{step}")
+            }
+        });
     let item = prop_oneof![number, range];
     prop_oneof![
         3 => Just("*".to_owned()),

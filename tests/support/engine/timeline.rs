@@ -68,7 +68,7 @@ pub struct Timeline {
     /// Receivers that fail from, to.
     pub receiver_outages: Vec<(String, Timestamp, Timestamp)>,
     /// Rows by the instant from which the source serves them.
-    rows: Vec<(Timestamp, Observation)>,
+    pub rows: Vec<(Timestamp, Observation)>,
     /// How often each served row is repeated within a poll and in later polls.
     pub overlap: Span,
     /// The engine also runs at each `wake_at`, and polls at each `poll_at`.
@@ -279,8 +279,7 @@ impl Timeline {
                 updated_at: Some(at),
             })
             .collect();
-        self.rows
-            .push((at, Observation::Jobs(project_key(), jobs)));
+        self.rows.push((at, Observation::Jobs(project_key(), jobs)));
         self
     }
 
@@ -303,7 +302,11 @@ impl Timeline {
         let end = end.rfind(|c: char| c.is_ascii_digit()).map(|cut| {
             let (at, words) = end.split_at(cut + 1);
             let (word, error) = words.split_once(": ").unwrap_or((words, ""));
-            (self.at(at), Status::from_word(word.trim()), error.to_owned())
+            (
+                self.at(at),
+                Status::from_word(word.trim()),
+                error.to_owned(),
+            )
         });
         self.run_at(job, id, from, Some(from), end)
     }
@@ -391,7 +394,19 @@ impl Timeline {
             .filter(|(at, _)| *at > after && *at <= until)
             .collect();
         rows.sort_by_key(|(at, row)| (*at, rank(row)));
-        rows.into_iter().map(|(_, row)| row.clone()).collect()
+        // Of projects and jobs a source serves what is now, not what was.
+        let newest = |wanted: u8| rows.iter().rposition(|(_, row)| rank(row) == wanted);
+        let (project, jobs) = (newest(0), newest(1));
+        let is_served = |index: usize, row: &Observation| match rank(row) {
+            0 => project == Some(index),
+            1 => jobs == Some(index),
+            _ => true,
+        };
+        rows.iter()
+            .enumerate()
+            .filter(|(index, (_, row))| is_served(*index, row))
+            .map(|(_, (_, row))| row.clone())
+            .collect()
     }
 
     /// Plays the timeline without interruption.
@@ -430,7 +445,9 @@ impl Timeline {
             at_same_instant = if now == last { at_same_instant + 1 } else { 0 };
             assert!(at_same_instant < 100, "the engine never sleeps at {now}");
             last = now;
-            if let Some(next) = reload_at.filter(|at| *at <= now).and_then(|at| reloads.remove(&at))
+            if let Some(next) = reload_at
+                .filter(|at| *at <= now)
+                .and_then(|at| reloads.remove(&at))
             {
                 policy = next;
                 engine.set_policy(Arc::new(policy.clone()));
@@ -453,7 +470,11 @@ impl Timeline {
                     input.health.push(HealthReport {
                         subject: SubjectKey::Receiver(name.as_str().into()),
                         at: now,
-                        result: if is_failing { Err("401".into()) } else { Ok(()) },
+                        result: if is_failing {
+                            Err("401".into())
+                        } else {
+                            Ok(())
+                        },
                     });
                 }
                 poll_at = poll_at + self.poll_every;
@@ -538,7 +559,11 @@ impl Outcome {
                         (false, false) => "=",
                     };
                     let severity = alert.severity.as_str();
-                    let so = if alert.is_already_so { " (already so)" } else { "" };
+                    let so = if alert.is_already_so {
+                        " (already so)"
+                    } else {
+                        ""
+                    };
                     format!("{head}: {mark} {severity} {}{so}", alert.headline)
                 })),
             }
@@ -601,7 +626,10 @@ fn time(at: Timestamp, day: String) -> String {
     let text = at.to_string();
     let (date, clock) = text.split_once('T').unwrap();
     let clock = clock.trim_end_matches('Z');
-    let clock = clock.strip_suffix(":00").filter(|c| c.len() == 5).unwrap_or(clock);
+    let clock = clock
+        .strip_suffix(":00")
+        .filter(|c| c.len() == 5)
+        .unwrap_or(clock);
     if date == day {
         clock.to_owned()
     } else {
@@ -612,7 +640,11 @@ fn time(at: Timestamp, day: String) -> String {
 /// Compares lines with what is expected, one fact a line; indentation does not matter.
 #[track_caller]
 pub fn check(actual: &[String], expected: &str) {
-    let wanted: Vec<&str> = expected.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let wanted: Vec<&str> = expected
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty())
+        .collect();
     let found: Vec<&str> = actual.iter().map(String::as_str).collect();
     assert!(
         found == wanted,
