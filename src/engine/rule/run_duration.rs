@@ -21,7 +21,7 @@
 //! The same alert closes with the final duration when the run ends. Too fast: at the next success that
 //! is not.
 
-use super::super::alert::{Evidence, Verdict};
+use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::history::JobHistory;
 use super::super::labels::Labels;
 use super::super::ledger::Promise;
@@ -272,7 +272,8 @@ impl RunDuration {
 
     /// Closes alerts about runs that are neither active nor finished with a known outcome any more.
     fn close_lost(&self, ctx: &Context<'_>, judgement: &mut Judgement) {
-        for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
+        let going_on = |alert: &&Alert| alert.is_open() && alert.cleared_at.is_none();
+        for alert in ctx.open.iter().filter(going_on) {
             let run_id = alert.identity.get("run_id");
             if run_id.is_empty()
                 || judgement

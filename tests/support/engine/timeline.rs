@@ -299,16 +299,17 @@ impl Timeline {
     /// while it goes on.
     pub fn run(self, job: &str, id: &str, from: &str, end: &str) -> Self {
         let from = self.at(from);
-        let end = end.rfind(|c: char| c.is_ascii_digit()).map(|cut| {
-            let (at, words) = end.split_at(cut + 1);
-            let (word, error) = words.split_once(": ").unwrap_or((words, ""));
-            (
-                self.at(at),
-                Status::from_word(word.trim()),
-                error.to_owned(),
-            )
-        });
+        let end = (!end.is_empty()).then(|| self.end(end));
         self.run_at(job, id, from, Some(from), end)
+    }
+
+    /// Reads `06:40 failed: boom` or `03-11 06:40 success`.
+    fn end(&self, text: &str) -> (Timestamp, Status, String) {
+        let has_date = text.as_bytes()[2] == b'-';
+        let cut = text.match_indices(' ').nth(usize::from(has_date)).unwrap().0;
+        let (at, words) = text.split_at(cut);
+        let (word, error) = words.split_once(": ").unwrap_or((words, ""));
+        (self.at(at), Status::from_word(word.trim()), error.to_owned())
     }
 
     /// A run with its instants.
@@ -366,19 +367,16 @@ impl Timeline {
     /// A model's execution in a run.
     pub fn execution(self, run: &str, model: &str, from: &str, end: &str) -> Self {
         let started_at = self.at(from);
-        let cut = end.rfind(|c: char| c.is_ascii_digit()).unwrap() + 1;
-        let (at, words) = end.split_at(cut);
-        let (word, error) = words.split_once(": ").unwrap_or((words, ""));
-        let finished_at = self.at(at);
+        let (finished_at, status, error) = self.end(end);
         let execution = Execution {
             id: format!("{run}/{model}").into(),
             run_id: Some(run.into()),
             model: model.into(),
-            status: Status::from_word(word.trim()),
+            status,
             started_at: Some(started_at),
             finished_at: Some(finished_at),
             updated_at: finished_at,
-            error: (!error.is_empty()).then(|| error.into()),
+            error: (!error.is_empty()).then(|| error.as_str().into()),
         };
         self.row(
             finished_at,
@@ -426,6 +424,7 @@ impl Timeline {
         let mut engine = stored.engine(&policy, |_| {});
         let mut reloads = self.reloads.clone();
         let (mut poll_at, mut read_until) = (self.from, Timestamp::MIN);
+        let mut regular_at = self.from;
         let mut wake_at: Option<Timestamp> = None;
         let mut is_source_failing = false;
         let mut steps = 0;
@@ -477,7 +476,11 @@ impl Timeline {
                         },
                     });
                 }
-                poll_at = poll_at + self.poll_every;
+                // Polls that were asked for come on top of the regular ones.
+                while poll_at <= now {
+                    regular_at = regular_at + self.poll_every;
+                    poll_at = regular_at;
+                }
             }
             let disturbance = disturb(steps);
             (disturbance.rows)(&mut input.observations);
