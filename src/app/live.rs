@@ -94,7 +94,9 @@ impl Shared {
     }
 
     fn pipeline(&self) -> std::sync::RwLockWriteGuard<'_, Pipeline> {
-        self.pipeline.write().unwrap_or_else(PoisonError::into_inner)
+        self.pipeline
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -103,7 +105,10 @@ impl Shared {
 
     /// What does not change while the bot runs.
     pub fn facts(&self) -> Facts {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.facts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Takes up the facts of a new configuration.
@@ -196,7 +201,11 @@ pub async fn poll<S: Source>(
         }
         shared.notes().note_poll(&name, &batch, shared.clock.now());
         let has_more = batch.has_more;
-        if events.send(Event::Polled(name.clone(), Box::new(batch))).await.is_err() {
+        if events
+            .send(Event::Polled(name.clone(), Box::new(batch)))
+            .await
+            .is_err()
+        {
             return;
         }
         if has_more {
@@ -286,9 +295,15 @@ impl Evaluator {
     /// How long to sleep: until the wake instant or the next tick of the evaluation schedule.
     fn until(&self, wake_at: Option<Timestamp>) -> Duration {
         let now = self.shared.clock.now();
-        let tick = self.shared.facts().schedule.next(chrono_tz::UTC, now).map(|tick| tick.at);
+        let tick = self
+            .shared
+            .facts()
+            .schedule
+            .next(chrono_tz::UTC, now)
+            .map(|tick| tick.at);
         let at = wake_at.into_iter().chain(tick).min();
-        at.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default()).min(MAX_SLEEP)
+        at.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default())
+            .min(MAX_SLEEP)
     }
 
     /// Takes everything that has come in by now into one activation.
@@ -315,7 +330,9 @@ impl Evaluator {
             Event::Delivered(report) => {
                 let mut notes = self.shared.notes();
                 for record in &report.settled {
-                    notes.delivered_at.insert(record.receiver.clone(), record.settled_at);
+                    notes
+                        .delivered_at
+                        .insert(record.receiver.clone(), record.settled_at);
                 }
                 incoming.input.health.extend(report.health);
                 incoming.input.undeliverable.extend(report.undeliverable);
@@ -380,8 +397,11 @@ impl Evaluator {
     async fn sound_alarm(&self, error: &StoreError) {
         for (name, notifier) in &self.alarm {
             let notification = upkeep::alarm(name, &error.to_string(), self.shared.clock.now());
-            let delivery =
-                crate::notify::Delivery { notification: &notification, handle: None, attempt: 1 };
+            let delivery = crate::notify::Delivery {
+                notification: &notification,
+                handle: None,
+                attempt: 1,
+            };
             let outcome = notifier.deliver(delivery).await;
             tracing::info!(receiver.name = %name, ?outcome, "told that the store cannot be written");
         }
@@ -414,14 +434,21 @@ impl Evaluator {
 
 /// How a source fared: a poll that is only one part of a backfill says nothing yet.
 fn source_health(name: &Name, batch: &Batch, now: Timestamp) -> Option<HealthReport> {
-    let blinding = batch.problems.iter().find(|problem| problem.kind.is_blinding());
+    let blinding = batch
+        .problems
+        .iter()
+        .find(|problem| problem.kind.is_blinding());
     let result = match (batch.is_complete, blinding) {
         (true, _) => Ok(()),
         (false, Some(problem)) => Err(problem.message.clone()),
         (false, None) if batch.has_more => return None,
         (false, None) => Err("the list of runs could not be read completely".to_owned()),
     };
-    Some(HealthReport { subject: SubjectKey::Source(name.clone()), at: now, result })
+    Some(HealthReport {
+        subject: SubjectKey::Source(name.clone()),
+        at: now,
+        result,
+    })
 }
 
 /// Delivers until cancelled; then lets deliveries under way come to an end, within `grace`.
@@ -465,7 +492,9 @@ pub async fn deliver(
         }
     };
     if tokio::time::timeout(grace, drain).await.is_err() {
-        tracing::warn!("some deliveries were under way at the end; they are repeated at the next start");
+        tracing::warn!(
+            "some deliveries were under way at the end; they are repeated at the next start"
+        );
     }
 }
 
@@ -485,9 +514,16 @@ fn offer(report: Report, events: &mpsc::Sender<Event>) -> Report {
 }
 
 fn until_next(deliverer: &Deliverer, unsent: &Report, now: Timestamp) -> Duration {
-    let next = deliverer
-        .next_attempt_at()
-        .map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default().max(Duration::from_millis(50)));
+    let next = deliverer.next_attempt_at().map_or(MAX_SLEEP, |at| {
+        (at - now)
+            .to_std()
+            .unwrap_or_default()
+            .max(Duration::from_millis(50))
+    });
     // Something waits for the store or the evaluator: look again soon.
-    if unsent.is_empty() { next } else { next.min(Duration::from_millis(200)) }
+    if unsent.is_empty() {
+        next
+    } else {
+        next.min(Duration::from_millis(200))
+    }
 }

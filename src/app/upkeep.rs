@@ -18,7 +18,8 @@ pub const EVERY: Span = Span::hours(1);
 pub fn run(pipeline: &mut Pipeline, now: Timestamp, cutoff: Timestamp) -> Result<(), StoreError> {
     let store = std::sync::Arc::clone(pipeline.store());
     pipeline.engine_mut().forget_before(cutoff);
-    let (before, after) = records::compact_history(store.as_ref(), cutoff, pipeline.sequences_mut())?;
+    let (before, after) =
+        records::compact_history(store.as_ref(), cutoff, pipeline.sequences_mut())?;
     let forgotten = records::forget_rows(store.as_ref(), cutoff)?;
     let snapshot = store.upkeep(now)?;
     tracing::info!(
@@ -33,7 +34,9 @@ pub fn run(pipeline: &mut Pipeline, now: Timestamp, cutoff: Timestamp) -> Result
 
 /// Says, past the outbox, that the store cannot be written.
 pub fn alarm(receiver: &Name, why: &str, now: Timestamp) -> Notification {
-    let labels = Labels::default().with("receiver", receiver.clone()).with("at", now.to_string());
+    let labels = Labels::default()
+        .with("receiver", receiver.clone())
+        .with("at", now.to_string());
     Notification {
         receiver: receiver.clone(),
         conversation: ConversationId(Fingerprint::of("store-alarm", &labels)),

@@ -7,7 +7,7 @@ use super::labels::{Fingerprint, Labels};
 use super::notification::{AlertView, Fact};
 use super::observation::Name;
 use super::rule::{Rule, Severity};
-use super::time::Timestamp;
+use super::time::{Span, Timestamp};
 
 /// What a rule says of a subject (or one occurrence at it) at an instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +122,7 @@ pub struct Alert {
     pub evidence: Evidence,
     /// The baseline when it opened: a regression cannot clear itself by becoming normal.
     pub frozen: Option<Baseline>,
-    /// Why it ended.
+    /// Why it ended, or will have ended once `keep_firing_for` is over.
     pub ending: Option<Ending>,
     /// True already when watching began.
     pub is_already_so: bool,
@@ -182,13 +182,13 @@ impl Alert {
     /// As people are told of it.
     pub fn view(&self, is_new: bool) -> AlertView {
         let (headline, facts) = match &self.ending {
-            Some(ending) => {
+            Some(ending) if self.ended_at.is_some() => {
                 // An ending may be the first that is heard of it: it says what was, too.
                 let mut facts = ending.facts.clone();
                 facts.push(Fact::new("Was", self.headline()));
                 (ending.headline.clone(), facts)
             }
-            None => (self.headline().to_owned(), self.evidence.facts.clone()),
+            Some(_) | None => (self.headline().to_owned(), self.evidence.facts.clone()),
         };
         AlertView {
             id: self.id(),
@@ -224,8 +224,18 @@ impl Alert {
         }
         self.labels.set("severity", self.severity.as_str());
         self.cleared_at = None;
+        self.ending = None;
         self.evidence = evidence;
     }
+}
+
+/// When somebody looks, and up to when it is known what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// When what is found is recorded.
+    pub now: Timestamp,
+    /// Runs are known completely up to here: nothing holds, or is over, for longer than is known.
+    pub known_until: Timestamp,
 }
 
 /// What a fold did.
@@ -233,14 +243,12 @@ impl Alert {
 pub struct Folded {
     /// State changes, in order.
     pub transitions: Vec<Transition>,
-    /// The alert is to be evaluated again at this instant (hold or keep_firing_for runs out).
-    pub wake_at: Option<Timestamp>,
     /// Something about the alert changed.
     pub is_changed: bool,
 }
 
-/// Folds one finding into the alert it is about (`None`: there is none yet). Pure; `now` is when it is
-/// recorded.
+/// Folds one finding into the alert it is about (`None`: there is none yet). Pure. Findings come in the
+/// order in which they became true: before each, time passes up to it.
 pub fn fold(
     slot: &mut Option<Alert>,
     finding: &Finding,
@@ -248,140 +256,139 @@ pub fn fold(
     new: impl FnOnce(&Evidence) -> Alert,
     now: Timestamp,
 ) -> Folded {
-    let mut folded = Folded {
-        transitions: Vec::new(),
-        wake_at: None,
-        is_changed: false,
+    let look = Look {
+        now,
+        known_until: finding.at,
     };
-    match &finding.verdict {
-        Verdict::Unknown(_) => {
-            if let Some(alert) = slot.as_ref() {
-                folded.wake_at = next_step(alert, rule);
-            }
-        }
-        Verdict::Breach(evidence) => {
-            fold_breach(slot, finding.at, evidence, rule, new, now, &mut folded);
-        }
-        Verdict::Ok(ending) => fold_ok(slot, finding.at, ending, rule, now, &mut folded),
+    let mut transitions = Vec::new();
+    if !matches!(finding.verdict, Verdict::Unknown(_)) {
+        transitions.extend(slot.as_mut().and_then(|alert| advance(alert, rule, look)));
     }
-    folded
+    let is_changed = match &finding.verdict {
+        Verdict::Unknown(_) => false,
+        Verdict::Breach(evidence) => fold_breach(slot, evidence, rule, new, look, &mut transitions),
+        Verdict::Ok(ending) => fold_ok(slot, ending, look, &mut transitions),
+    };
+    // What has no `for`, or no `keep_firing_for`, is so at once.
+    transitions.extend(slot.as_mut().and_then(|alert| advance(alert, rule, look)));
+    Folded {
+        is_changed: is_changed || !transitions.is_empty(),
+        transitions,
+    }
 }
 
+/// Lets time pass for an alert: one that has been pending for long enough fires, one that has been over
+/// for long enough ends. `None` when nothing changed.
+pub fn advance(alert: &mut Alert, rule: &Rule, look: Look) -> Option<Transition> {
+    let has_passed = |span: Span, at: Timestamp| span <= Span::zero() || look.known_until >= at;
+    match (alert.state, next_change(alert, rule)?) {
+        (AlertState::Pending, at) if has_passed(rule.hold, at) => Some(fire(alert, rule, look.now)),
+        (AlertState::Firing, at) if has_passed(rule.keep_firing_for, at) => {
+            Some(end(alert, at, look.now))
+        }
+        _ => None,
+    }
+}
+
+/// When the state can change without new data: runs must be known up to then.
+pub fn next_change(alert: &Alert, rule: &Rule) -> Option<Timestamp> {
+    match (alert.state, alert.cleared_at) {
+        (AlertState::Pending, _) => Some(alert.began_at + rule.hold),
+        (AlertState::Firing, Some(cleared_at)) => Some(cleared_at + rule.keep_firing_for),
+        _ => None,
+    }
+}
+
+/// True when something about the alert changed.
 fn fold_breach(
     slot: &mut Option<Alert>,
-    at: Timestamp,
     evidence: &Evidence,
     rule: &Rule,
     new: impl FnOnce(&Evidence) -> Alert,
-    now: Timestamp,
-    folded: &mut Folded,
-) {
+    look: Look,
+    transitions: &mut Vec<Transition>,
+) -> bool {
+    let at = look.known_until;
     match slot {
         // Over, and its ending not told yet everywhere: the same incident goes on.
         Some(alert) if alert.state == AlertState::Resolved => {
-            let from = alert.state;
             alert.ended_at = None;
-            alert.ending = None;
             alert.renew(rule, evidence.clone());
             alert.state = AlertState::Firing;
-            folded.transitions.push(transition(alert, from, at, now));
-            folded.is_changed = true;
+            transitions.push(transition(alert, AlertState::Resolved, at, look.now));
+            true
         }
         Some(alert) => {
-            folded.is_changed = alert.evidence != *evidence || alert.cleared_at.is_some();
+            let is_changed = alert.evidence != *evidence || alert.cleared_at.is_some();
             alert.renew(rule, evidence.clone());
+            is_changed
         }
         None => {
             let mut alert = new(evidence);
             alert.began_at = at;
             alert.frozen = evidence.baseline;
             alert.state = AlertState::Pending;
-            if rule.hold > super::time::Span::zero() {
-                folded
-                    .transitions
-                    .push(transition(&alert, AlertState::Inactive, at, now));
+            if rule.hold > Span::zero() {
+                transitions.push(transition(&alert, AlertState::Inactive, at, look.now));
             }
-            folded.is_changed = true;
             *slot = Some(alert);
+            true
         }
     }
-    if let Some(alert) = slot {
-        advance_pending(alert, rule, now, folded);
-        folded.wake_at = next_step(alert, rule);
-    }
 }
 
-fn advance_pending(alert: &mut Alert, rule: &Rule, now: Timestamp, folded: &mut Folded) {
-    let fires_at = alert.began_at + rule.hold;
-    if alert.state != AlertState::Pending || now < fires_at {
-        return;
-    }
-    let from = if rule.hold > super::time::Span::zero() {
-        AlertState::Pending
-    } else {
-        AlertState::Inactive
-    };
-    alert.state = AlertState::Firing;
-    alert.fired_at = Some(fires_at);
-    folded
-        .transitions
-        .push(transition(alert, from, fires_at, now));
-    folded.is_changed = true;
-}
-
+/// True when something about the alert changed.
 fn fold_ok(
     slot: &mut Option<Alert>,
-    at: Timestamp,
     ending: &Ending,
-    rule: &Rule,
-    now: Timestamp,
-    folded: &mut Folded,
-) {
-    let Some(alert) = slot else { return };
-    match alert.state {
-        AlertState::Inactive | AlertState::Resolved => return,
-        AlertState::Pending => {
-            // It may have held for long enough before it ceased, between two looks.
-            if at >= alert.began_at + rule.hold {
-                advance_pending(alert, rule, now.max(at), folded);
-            } else {
-                folded.transitions.push(Transition {
-                    to: AlertState::Inactive,
-                    reason: ending.headline.clone(),
-                    ..transition(alert, AlertState::Pending, at, now)
-                });
-                folded.is_changed = true;
-                *slot = None;
-                return;
-            }
+    look: Look,
+    transitions: &mut Vec<Transition>,
+) -> bool {
+    let Some(alert) = slot else { return false };
+    let at = look.known_until;
+    match (alert.state, ending.reason) {
+        (AlertState::Inactive | AlertState::Resolved, _) => false,
+        (AlertState::Pending, _) => {
+            transitions.push(Transition {
+                to: AlertState::Inactive,
+                reason: ending.headline.clone(),
+                ..transition(alert, AlertState::Pending, at, look.now)
+            });
+            *slot = None;
+            true
         }
-        AlertState::Firing => {}
+        (AlertState::Firing, EndReason::Resolved) => {
+            let is_changed = alert.cleared_at.is_none() || alert.ending.as_ref() != Some(ending);
+            alert.cleared_at.get_or_insert(at);
+            alert.ending = Some(ending.clone());
+            is_changed
+        }
+        (AlertState::Firing, EndReason::Expired | EndReason::RuleRemoved) => {
+            alert.ending = Some(ending.clone());
+            transitions.push(end(alert, at, look.now));
+            true
+        }
     }
-    let cleared_at = *alert.cleared_at.get_or_insert(at);
-    folded.is_changed = true;
-    if ending.reason == EndReason::Resolved && now < cleared_at + rule.keep_firing_for {
-        folded.wake_at = next_step(alert, rule);
-        return;
-    }
-    end(
-        alert,
-        ending.clone(),
-        cleared_at + rule.keep_firing_for,
-        now,
-        folded,
-    );
 }
 
-/// Ends an alert.
-fn end(alert: &mut Alert, ending: Ending, at: Timestamp, now: Timestamp, folded: &mut Folded) {
+fn fire(alert: &mut Alert, rule: &Rule, now: Timestamp) -> Transition {
+    let from = match rule.hold > Span::zero() {
+        true => AlertState::Pending,
+        false => AlertState::Inactive,
+    };
+    let fires_at = alert.began_at + rule.hold;
+    alert.state = AlertState::Firing;
+    alert.fired_at = Some(fires_at);
+    transition(alert, from, fires_at, now)
+}
+
+/// Ends an alert that has its ending. It cannot end before it fired.
+fn end(alert: &mut Alert, at: Timestamp, now: Timestamp) -> Transition {
     let from = alert.state;
+    let at = at.max(alert.fired_at.unwrap_or(alert.began_at));
     alert.state = AlertState::Resolved;
-    alert.ended_at = Some(
-        at.max(alert.fired_at.unwrap_or(alert.began_at))
-            .min(now.max(at)),
-    );
-    alert.ending = Some(ending);
-    folded.transitions.push(transition(alert, from, at, now));
+    alert.ended_at = Some(at);
+    transition(alert, from, at, now)
 }
 
 /// Closes an alert whose rule is gone. A pending one just disappears.
@@ -393,22 +400,16 @@ pub fn close(
 ) -> Folded {
     let mut folded = Folded {
         transitions: Vec::new(),
-        wake_at: None,
         is_changed: true,
     };
     match slot {
         Some(alert) if alert.state == AlertState::Firing => {
-            end(
-                alert,
-                Ending {
-                    reason,
-                    headline,
-                    facts: Vec::new(),
-                },
-                now,
-                now,
-                &mut folded,
-            );
+            alert.ending = Some(Ending {
+                reason,
+                headline,
+                facts: Vec::new(),
+            });
+            folded.transitions.push(end(alert, now, now));
         }
         Some(alert) if alert.state == AlertState::Pending => {
             let mut gone = transition(alert, AlertState::Pending, now, now);
@@ -422,19 +423,10 @@ pub fn close(
     folded
 }
 
-/// When the state can change without new data.
-fn next_step(alert: &Alert, rule: &Rule) -> Option<Timestamp> {
-    match (alert.state, alert.cleared_at) {
-        (AlertState::Pending, _) => Some(alert.began_at + rule.hold),
-        (AlertState::Firing, Some(cleared_at)) => Some(cleared_at + rule.keep_firing_for),
-        _ => None,
-    }
-}
-
 fn transition(alert: &Alert, from: AlertState, at: Timestamp, now: Timestamp) -> Transition {
     let reason = match &alert.ending {
-        Some(ending) => ending.headline.clone(),
-        None => alert.evidence.headline.clone(),
+        Some(ending) if alert.state == AlertState::Resolved => ending.headline.clone(),
+        Some(_) | None => alert.evidence.headline.clone(),
     };
     Transition {
         fingerprint: alert.fingerprint,

@@ -97,7 +97,8 @@ pub fn resolve_late(zone: Tz, local: NaiveDateTime) -> Timestamp {
 pub fn after_gap(zone: Tz, local: NaiveDateTime) -> Timestamp {
     // The offset before the gap, applied to the local time, gives an instant after the transition;
     // the wall clock there has moved on by the width of the gap. Search the transition itself.
-    let day = Span::days(1);
+    // Two days: a zone may skip a whole day, as Samoa did.
+    let day = Span::days(2);
     let guess = Timestamp::from_millis(local.and_utc().timestamp_millis());
     let (mut low, mut high) = (guess - day, guess + day);
     let offset = |at: Timestamp| at.in_zone(zone).offset().fix().local_minus_utc();

@@ -1,5 +1,7 @@
 //! What a rule sees when it judges one subject, and what it answers.
 
+use std::collections::BTreeSet;
+
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,7 @@ use super::super::history::{JobHistory, ProjectHistory};
 use super::super::labels::Labels;
 use super::super::ledger::{LedgerRow, Promise};
 use super::super::notification::Fact;
-use super::super::observation::{Name, Run, Status};
+use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp, human_span, human_time};
 use super::{Clock, Rule};
@@ -44,6 +46,39 @@ pub struct Memory {
     pub judged_until: Timestamp,
     /// The newest ledger row of a promise that may still be corrected: due instant and outcome.
     pub open_promise: Option<(Timestamp, Promise)>,
+    /// Runs judged that settled after `judged_until`: rows that settled before them may still come.
+    #[serde(default)]
+    pub ahead: BTreeSet<(Timestamp, Name)>,
+}
+
+/// Rows that settled longer ago than this before what is known completely are all there.
+const LATE_ROWS: Span = Span::minutes(2);
+
+impl Memory {
+    /// The first memory of a subject.
+    pub fn new(watching_since: Timestamp, judged_until: Timestamp) -> Self {
+        Self {
+            watching_since,
+            judged_until,
+            open_promise: None,
+            ahead: BTreeSet::new(),
+        }
+    }
+
+    /// Notes that a run was judged; false when it had been already.
+    pub fn is_first_judgement(&mut self, run: &Run) -> bool {
+        self.ahead.insert((run.settled_at(), run.id.clone()))
+    }
+
+    /// Moves `judged_until` up to the newest judged run before which no row can come any more.
+    pub fn settle(&mut self, known_until: Timestamp) {
+        let limit = known_until - LATE_ROWS;
+        let settled = self.ahead.iter().take_while(|(at, _)| *at <= limit).last();
+        if let Some((at, _)) = settled {
+            self.judged_until = self.judged_until.max(*at);
+        }
+        self.ahead.retain(|(at, _)| *at > self.judged_until);
+    }
 }
 
 /// What a rule answers.
@@ -145,6 +180,9 @@ impl Judgement {
 /// How many runs "usual" is made from.
 const USUAL_RUNS: usize = 20;
 
+/// Successes among which like ones are sought: a rare kind of run must not cost a walk through history.
+pub const MAX_SEARCHED: usize = 2_000;
+
 impl<'a> Context<'a> {
     /// The job of the subject.
     pub fn job(&self) -> Option<&'a JobHistory> {
@@ -200,7 +238,8 @@ impl<'a> Context<'a> {
 
     /// The newest success the rule wants.
     pub fn last_success(&self, job: &'a JobHistory) -> Option<&'a Run> {
-        self.finished(job).find(|run| run.status == Status::Success)
+        let mut successes = self.project.successes(job);
+        successes.find(|run| self.is_judged(run))
     }
 
     /// What is usual for runs like `run` (same job, job_type and trigger class), from the newest
@@ -208,9 +247,9 @@ impl<'a> Context<'a> {
     pub fn usual(&self, job: &'a JobHistory, run: &Run) -> Option<Baseline> {
         let like = self
             .project
-            .finished(job)
-            .filter(|other| other.status == Status::Success && is_like(other, run))
-            .filter(|other| other.id != run.id)
+            .successes(job)
+            .take(MAX_SEARCHED)
+            .filter(|other| is_like(other, run) && other.id != run.id)
             .filter_map(Run::run_time)
             .take(USUAL_RUNS);
         Baseline::of(like.map(seconds))
@@ -244,19 +283,20 @@ impl<'a> Context<'a> {
 
     /// The open alert of an occurrence.
     pub fn open_at(&self, occurrence: &Labels) -> Option<&'a Alert> {
-        let wanted: Vec<_> = occurrence.iter().collect();
-        self.open
+        let mut open = self.open.iter().filter(|alert| alert.is_open());
+        open.find(|alert| self.occurrence(alert) == *occurrence)
+    }
+
+    /// What distinguishes an alert from others at the same subject.
+    pub fn occurrence(&self, alert: &Alert) -> Labels {
+        let subject = self.subject.identity();
+        let own = alert
+            .identity
             .iter()
-            .filter(|alert| alert.is_open())
-            .find(|alert| {
-                let base = self.subject.identity();
-                let extra: Vec<_> = alert
-                    .identity
-                    .iter()
-                    .filter(|(name, _)| base.get(name).is_empty())
-                    .collect();
-                extra == wanted
-            })
+            .filter(|(name, _)| subject.get(name).is_empty());
+        own.fold(Labels::default(), |labels, (name, value)| {
+            labels.with(name, value)
+        })
     }
 }
 

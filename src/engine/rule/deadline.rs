@@ -66,11 +66,14 @@ struct Window {
     expires_at: Timestamp,
 }
 
-/// Days looked at in one evaluation; a longer history is caught up in several.
-const MAX_DAYS: usize = 400;
+/// Deadlines longer ago than this are not judged any more.
+const MAX_CATCH_UP: Span = Span::days(400);
 
 /// A calendar without any day in so many is one that never comes.
 const MAX_CALENDAR_DAYS: usize = 4_000;
+
+/// A run that waited longer than this in the queue before the window opened is not looked for.
+const MAX_QUEUED: Span = Span::days(1);
 
 /// A run may start a little before its tick.
 const EARLY: Span = Span::minutes(5);
@@ -95,18 +98,21 @@ impl Deadline {
             );
             return judgement;
         }
-        let from = ctx.memory.judged_until.max(job.first_seen_at);
-        let mut is_contiguous = true;
+        let from = ctx
+            .memory
+            .judged_until
+            .max(job.first_seen_at)
+            .max(ctx.known_until - MAX_CATCH_UP);
         for window in self.windows(ctx, job, from) {
             if window.opens_at > ctx.known_until {
                 judgement.wake_known(window.opens_at.min(window.by_at));
                 break;
             }
-            let is_final = self.judge_window(ctx, job, &window, &mut judgement);
-            is_contiguous &= is_final;
-            if is_contiguous {
-                judgement.memory.judged_until = window.by_at;
+            if !self.judge_window(ctx, job, &window, &mut judgement) {
+                // Later days wait until nothing about this one can change any more.
+                break;
             }
+            judgement.memory.judged_until = window.by_at;
         }
         judgement
     }
@@ -123,7 +129,6 @@ impl Deadline {
                     .as_ref()
                     .is_none_or(|calendar| calendar.is_day(*date))
             })
-            .take(MAX_DAYS + 8)
             .peekable();
         let mut windows = Vec::new();
         while let (Some(date), Some(next)) = (dates.next(), dates.peek().copied()) {
@@ -133,7 +138,7 @@ impl Deadline {
             }
             let is_ahead = window.opens_at > ctx.known_until;
             windows.push(window);
-            if is_ahead || windows.len() >= MAX_DAYS {
+            if is_ahead {
                 break;
             }
         }
@@ -525,9 +530,9 @@ fn start_of(run: &Run) -> Timestamp {
 
 /// The first success that counts for the day.
 fn qualifying<'a>(ctx: &Context<'a>, job: &'a JobHistory, window: &Window) -> Option<&'a Run> {
-    ctx.finished_after(job, window.opens_at)
+    attempts(ctx, job, window)
         .filter(|run| run.status == Status::Success)
-        .find(|run| (window.opens_at..window.expires_at).contains(&start_of(run)))
+        .min_by_key(|run| (run.settled_at(), &run.id))
 }
 
 /// Runs that started (or wait to start) within the window, in order of creation.
@@ -538,7 +543,7 @@ fn attempts<'a>(
 ) -> impl Iterator<Item = &'a Run> + use<'a> {
     let (this, window) = (*ctx, *window);
     ctx.project
-        .created_between(job, window.opens_at - EARLY, window.expires_at)
+        .created_between(job, window.opens_at - MAX_QUEUED, window.expires_at)
         .filter(move |run| this.is_judged(run))
         .filter(move |run| (window.opens_at..window.expires_at).contains(&start_of(run)))
 }

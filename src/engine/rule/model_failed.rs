@@ -22,7 +22,9 @@ use super::super::labels::Labels;
 use super::super::notification::Fact;
 use super::super::subject::SubjectKey;
 use super::super::time::human_span;
-use super::context::{Context, Judgement, error_class, error_end, error_line, resolved};
+use super::context::{
+    Context, Judgement, MAX_SEARCHED, error_class, error_end, error_line, resolved,
+};
 
 /// A model execution failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +44,14 @@ impl ModelFailed {
             .executions()
             .iter()
             .rev()
+            .take(MAX_SEARCHED)
             .filter(|execution| is_outcome(execution) && is_wanted(ctx, execution))
             .take_while(|execution| execution.finished_at() > Some(ctx.memory.judged_until))
             .collect();
         finished.reverse();
         if finished.is_empty() {
             // The newest outcome once more, for the first look and for late evidence.
-            let newest = history.executions().iter().rev();
+            let newest = history.executions().iter().rev().take(MAX_SEARCHED);
             finished.extend(
                 newest
                     .filter(|e| is_outcome(e) && is_wanted(ctx, e))

@@ -14,19 +14,20 @@
 //!
 //! ## No data
 //! A run is called too long only when Tardy knows that it had not finished by then: while the source
-//! cannot be read, the verdict is Unknown.
+//! cannot be read, the verdict is Unknown. A wait in the queue (`clock = "queue"`) that was over before
+//! Tardy could know of it makes the ledger only.
 //!
 //! ## Resolve
 //! The same alert closes with the final duration when the run ends. Too fast: at the next success that
 //! is not.
 
-use super::super::alert::{Evidence, Verdict};
+use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::history::JobHistory;
 use super::super::labels::Labels;
 use super::super::ledger::Promise;
 use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
-use super::super::time::{Span, Timestamp, human_span};
+use super::super::time::{Span, human_span};
 use super::context::{
     Context, Judgement, clock_bounds, expired, resolved, run_evidence, run_occurrence,
 };
@@ -50,13 +51,22 @@ impl RunDuration {
         let Some(job) = ctx.job() else {
             return judgement;
         };
+        if job.is_gone {
+            for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
+                let headline = format!("Gone: {} is not listed any more", ctx.title());
+                judgement.find_occurrence(ctx.occurrence(alert), ctx.now, expired(headline));
+            }
+            return judgement;
+        }
         if let Some(Limit::Fixed(max)) = self.max {
             for run in ctx.active(job) {
                 self.judge_active(ctx, job, run, max, &mut judgement);
             }
         }
         for run in ctx.finished_after(job, ctx.memory.judged_until) {
-            judgement.memory.judged_until = run.settled_at();
+            if !judgement.memory.is_first_judgement(run) {
+                continue;
+            }
             if let Some(Limit::Fixed(max)) = self.max {
                 self.judge_finished(ctx, job, run, max, &mut judgement);
             }
@@ -64,6 +74,7 @@ impl RunDuration {
                 self.judge_short(ctx, job, run, min, &mut judgement);
             }
         }
+        judgement.memory.settle(ctx.known_until);
         self.close_lost(ctx, &mut judgement);
         judgement
     }
@@ -124,11 +135,13 @@ impl RunDuration {
         identity.set("run_id", run.id.clone());
         judgement.promise(ctx, identity, due_at, outcome);
         let was_open = ctx.open_at(&labels).is_some();
-        if took > max && !was_open && run.settled_at() > ctx.memory.watching_since {
+        // A wait in the queue was over long before the run was: it is told in flight or not at all.
+        let is_news = self.clock != Clock::Queue && run.settled_at() > ctx.memory.watching_since;
+        if took > max && !was_open && is_news {
             let evidence = self.evidence(ctx, job, run, took, max, false);
             judgement.find_occurrence(labels.clone(), due_at, Verdict::Breach(evidence));
         }
-        if took > max || was_open {
+        if was_open || (took > max && is_news) {
             judgement.find_occurrence(labels, run.settled_at(), self.ended(ctx, run, took, max));
         }
     }
@@ -259,7 +272,8 @@ impl RunDuration {
 
     /// Closes alerts about runs that are neither active nor finished with a known outcome any more.
     fn close_lost(&self, ctx: &Context<'_>, judgement: &mut Judgement) {
-        for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
+        let going_on = |alert: &&Alert| alert.is_open() && alert.cleared_at.is_none();
+        for alert in ctx.open.iter().filter(going_on) {
             let run_id = alert.identity.get("run_id");
             if run_id.is_empty()
                 || judgement
@@ -269,14 +283,16 @@ impl RunDuration {
             {
                 continue;
             }
-            let Some(run) = ctx.project.run(run_id) else {
-                continue;
+            let (at, how) = match ctx.project.run(run_id) {
+                Some(run) if run.status.is_active() => continue,
+                Some(run) => (
+                    run.settled_at(),
+                    format!("ended as {}", run.status.as_str()),
+                ),
+                None => (ctx.now, "is not known any more".to_owned()),
             };
-            if !run.status.is_active() {
-                let at: Timestamp = run.settled_at();
-                let headline = format!("Over: {} ended as {}", ctx.title(), run.status.as_str());
-                judgement.find_occurrence(run_occurrence(&run.id), at, expired(headline));
-            }
+            let headline = format!("Over: {} {how}", ctx.title());
+            judgement.find_occurrence(run_occurrence(&run_id.into()), at, expired(headline));
         }
     }
 }

@@ -87,11 +87,8 @@ impl RunFailed {
             count: 0,
             since: run.settled_at(),
         };
-        let up_to = (run.settled_at(), &run.id);
-        let earlier = ctx
-            .finished(job)
-            .skip_while(|other| (other.settled_at(), &other.id) > up_to);
-        for other in earlier.take(MAX_STREAK) {
+        let up_to = ctx.project.finished_up_to(job, run);
+        for other in up_to.filter(|run| ctx.is_judged(run)).take(MAX_STREAK) {
             if !self.statuses.contains(&other.status) {
                 break;
             }

@@ -49,20 +49,27 @@ impl Staleness {
         }
         let success = ctx.last_success(job);
         let fresh_at = success.map_or(job.first_seen_at, Run::settled_at);
+        let age =
+            ctx.known_until.since(fresh_at) - ctx.project.held_time(job, fresh_at, ctx.known_until);
+        let is_held = ctx.project.is_held(job, ctx.known_until);
         let warn = self.warn_age.map(|age| (age, ctx.rule.severity.softer()));
         let steps = warn.into_iter().chain([(self.max_age, ctx.rule.severity)]);
         let mut breach = None;
-        for (age, severity) in steps {
-            let stale_at = stale_at(ctx, job, fresh_at, age);
-            if ctx.known_until < stale_at {
-                judgement.wake_known(stale_at);
-                break;
+        for (limit, severity) in steps {
+            if age >= limit {
+                breach = Some((limit, severity));
+                continue;
             }
-            breach = Some((stale_at, age, severity));
+            // On hold it does not age; the end of the hold is news.
+            if !is_held {
+                judgement.wake_known(ctx.known_until + (limit - age));
+            }
+            break;
         }
         match breach {
-            Some((at, age, severity)) => {
-                let evidence = self.evidence(ctx, job, success, fresh_at, (age, severity));
+            Some((limit, severity)) => {
+                let at = stale_at(ctx, job, fresh_at, limit);
+                let evidence = self.evidence(ctx, job, success, fresh_at, (limit, severity));
                 judgement.find(at, Verdict::Breach(evidence));
             }
             None => judgement.find(fresh_at, recovery(ctx, fresh_at)),
@@ -121,23 +128,22 @@ impl Staleness {
     }
 }
 
-/// The instant at which the age is reached, time on hold not counted.
+/// The instant at which an age that has been reached was reached, time on hold not counted.
 fn stale_at(ctx: &Context<'_>, job: &JobHistory, fresh_at: Timestamp, age: Span) -> Timestamp {
     let mut at = fresh_at + age;
     // Holds inside the stretch push the instant back, which may bring further holds into it.
-    for _ in 0..8 {
+    for _ in 0..MAX_HOLDS {
         let pushed = fresh_at + age + ctx.project.held_time(job, fresh_at, at);
         if pushed == at {
             break;
         }
         at = pushed;
     }
-    if ctx.project.is_held(job, ctx.known_until) {
-        at.max(ctx.known_until + Span::minutes(1))
-    } else {
-        at
-    }
+    at.min(ctx.known_until)
 }
+
+/// Holds followed when the instant is sought; with more it is a little early.
+const MAX_HOLDS: usize = 64;
 
 fn recovery(ctx: &Context<'_>, fresh_at: Timestamp) -> Verdict {
     resolved(
