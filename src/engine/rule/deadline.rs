@@ -254,25 +254,24 @@ impl Deadline {
         if let Some(at) = warn_at.filter(|_| !is_warned) {
             judgement.wake_known(at);
         }
+        // Forecasts are made for whole minutes, so that one look more changes nothing.
+        let as_of = whole(ctx.known_until, FORECAST_EVERY);
         let risk = self.at_risk.and_then(|limit| {
-            judgement.wake_known(ctx.known_until + FORECAST_EVERY);
-            Some((limit, self.miss_probability(ctx, job, window)?))
+            judgement.wake_known(as_of + FORECAST_EVERY);
+            Some((limit, self.miss_probability(ctx, job, window, as_of)?))
         });
         let is_at_risk = risk.is_some_and(|(limit, p)| p >= limit);
         let at = match (warn_at, is_warned) {
             (Some(at), true) if !is_at_risk => at,
-            _ => ctx.known_until,
+            _ => as_of,
         };
         if is_warned || is_at_risk {
-            let evidence = self.early_evidence(ctx, job, window, risk.map(|(_, p)| p));
+            let evidence = self.early_evidence(ctx, job, window, as_of, risk.map(|(_, p)| p));
             judgement.find_occurrence(occurrence(window), at, Verdict::Breach(evidence));
         } else if risk.is_none_or(|(limit, p)| p < limit * WITHDRAW_SHARE) {
             let headline = format!("On course again: {}", ctx.title());
-            judgement.find_occurrence(
-                occurrence(window),
-                ctx.known_until,
-                resolved(headline, Vec::new()),
-            );
+            let verdict = resolved(headline, Vec::new());
+            judgement.find_occurrence(occurrence(window), as_of, verdict);
         }
     }
 
@@ -281,8 +280,8 @@ impl Deadline {
         ctx: &Context<'_>,
         job: &JobHistory,
         window: &Window,
+        now: Timestamp,
     ) -> Option<f64> {
-        let now = ctx.known_until;
         let candidate = attempts(ctx, job, window)
             .filter(|run| run.status.is_active())
             .last();
@@ -319,10 +318,11 @@ impl Deadline {
         ctx: &Context<'_>,
         job: &JobHistory,
         window: &Window,
+        as_of: Timestamp,
         risk: Option<f64>,
     ) -> Evidence {
-        let left = human_span(window.by_at.since(ctx.known_until));
-        let cause = self.cause(ctx, job, window, ctx.known_until);
+        let left = human_span(window.by_at.since(as_of));
+        let cause = self.cause(ctx, job, window, as_of);
         let chance = risk.map(|p| format!("{:.0} % of like runs would miss it", p * 100.0));
         let headline = format!(
             "At risk: {} due {} in {left} ({})",
@@ -518,6 +518,11 @@ struct Cause {
     run_id: Option<super::super::observation::Name>,
     error: Option<String>,
     usual: Option<Baseline>,
+}
+
+/// `at` without the part of a `step` that has begun.
+fn whole(at: Timestamp, step: Span) -> Timestamp {
+    at - Span::milliseconds(at.as_millis().rem_euclid(step.num_milliseconds()))
 }
 
 fn occurrence(window: &Window) -> Labels {

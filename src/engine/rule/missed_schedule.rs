@@ -293,6 +293,10 @@ impl MissedSchedule {
                 let first = began_at - window.grace - Span::milliseconds(1);
                 job.ticks(ctx.schedule_zone, first, window.tick.at)
                     .take(MAX_COUNTED)
+                    .filter(|tick| {
+                        let window = Window { tick: *tick, ..*window };
+                        self.excuse(ctx, job, &window).is_none()
+                    })
                     .count()
             }
             Some(_) | None => since_served + 1,
