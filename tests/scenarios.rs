@@ -8,6 +8,8 @@ mod contract;
 mod cron;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
+#[path = "support/engine/on_time.rs"]
+mod on_time;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]

@@ -1147,7 +1147,10 @@ impl Engine {
     fn is_told_elsewhere(&self, receiver: &Name, print: Fingerprint) -> bool {
         let keys = self.memberships.get(&print).into_iter().flatten();
         keys.filter_map(|key| self.groups.get(key)).any(|group| {
-            let told = group.conversations.get(receiver).and_then(|known| known.told.get(&print));
+            let told = group
+                .conversations
+                .get(receiver)
+                .and_then(|known| known.told.get(&print));
             told.is_some_and(|told| !told.is_ended)
                 && self.route_of(&group.key).receivers.contains(receiver)
         })

@@ -35,6 +35,7 @@ use super::super::labels::Labels;
 use super::super::ledger::Promise;
 use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
+use super::super::schedule::Tick;
 use super::super::time::{Span, Timestamp, human_span, human_time};
 use super::context::{Context, Judgement, error_end, error_line, expired, is_like, resolved};
 
@@ -60,7 +61,10 @@ pub struct Deadline {
 #[derive(Clone, Copy, Debug)]
 struct Window {
     date: NaiveDate,
+    /// A run that starts from here on counts.
     opens_at: Timestamp,
+    /// It is open, and the day before is over.
+    begins_at: Timestamp,
     by_at: Timestamp,
     /// The next window opens.
     expires_at: Timestamp,
@@ -74,6 +78,9 @@ const MAX_CALENDAR_DAYS: usize = 4_000;
 
 /// A run that waited longer than this in the queue before the window opened is not looked for.
 const MAX_QUEUED: Span = Span::days(1);
+
+/// No fold is longer.
+const MAX_FOLD: Span = Span::hours(4);
 
 /// A run may start a little before its tick.
 const EARLY: Span = Span::minutes(5);
@@ -104,8 +111,8 @@ impl Deadline {
             .max(job.first_seen_at)
             .max(ctx.known_until - MAX_CATCH_UP);
         for window in self.windows(ctx, job, from) {
-            if window.opens_at > ctx.known_until {
-                judgement.wake_known(window.opens_at.min(window.by_at));
+            if window.begins_at > ctx.known_until {
+                judgement.wake_known(window.begins_at.min(window.by_at));
                 break;
             }
             if !self.judge_window(ctx, job, &window, &mut judgement) {
@@ -131,12 +138,16 @@ impl Deadline {
             })
             .peekable();
         let mut windows = Vec::new();
+        let mut last_by_at = Timestamp::MIN;
         while let (Some(date), Some(next)) = (dates.next(), dates.peek().copied()) {
-            let window = self.window(ctx, job, date, next);
-            if window.by_at <= from {
+            let mut window = self.window(ctx, job, date, next);
+            window.begins_at = window.opens_at.max(last_by_at);
+            last_by_at = window.by_at;
+            // Of a window that opened before the job was first seen nothing can be told.
+            if window.by_at <= from || window.opens_at < job.first_seen_at {
                 continue;
             }
-            let is_ahead = window.opens_at > ctx.known_until;
+            let is_ahead = window.begins_at > ctx.known_until;
             windows.push(window);
             if is_ahead {
                 break;
@@ -152,11 +163,19 @@ impl Deadline {
         date: NaiveDate,
         next: NaiveDate,
     ) -> Window {
+        let opens_at = self.opens_at(ctx, job, date);
+        let next_opens_at = self.opens_at(ctx, job, next);
         Window {
             date,
-            opens_at: self.opens_at(ctx, job, date),
+            opens_at,
+            begins_at: opens_at,
             by_at: resolve_late(self.zone, date.and_time(self.by)),
-            expires_at: self.opens_at(ctx, job, next),
+            // Without a tick in between the run that served this day serves the next one, too.
+            expires_at: if next_opens_at > opens_at {
+                next_opens_at
+            } else {
+                resolve_late(self.zone, next.and_time(self.by))
+            },
         }
     }
 
@@ -173,8 +192,7 @@ impl Deadline {
                 let first = instants(self.zone, local).first().copied();
                 first.unwrap_or_else(|| after_gap(self.zone, local))
             }
-            None => job
-                .previous_tick(ctx.schedule_zone, by_at - Span::milliseconds(1))
+            None => last_owed_tick(ctx, job, by_at)
                 .map_or(by_at - Span::days(1), |tick| tick.at - EARLY),
         }
     }
@@ -518,6 +536,15 @@ struct Cause {
     run_id: Option<super::super::observation::Name>,
     error: Option<String>,
     usual: Option<Baseline>,
+}
+
+/// The last tick before `by_at`. The second pass of a fold is soft and need not run: then it is the first.
+fn last_owed_tick(ctx: &Context<'_>, job: &JobHistory, by_at: Timestamp) -> Option<Tick> {
+    let before = |at| job.previous_tick(ctx.schedule_zone, at - Span::milliseconds(1));
+    let last = before(by_at)?;
+    let first_pass = before(last.at)
+        .filter(|first| last.is_soft && !first.is_soft && last.at - first.at <= MAX_FOLD);
+    Some(first_pass.unwrap_or(last))
 }
 
 /// `at` without the part of a `step` that has begun.

@@ -294,7 +294,10 @@ impl MissedSchedule {
                 job.ticks(ctx.schedule_zone, first, window.tick.at)
                     .take(MAX_COUNTED)
                     .filter(|tick| {
-                        let window = Window { tick: *tick, ..*window };
+                        let window = Window {
+                            tick: *tick,
+                            ..*window
+                        };
                         self.excuse(ctx, job, &window).is_none()
                     })
                     .count()

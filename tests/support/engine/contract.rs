@@ -26,9 +26,13 @@ fn start() -> Timeline {
 fn told_and_ended(outcome: &Outcome) -> BTreeMap<(String, String), (usize, usize)> {
     let mut counts: BTreeMap<(String, String), (usize, usize)> = BTreeMap::new();
     for told in &outcome.told {
-        let Body::Alerts(alerts) = &told.body else { continue };
+        let Body::Alerts(alerts) = &told.body else {
+            continue;
+        };
         for alert in alerts {
-            let count = counts.entry((told.receiver.to_string(), alert.id.clone())).or_default();
+            let count = counts
+                .entry((told.receiver.to_string(), alert.id.clone()))
+                .or_default();
             count.0 += usize::from(alert.is_new);
             count.1 += usize::from(alert.ended_at.is_some());
         }
@@ -42,7 +46,12 @@ fn check_endings(outcome: &Outcome) {
     let counts = told_and_ended(outcome);
     assert!(!counts.is_empty());
     for (key, count) in counts {
-        assert_eq!(count, (1, 1), "{key:?} in\n{}", outcome.told_text().join("\n"));
+        assert_eq!(
+            count,
+            (1, 1),
+            "{key:?} in\n{}",
+            outcome.told_text().join("\n")
+        );
     }
 }
 
@@ -60,7 +69,9 @@ fn contract_2_an_ending_reaches_whoever_was_told_whatever_the_routes_are_then() 
         .rule(run_failed())
         .run("a", "a1", "06:01", "06:05 failed: boom")
         .run("a", "a2", "06:40", "06:50 success")
-        .reload("06:20", |policy| policy.route.receivers = vec!["others".into()])
+        .reload("06:20", |policy| {
+            policy.route.receivers = vec!["others".into()]
+        })
         .play("08:00");
     check(
         &told.told_text(),
@@ -133,7 +144,9 @@ fn contract_2_a_rule_removed_before_its_alert_was_told_leaves_no_word() {
 
 #[test]
 fn contract_2_a_rule_removed_while_tardy_was_down_is_closed_at_the_start() {
-    let timeline = start().rule(run_failed()).run("a", "a1", "06:01", "06:05 failed: boom");
+    let timeline = start()
+        .rule(run_failed())
+        .run("a", "a1", "06:01", "06:05 failed: boom");
     let timeline = timeline.reload("06:20", |policy| policy.rules.clear());
     let told = timeline.play_with(timeline.at("08:00"), &mut |_, _| Disturbance {
         is_restart: true,
@@ -215,8 +228,7 @@ fn contract_4_a_receiver_that_cannot_be_reached_is_told_on_the_others_across_res
     let mut timeline = start()
         .policy(|policy| policy.route.receivers = vec!["team".into(), "mail".into()])
         .rule(blind("5m"));
-    timeline.receiver_outages =
-        vec![("mail".into(), timeline.at("06:10"), timeline.at("06:40"))];
+    timeline.receiver_outages = vec![("mail".into(), timeline.at("06:10"), timeline.at("06:40"))];
     for is_restart in [false, true] {
         let told = timeline.play_with(timeline.at("07:00"), &mut |step, _| Disturbance {
             is_restart: is_restart && (step == 37 || step > 60),
@@ -233,7 +245,9 @@ fn contract_4_a_receiver_that_cannot_be_reached_is_told_on_the_others_across_res
 #[test]
 fn contract_7_a_changed_threshold_keeps_the_alert() {
     let change = |policy: &mut Policy| {
-        let RuleKind::RunDuration(kind) = &mut policy.rules[0].kind else { panic!() };
+        let RuleKind::RunDuration(kind) = &mut policy.rules[0].kind else {
+            panic!()
+        };
         kind.max = Some(tardy::engine::rule::Limit::Fixed(span("25m")));
         policy.rules.push(for_jobs(run_failed(), "other"));
     };
@@ -306,9 +320,27 @@ fn everything() -> Timeline {
             policy.route.repeat_interval = span("5h");
         })
         .past("orders", span("1h"), 12, span("10m"))
-        .jobs_at("2025-11-01T00:00:00Z", &[("orders", "0 * * * *", true), ("nightly", "0 11 * * *", true)])
-        .jobs_at("20:10", &[("orders", "0 * * * *", false), ("nightly", "0 11 * * *", true)])
-        .jobs_at("22:10", &[("orders", "30 * * * *", true), ("nightly", "0 11 * * *", true)])
+        .jobs_at(
+            "2025-11-01T00:00:00Z",
+            &[
+                ("orders", "0 * * * *", true),
+                ("nightly", "0 11 * * *", true),
+            ],
+        )
+        .jobs_at(
+            "20:10",
+            &[
+                ("orders", "0 * * * *", false),
+                ("nightly", "0 11 * * *", true),
+            ],
+        )
+        .jobs_at(
+            "22:10",
+            &[
+                ("orders", "30 * * * *", true),
+                ("nightly", "0 11 * * *", true),
+            ],
+        )
         .rule(run_failed())
         .rule(patient)
         .rule(models)
@@ -356,9 +388,16 @@ fn everything_that_was_told_has_its_ending() {
     let told = everything().play("03-12 12:00");
     let counts = told_and_ended(&told);
     let open = counts.values().filter(|count| **count != (1, 1)).count();
-    assert!(counts.len() > 15 && open <= 8, "{}", told.told_text().join("\n"));
+    assert!(
+        counts.len() > 15 && open <= 8,
+        "{}",
+        told.told_text().join("\n")
+    );
     for (key, (told, ended)) in counts {
-        assert!(told == 1 && ended <= 1, "{key:?} told {told} times, ended {ended} times");
+        assert!(
+            told == 1 && ended <= 1,
+            "{key:?} told {told} times, ended {ended} times"
+        );
     }
 }
 
@@ -366,8 +405,16 @@ fn everything_that_was_told_has_its_ending() {
 fn every_promise_has_one_final_row() {
     let outcome = everything().play("03-12 12:00");
     let finals = outcome.final_ledger();
-    let corrections = outcome.ledger.iter().filter(|row| row.corrected_from.is_some()).count();
-    assert_eq!(outcome.ledger.len(), finals.len() + corrections, "a promise was recorded twice");
+    let corrections = outcome
+        .ledger
+        .iter()
+        .filter(|row| row.corrected_from.is_some())
+        .count();
+    assert_eq!(
+        outcome.ledger.len(),
+        finals.len() + corrections,
+        "a promise was recorded twice"
+    );
 }
 
 fn permutation(seed: u64) -> impl FnOnce(&mut Vec<Observation>) {
@@ -381,9 +428,14 @@ fn permutation(seed: u64) -> impl FnOnce(&mut Vec<Observation>) {
             state
         };
         // Projects and jobs are lists of what is now: their order in time is kept.
-        let is_row = |row: &Observation| !matches!(row, Observation::Project(_) | Observation::Jobs(..));
-        let repeated: Vec<Observation> =
-            rows.iter().filter(|row| is_row(row)).filter(|_| next() % 3 == 0).cloned().collect();
+        let is_row =
+            |row: &Observation| !matches!(row, Observation::Project(_) | Observation::Jobs(..));
+        let repeated: Vec<Observation> = rows
+            .iter()
+            .filter(|row| is_row(row))
+            .filter(|_| next() % 3 == 0)
+            .cloned()
+            .collect();
         rows.extend(repeated);
         let (mut shuffled, lists): (Vec<Observation>, Vec<Observation>) =
             std::mem::take(rows).into_iter().partition(is_row);
@@ -398,8 +450,16 @@ fn permutation(seed: u64) -> impl FnOnce(&mut Vec<Observation>) {
 
 /// What people see of an outcome, and what is kept.
 fn summary(outcome: &Outcome) -> (Vec<String>, Vec<String>, Vec<String>, Vec<String>) {
-    let ids = outcome.told.iter().map(tardy::engine::notification::Notification::delivery_id);
-    (outcome.told_text(), outcome.states_text(), outcome.ledger_text(), ids.collect())
+    let ids = outcome
+        .told
+        .iter()
+        .map(tardy::engine::notification::Notification::delivery_id);
+    (
+        outcome.told_text(),
+        outcome.states_text(),
+        outcome.ledger_text(),
+        ids.collect(),
+    )
 }
 
 /// The first line that differs, with one line before it.
@@ -407,7 +467,11 @@ fn difference(plain: &[String], disturbed: &[String]) -> Option<String> {
     let count = plain.len().max(disturbed.len());
     let first = (0..count).find(|index| plain.get(*index) != disturbed.get(*index))?;
     let before = first.checked_sub(1).map(|index| &plain[index]);
-    Some(format!("after {before:?}: {:?} became {:?}", plain.get(first), disturbed.get(first)))
+    Some(format!(
+        "after {before:?}: {:?} became {:?}",
+        plain.get(first),
+        disturbed.get(first)
+    ))
 }
 
 /// What `everything` comes to when nothing goes wrong.
@@ -448,11 +512,15 @@ proptest! {
 fn contract_8_a_late_row_is_judged_and_counted_once() {
     // Two runs over their limit; the row of the first comes a minute after that of the second.
     let timeline = start().rule(too_long(Clock::Run, "5m"));
-    let mut late = timeline
-        .run("a", "a1", "06:10", "06:16 success")
-        .run("a", "a2", "06:10", "06:16:30 success");
+    let mut late = timeline.run("a", "a1", "06:10", "06:16 success").run(
+        "a",
+        "a2",
+        "06:10",
+        "06:16:30 success",
+    );
     for (at, row) in &mut late.rows {
-        if matches!(row, Observation::Run(_, run) if &*run.id == "a1" && run.status == Status::Success) {
+        if matches!(row, Observation::Run(_, run) if &*run.id == "a1" && run.status == Status::Success)
+        {
             *at = *at + span("90s");
         }
     }
@@ -468,7 +536,10 @@ fn contract_8_a_late_row_is_judged_and_counted_once() {
 
 #[test]
 fn contract_8_nothing_is_judged_when_nothing_is_new() {
-    let mut timeline = start().rule(run_failed()).rule(slower(None)).rule(too_long(Clock::Run, "1h"));
+    let mut timeline = start()
+        .rule(run_failed())
+        .rule(slower(None))
+        .rule(too_long(Clock::Run, "1h"));
     timeline.overlap = Span::hours(300);
     for job in 0..50 {
         let job = format!("job-{job}");
@@ -484,7 +555,11 @@ fn contract_8_nothing_is_judged_when_nothing_is_new() {
         .copied()
         .filter(|(now, judged)| *now > at("06:05:00") && *judged > 0)
         .collect();
-    assert_eq!(busy, [(at("06:20:00"), 3), (at("06:25:00"), 3)], "only the three rules of job-7");
+    assert_eq!(
+        busy,
+        [(at("06:20:00"), 3), (at("06:25:00"), 3)],
+        "only the three rules of job-7"
+    );
 }
 
 #[test]
@@ -492,12 +567,22 @@ fn memory_does_not_grow_with_incidents() {
     let mut timeline = start().rule(run_failed());
     for index in 0..48 {
         let from = timeline.from + span("30m") * index;
-        let status = if index % 2 == 0 { Status::Failed } else { Status::Success };
+        let status = if index % 2 == 0 {
+            Status::Failed
+        } else {
+            Status::Success
+        };
         let end = (from + span("5m"), status, String::new());
         timeline = timeline.run_at("a", &format!("r{index}"), from, Some(from), Some(end));
     }
     let told = timeline.play("03-11 07:00");
     assert_eq!(told.transitions.len(), 48);
-    assert_eq!(told.told.iter().filter(|told| told.reason == Reason::AllResolved).count(), 24);
+    assert_eq!(
+        told.told
+            .iter()
+            .filter(|told| told.reason == Reason::AllResolved)
+            .count(),
+        24
+    );
     assert_eq!(told.kept, (0, 0), "ended alerts and groups are forgotten");
 }

@@ -308,10 +308,18 @@ impl Timeline {
     /// Reads `06:40 failed: boom` or `03-11 06:40 success`.
     fn end(&self, text: &str) -> (Timestamp, Status, String) {
         let has_date = text.as_bytes()[2] == b'-';
-        let cut = text.match_indices(' ').nth(usize::from(has_date)).unwrap().0;
+        let cut = text
+            .match_indices(' ')
+            .nth(usize::from(has_date))
+            .unwrap()
+            .0;
         let (at, words) = text.split_at(cut);
         let (word, error) = words.split_once(": ").unwrap_or((words, ""));
-        (self.at(at), Status::from_word(word.trim()), error.to_owned())
+        (
+            self.at(at),
+            Status::from_word(word.trim()),
+            error.to_owned(),
+        )
     }
 
     /// A run with its instants.
