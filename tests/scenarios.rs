@@ -6,6 +6,8 @@
 mod contract;
 #[path = "support/engine/cron.rs"]
 mod cron;
+#[path = "support/engine/files.rs"]
+mod files;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
 #[path = "support/engine/on_time.rs"]

@@ -579,3 +579,73 @@ fn attempts<'a>(
         .filter(move |run| this.is_judged(run))
         .filter(move |run| (window.opens_at..window.expires_at).contains(&start_of(run)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::{Case, at};
+    use super::*;
+
+    fn case(grace: i64) -> Case {
+        let clock = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
+        let kind = Deadline {
+            by: clock(7),
+            opens: Some(clock(1)),
+            zone: Tz::UTC,
+            grace: Span::minutes(grace),
+            warn_before: None,
+            at_risk: None,
+        };
+        Case::new(RuleKind::Deadline(kind)).job("00:30", "0 4 * * *", true)
+    }
+
+    #[test]
+    fn the_cause_is_named() {
+        let late = |cause: &str| {
+            format!("07:00 breach Late: p1 job not finished, due 07:00 UTC ({cause}); promise 07:00 missed")
+        };
+        for (run, cause) in [
+            ("", "not started"),
+            ("06:50 pending", "queued for 20 min"),
+            ("06:00 running", "running 1 h 10 min"),
+            ("06:00 -> 06:10 failed: boom", "its run ended as failed: boom"),
+            ("06:00 -> 06:10 partial", "its run ended as partial"),
+            ("00:59 -> 06:10 success", "not started"),
+        ] {
+            let case = if run.is_empty() { case(0) } else { case(0).run("a", run) };
+            assert_eq!(case.judge("07:10").join("; "), late(cause), "{run}");
+        }
+    }
+
+    #[test]
+    fn a_success_within_the_window_delivers() {
+        for (run, known, said) in [
+            ("04:00 -> 04:10 success", "05:00", "04:10 ok In time: p1 job delivered at 04:10 UTC; promise 07:00 met"),
+            ("04:00 -> 07:00 success", "07:00", "07:00 ok In time: p1 job delivered at 07:00 UTC; promise 07:00 met"),
+            (
+                "04:00 -> 07:42 success",
+                "08:00",
+                "07:00 breach Late: p1 job not finished, due 07:00 UTC (delivered at 07:42 UTC); \
+                 07:42 ok Delivered: p1 job 42 min late, at 07:42 UTC; promise 07:00 late by 2520 s",
+            ),
+        ] {
+            assert_eq!(case(0).run("a", run).judge(known).join("; "), said, "{run}");
+        }
+        let within_grace = case(15).run("a", "04:00 -> 07:10 success").judge("07:20").join("; ");
+        assert_eq!(within_grace, "07:10 ok Delivered: p1 job 10 min late, at 07:10 UTC; promise 07:00 met");
+    }
+
+    #[test]
+    fn nothing_is_late_before_it_is_known() {
+        let case = case(15);
+        assert!(case.judge("07:14").iter().all(|line| !line.contains("breach")));
+        assert_eq!(case.judgement("07:10").wake_when_known, Some(at("07:15")));
+        assert!(case.judge("07:15").iter().any(|line| line.contains("breach")));
+    }
+
+    #[test]
+    fn it_expires_when_the_next_window_opens() {
+        let said = case(0).judge("2026-03-11T01:00:00Z");
+        assert_eq!(said[1], "03-11T01:00 expired Never delivered: p1 job of 2026-03-10");
+    }
+}

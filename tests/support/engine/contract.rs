@@ -476,14 +476,14 @@ fn difference(plain: &[String], disturbed: &[String]) -> Option<String> {
 
 /// What `everything` comes to when nothing goes wrong.
 static PLAIN: LazyLock<(Timeline, Timestamp, Outcome)> = LazyLock::new(|| {
-    let timeline = everything().poll_every(span("1m"));
+    let timeline = everything().poll_every(span("2m"));
     let until = timeline.at("03-11 14:00");
     let plain = timeline.play_with(until, &mut |_, _| Disturbance::default());
     (timeline, until, plain)
 });
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// Killed at random steps, pages repeated and in any order: the same is told, recorded and kept. How
     /// long Tardy has been blind is not kept, on purpose: kills while it is blind are another test.

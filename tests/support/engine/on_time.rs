@@ -64,7 +64,7 @@ fn served(timeline: Timeline, index: usize, tick: Tick, delay: Span, took: Span)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_job_on_time_is_never_called_missing_or_late(

@@ -463,7 +463,8 @@ fn a_daily_deadline_of_a_weekly_job_is_met_by_the_run_of_the_week() {
         "deadline weekly 07:00 met
          deadline weekly 03-10 07:00 met
          deadline weekly 03-11 07:00 met
-         deadline weekly 03-12 07:00 met",
+         deadline weekly 03-12 07:00 met
+         deadline weekly 03-13 07:00 met",
     );
 }
 
