@@ -543,10 +543,19 @@ mod tests {
                 verdict,
             };
             let folded = fold(&mut slot, &finding, &rule, new, at(99));
-            states.extend(folded.transitions.iter().map(|change| (change.to, change.at)));
+            states.extend(
+                folded
+                    .transitions
+                    .iter()
+                    .map(|change| (change.to, change.at)),
+            );
         }
         let text = |(state, at): &(AlertState, Timestamp)| {
-            format!("{}{}", &format!("{state:?}").to_lowercase()[..1], at.as_millis() / 60_000)
+            format!(
+                "{}{}",
+                &format!("{state:?}").to_lowercase()[..1],
+                at.as_millis() / 60_000
+            )
         };
         states.iter().map(text).collect::<Vec<_>>().join(" ")
     }
@@ -580,7 +589,11 @@ mod tests {
             (0, 10, "b5 x9", "f5 r9"),
             (0, 10, "b5 o9 x12", "f5 r12"),
         ] {
-            assert_eq!(play(hold, keep, words), states, "for {hold}, keep {keep}: {words}");
+            assert_eq!(
+                play(hold, keep, words),
+                states,
+                "for {hold}, keep {keep}: {words}"
+            );
         }
     }
 

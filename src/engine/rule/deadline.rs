@@ -602,17 +602,26 @@ mod tests {
     #[test]
     fn the_cause_is_named() {
         let late = |cause: &str| {
-            format!("07:00 breach Late: p1 job not finished, due 07:00 UTC ({cause}); promise 07:00 missed")
+            format!(
+                "07:00 breach Late: p1 job not finished, due 07:00 UTC ({cause}); promise 07:00 missed"
+            )
         };
         for (run, cause) in [
             ("", "not started"),
             ("06:50 pending", "queued for 20 min"),
             ("06:00 running", "running 1 h 10 min"),
-            ("06:00 -> 06:10 failed: boom", "its run ended as failed: boom"),
+            (
+                "06:00 -> 06:10 failed: boom",
+                "its run ended as failed: boom",
+            ),
             ("06:00 -> 06:10 partial", "its run ended as partial"),
             ("00:59 -> 06:10 success", "not started"),
         ] {
-            let case = if run.is_empty() { case(0) } else { case(0).run("a", run) };
+            let case = if run.is_empty() {
+                case(0)
+            } else {
+                case(0).run("a", run)
+            };
             assert_eq!(case.judge("07:10").join("; "), late(cause), "{run}");
         }
     }
@@ -620,8 +629,16 @@ mod tests {
     #[test]
     fn a_success_within_the_window_delivers() {
         for (run, known, said) in [
-            ("04:00 -> 04:10 success", "05:00", "04:10 ok In time: p1 job delivered at 04:10 UTC; promise 07:00 met"),
-            ("04:00 -> 07:00 success", "07:00", "07:00 ok In time: p1 job delivered at 07:00 UTC; promise 07:00 met"),
+            (
+                "04:00 -> 04:10 success",
+                "05:00",
+                "04:10 ok In time: p1 job delivered at 04:10 UTC; promise 07:00 met",
+            ),
+            (
+                "04:00 -> 07:00 success",
+                "07:00",
+                "07:00 ok In time: p1 job delivered at 07:00 UTC; promise 07:00 met",
+            ),
             (
                 "04:00 -> 07:42 success",
                 "08:00",
@@ -631,21 +648,38 @@ mod tests {
         ] {
             assert_eq!(case(0).run("a", run).judge(known).join("; "), said, "{run}");
         }
-        let within_grace = case(15).run("a", "04:00 -> 07:10 success").judge("07:20").join("; ");
-        assert_eq!(within_grace, "07:10 ok Delivered: p1 job 10 min late, at 07:10 UTC; promise 07:00 met");
+        let within_grace = case(15)
+            .run("a", "04:00 -> 07:10 success")
+            .judge("07:20")
+            .join("; ");
+        assert_eq!(
+            within_grace,
+            "07:10 ok Delivered: p1 job 10 min late, at 07:10 UTC; promise 07:00 met"
+        );
     }
 
     #[test]
     fn nothing_is_late_before_it_is_known() {
         let case = case(15);
-        assert!(case.judge("07:14").iter().all(|line| !line.contains("breach")));
+        assert!(
+            case.judge("07:14")
+                .iter()
+                .all(|line| !line.contains("breach"))
+        );
         assert_eq!(case.judgement("07:10").wake_when_known, Some(at("07:15")));
-        assert!(case.judge("07:15").iter().any(|line| line.contains("breach")));
+        assert!(
+            case.judge("07:15")
+                .iter()
+                .any(|line| line.contains("breach"))
+        );
     }
 
     #[test]
     fn it_expires_when_the_next_window_opens() {
         let said = case(0).judge("2026-03-11T01:00:00Z");
-        assert_eq!(said[1], "03-11T01:00 expired Never delivered: p1 job of 2026-03-10");
+        assert_eq!(
+            said[1],
+            "03-11T01:00 expired Never delivered: p1 job of 2026-03-10"
+        );
     }
 }

@@ -100,7 +100,10 @@ impl Case {
     pub(super) fn run_by(mut self, id: &str, triggered_by: &str, text: &str) -> Self {
         let (from, rest) = text.split_once(' ').unwrap();
         let (end, words) = match rest.strip_prefix("-> ") {
-            Some(rest) => rest.split_once(' ').map(|(end, words)| (Some(at(end)), words)).unwrap(),
+            Some(rest) => rest
+                .split_once(' ')
+                .map(|(end, words)| (Some(at(end)), words))
+                .unwrap(),
             None => (None, rest),
         };
         let (word, error) = words.split_once(": ").unwrap_or((words, ""));
@@ -145,7 +148,9 @@ impl Case {
     pub(super) fn judgement(&self, known_until: &str) -> Judgement {
         let mut history = History::default();
         let project = self.history.project(&key());
-        let empty = project.is_none().then(|| history.cover(&key(), at("00:00")));
+        let empty = project
+            .is_none()
+            .then(|| history.cover(&key(), at("00:00")));
         let project = match empty {
             Some(_) => history.project(&key()),
             None => project,
@@ -185,7 +190,11 @@ impl Case {
 
 fn clock(at: Timestamp) -> String {
     let text = at.to_string();
-    let short = if text.starts_with("2026-03-10T") { &text[11..] } else { &text[5..] };
+    let short = if text.starts_with("2026-03-10T") {
+        &text[11..]
+    } else {
+        &text[5..]
+    };
     let short = short.trim_end_matches('Z');
     short.strip_suffix(":00").unwrap_or(short).to_owned()
 }

@@ -379,8 +379,11 @@ mod tests {
     use super::*;
 
     fn case() -> Case {
-        Case::new(RuleKind::MissedSchedule(MissedSchedule { grace: None }))
-            .job("00:30", "0 * * * *", true)
+        Case::new(RuleKind::MissedSchedule(MissedSchedule { grace: None })).job(
+            "00:30",
+            "0 * * * *",
+            true,
+        )
     }
 
     #[test]
@@ -388,7 +391,10 @@ mod tests {
         for (known, said) in [
             ("00:59", ""),
             ("01:14", ""),
-            ("01:15", "01:15 breach Missed: p1 job did not start at 01:00 UTC; promise 01:00 missed"),
+            (
+                "01:15",
+                "01:15 breach Missed: p1 job did not start at 01:00 UTC; promise 01:00 missed",
+            ),
             (
                 "02:20",
                 "01:15 breach Missed: p1 job did not start at 01:00 UTC; \
@@ -399,16 +405,32 @@ mod tests {
             assert_eq!(case().judge(known).join("; "), said, "{known}");
         }
         assert_eq!(case().judgement("01:05").wake_when_known, Some(at("01:15")));
-        assert_eq!(case().judgement("01:20").wake_when_known, Some(at("01:55")), "it may still come");
+        assert_eq!(
+            case().judgement("01:20").wake_when_known,
+            Some(at("01:55")),
+            "it may still come"
+        );
     }
 
     #[test]
     fn a_start_serves_the_tick_whose_window_it_lies_in() {
         for (start, said) in [
-            ("00:54", "01:15 breach Missed: p1 job did not start at 01:00 UTC; promise 01:00 missed"),
-            ("00:55", "00:55 ok Recovered: p1 job started at 00:55 UTC; promise 01:00 met"),
-            ("01:15", "01:15 ok Recovered: p1 job started at 01:15 UTC; promise 01:00 met"),
-            ("01:16", "01:16 ok Recovered: p1 job started 16 min late, at 01:16 UTC; promise 01:00 late by 960 s"),
+            (
+                "00:54",
+                "01:15 breach Missed: p1 job did not start at 01:00 UTC; promise 01:00 missed",
+            ),
+            (
+                "00:55",
+                "00:55 ok Recovered: p1 job started at 00:55 UTC; promise 01:00 met",
+            ),
+            (
+                "01:15",
+                "01:15 ok Recovered: p1 job started at 01:15 UTC; promise 01:00 met",
+            ),
+            (
+                "01:16",
+                "01:16 ok Recovered: p1 job started 16 min late, at 01:16 UTC; promise 01:00 late by 960 s",
+            ),
         ] {
             let case = case().run("a", &format!("{start} running"));
             assert_eq!(case.judge("01:50").join("; "), said, "{start}");
@@ -434,15 +456,22 @@ mod tests {
 
     #[test]
     fn every_has_no_ticks() {
-        let every = Case::new(RuleKind::MissedSchedule(MissedSchedule { grace: None }))
-            .job("00:30", "@every 5m", true);
+        let every = Case::new(RuleKind::MissedSchedule(MissedSchedule { grace: None })).job(
+            "00:30",
+            "@every 5m",
+            true,
+        );
         assert_eq!(every.judge("09:00"), Vec::<String>::new());
     }
 
     #[test]
     fn grace_is_a_quarter_of_the_gap_within_bounds() {
         for (gap, grace) in [(1, 5), (20, 5), (60, 15), (120, 30), (1_440, 30)] {
-            assert_eq!(default_grace(Span::minutes(gap)), Span::minutes(grace), "{gap}");
+            assert_eq!(
+                default_grace(Span::minutes(gap)),
+                Span::minutes(grace),
+                "{gap}"
+            );
         }
     }
 }

@@ -130,13 +130,37 @@ mod tests {
 
     #[test]
     fn the_newest_outcome_of_the_model_decides() {
-        let case = || Case::new(RuleKind::ModelFailed(ModelFailed)).model("m").run("a", "06:00 running");
+        let case = || {
+            Case::new(RuleKind::ModelFailed(ModelFailed))
+                .model("m")
+                .run("a", "06:00 running")
+        };
         for (name, case, said) in [
-            ("failed", case().execution("a", "m", "06:01 -> 06:05 failed: boom"), "06:05 breach Model failed: p1 m: boom"),
-            ("success", case().execution("a", "m", "06:01 -> 06:05 success"), "06:05 ok Recovered: p1 m succeeded"),
-            ("skipped", case().execution("a", "m", "06:01 -> 06:05 skipped"), ""),
-            ("running", case().execution("a", "m", "06:01 -> 06:05 running"), ""),
-            ("another model", case().execution("a", "n", "06:01 -> 06:05 failed"), ""),
+            (
+                "failed",
+                case().execution("a", "m", "06:01 -> 06:05 failed: boom"),
+                "06:05 breach Model failed: p1 m: boom",
+            ),
+            (
+                "success",
+                case().execution("a", "m", "06:01 -> 06:05 success"),
+                "06:05 ok Recovered: p1 m succeeded",
+            ),
+            (
+                "skipped",
+                case().execution("a", "m", "06:01 -> 06:05 skipped"),
+                "",
+            ),
+            (
+                "running",
+                case().execution("a", "m", "06:01 -> 06:05 running"),
+                "",
+            ),
+            (
+                "another model",
+                case().execution("a", "n", "06:01 -> 06:05 failed"),
+                "",
+            ),
             (
                 "then success",
                 case()

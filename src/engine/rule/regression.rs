@@ -406,7 +406,9 @@ mod tests {
         let mut case = Case::new(RuleKind::RunRegression(kind));
         let start = super::super::fixture::at("00:30");
         let past = (0..count).map(|n| (start - Span::hours(count - n), took));
-        let now = (0_i64..).zip(last).map(|(n, took)| (start + Span::hours(n), *took));
+        let now = (0_i64..)
+            .zip(last)
+            .map(|(n, took)| (start + Span::hours(n), *took));
         for (from, took) in past.chain(now).collect::<Vec<_>>() {
             let to = from + Span::minutes(took);
             case = case.run(&from.to_string(), &format!("{from} -> {to} success"));
@@ -424,13 +426,29 @@ mod tests {
     fn a_run_is_held_against_those_before_it() {
         for (name, case, wanted) in [
             ("usual", case(Method::RobustZ, 10, 10, &[10]), "ok"),
-            ("a little slower", case(Method::RobustZ, 10, 10, &[11]), "ok"),
-            ("much slower", case(Method::RobustZ, 10, 10, &[20]), "breach"),
+            (
+                "a little slower",
+                case(Method::RobustZ, 10, 10, &[11]),
+                "ok",
+            ),
+            (
+                "much slower",
+                case(Method::RobustZ, 10, 10, &[20]),
+                "breach",
+            ),
             ("faster", case(Method::RobustZ, 10, 10, &[2]), "ok"),
             ("too few", case(Method::RobustZ, 7, 10, &[20]), "unknown"),
             ("percent below", case(Method::Percent, 10, 10, &[15]), "ok"),
-            ("percent above", case(Method::Percent, 10, 10, &[16]), "breach"),
-            ("slow ones stay slow", case(Method::RobustZ, 10, 10, &[20, 20]), "breach breach"),
+            (
+                "percent above",
+                case(Method::Percent, 10, 10, &[16]),
+                "breach",
+            ),
+            (
+                "slow ones stay slow",
+                case(Method::RobustZ, 10, 10, &[20, 20]),
+                "breach breach",
+            ),
         ] {
             assert_eq!(verdicts(&case).join(" "), wanted, "{name}");
         }

@@ -322,19 +322,31 @@ mod tests {
     #[test]
     fn a_run_is_judged_while_it_goes_on_and_at_its_end() {
         for (name, case, said) in [
-            ("short enough", case(Clock::Run).run("a", "06:00 running"), ""),
+            (
+                "short enough",
+                case(Clock::Run).run("a", "06:00 running"),
+                "",
+            ),
             (
                 "over",
                 case(Clock::Run).run("a", "05:59 running"),
                 "06:29 breach Too long: p1 job still running, over its limit of 30 min",
             ),
-            ("waiting has no run clock", case(Clock::Run).run("a", "05:00 pending"), ""),
+            (
+                "waiting has no run clock",
+                case(Clock::Run).run("a", "05:00 pending"),
+                "",
+            ),
             (
                 "waiting too long",
                 case(Clock::Queue).run("a", "05:59 pending"),
                 "06:29 breach Waiting: p1 job not started after 31 min (limit 30 min)",
             ),
-            ("started in time", case(Clock::Queue).run("a", "05:00 running"), ""),
+            (
+                "started in time",
+                case(Clock::Queue).run("a", "05:00 running"),
+                "",
+            ),
             (
                 "in time",
                 case(Clock::Run).run("a", "05:00 -> 05:30 success"),
@@ -369,12 +381,21 @@ mod tests {
 
     #[test]
     fn a_run_is_judged_once_although_rows_before_it_may_still_come() {
-        let first = case(Clock::Run).run("b", "05:00 -> 06:29 failed").after("06:30");
+        let first = case(Clock::Run)
+            .run("b", "05:00 -> 06:29 failed")
+            .after("06:30");
         assert_eq!(first.judge("06:30"), Vec::<String>::new());
         let late = first.run("a", "05:00 -> 06:28 failed");
-        assert_eq!(late.judge("06:30").last().unwrap(), "promise 05:30 late by 3480 s");
+        assert_eq!(
+            late.judge("06:30").last().unwrap(),
+            "promise 05:30 late by 3480 s"
+        );
         let later = late.after("06:40").run("c", "06:35 -> 06:36 failed");
         assert_eq!(later.judge("06:40"), ["promise 07:05 met"]);
-        assert!(later.memory.ahead.is_empty(), "what is settled is not remembered: {:?}", later.memory);
+        assert!(
+            later.memory.ahead.is_empty(),
+            "what is settled is not remembered: {:?}",
+            later.memory
+        );
     }
 }

@@ -185,16 +185,38 @@ mod tests {
     #[test]
     fn the_last_runs_decide() {
         for (name, case, last) in [
-            ("success", case(1).run("a", "06:00 -> 06:10 success"), "06:10 ok Recovered: p1 job succeeded"),
-            ("failed", case(1).run("a", "06:00 -> 06:10 failed: boom"), "06:10 breach Failed: p1 job: boom"),
-            ("error", case(1).run("a", "06:00 -> 06:10 error"), "06:10 breach Could not run: p1 job"),
-            ("partial is not named", case(1).run("a", "06:00 -> 06:10 partial"), ""),
-            ("unknown word", case(1).run("a", "06:00 -> 06:10 paused"), ""),
+            (
+                "success",
+                case(1).run("a", "06:00 -> 06:10 success"),
+                "06:10 ok Recovered: p1 job succeeded",
+            ),
+            (
+                "failed",
+                case(1).run("a", "06:00 -> 06:10 failed: boom"),
+                "06:10 breach Failed: p1 job: boom",
+            ),
+            (
+                "error",
+                case(1).run("a", "06:00 -> 06:10 error"),
+                "06:10 breach Could not run: p1 job",
+            ),
+            (
+                "partial is not named",
+                case(1).run("a", "06:00 -> 06:10 partial"),
+                "",
+            ),
+            (
+                "unknown word",
+                case(1).run("a", "06:00 -> 06:10 paused"),
+                "",
+            ),
             ("active", case(1).run("a", "06:00 running"), ""),
             ("one of two", case(2).run("a", "06:00 -> 06:10 failed"), ""),
             (
                 "two of two",
-                case(2).run("a", "06:00 -> 06:10 failed").run("b", "07:00 -> 07:10 error: x"),
+                case(2)
+                    .run("a", "06:00 -> 06:10 failed")
+                    .run("b", "07:00 -> 07:10 error: x"),
                 "07:10 breach Could not run: p1 job: x (2 in a row since 06:10 UTC)",
             ),
             (
@@ -207,12 +229,17 @@ mod tests {
             ),
             (
                 "by finish, not by start",
-                case(1).run("a", "06:00 -> 08:00 failed: slow").run("b", "07:00 -> 07:10 success"),
+                case(1)
+                    .run("a", "06:00 -> 08:00 failed: slow")
+                    .run("b", "07:00 -> 07:10 success"),
                 "08:00 breach Failed: p1 job: slow",
             ),
             (
                 "before watching began",
-                case(1).run("a", "2026-03-09T06:00:00Z -> 2026-03-09T06:10:00Z failed: old"),
+                case(1).run(
+                    "a",
+                    "2026-03-09T06:00:00Z -> 2026-03-09T06:10:00Z failed: old",
+                ),
                 "03-09T06:10 breach Failed: p1 job: old",
             ),
         ] {
@@ -228,7 +255,10 @@ mod tests {
             consecutive: 1,
         };
         let case = Case::new(RuleKind::RunFailed(kind)).run("a", "06:00 -> 06:10 partial: half");
-        assert_eq!(case.judge("09:00").pop().unwrap(), "06:10 breach Partly failed: p1 job: half");
+        assert_eq!(
+            case.judge("09:00").pop().unwrap(),
+            "06:10 breach Partly failed: p1 job: half"
+        );
     }
 
     #[test]
@@ -243,8 +273,14 @@ mod tests {
             panic!("{judgement:?}");
         };
         assert_eq!(evidence.headline, "Failed: p1 job: model stg.x");
-        let facts: Vec<String> =
-            evidence.facts.iter().map(|fact| format!("{}: {}", fact.name, fact.value)).collect();
-        assert_eq!(facts[..2], ["Failing model: stg.x: first", "Models: 2 failed, 1 skipped"]);
+        let facts: Vec<String> = evidence
+            .facts
+            .iter()
+            .map(|fact| format!("{}: {}", fact.name, fact.value))
+            .collect();
+        assert_eq!(
+            facts[..2],
+            ["Failing model: stg.x: first", "Models: 2 failed, 1 skipped"]
+        );
     }
 }

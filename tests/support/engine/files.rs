@@ -50,7 +50,11 @@ struct Scenario {
 fn parts(text: &str) -> (&str, &str, &str, &str) {
     let (head, end) = text.split_once("->").unwrap_or((text, ""));
     let mut words = head.trim().splitn(3, ' ');
-    let mut next = || words.next().unwrap_or_else(|| panic!("`{text}` is too short"));
+    let mut next = || {
+        words
+            .next()
+            .unwrap_or_else(|| panic!("`{text}` is too short"))
+    };
     (next(), next(), next().trim(), end.trim())
 }
 
@@ -76,8 +80,11 @@ impl Scenario {
         if let Some(zone) = self.schedule_zone {
             timeline = timeline.policy(|policy| policy.sources[0].schedule_zone = zone);
         }
-        let jobs: Vec<(&str, &str, bool)> =
-            self.jobs.iter().map(|(name, cron)| (name.as_str(), cron.as_str(), true)).collect();
+        let jobs: Vec<(&str, &str, bool)> = self
+            .jobs
+            .iter()
+            .map(|(name, cron)| (name.as_str(), cron.as_str(), true))
+            .collect();
         let long_ago = timeline.from - span("300d");
         timeline = timeline.jobs_since(long_ago, &jobs);
         for text in &self.past {
@@ -114,19 +121,30 @@ fn play(path: &Path) -> Vec<String> {
     if let Some(ledger) = scenario.ledger {
         check(&outcome.ledger_text(), &ledger.join("\n"));
     }
-    timeline.policy.rules.iter().map(|rule| rule.kind.name().to_owned()).collect()
+    timeline
+        .policy
+        .rules
+        .iter()
+        .map(|rule| rule.kind.name().to_owned())
+        .collect()
 }
 
 #[test]
 fn every_scenario_file_comes_out_as_written_and_every_built_kind_has_one() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<_> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     let kinds: BTreeSet<String> = files.iter().flat_map(|path| play(path)).collect();
     let built = KIND_NAMES.iter().filter(|kind| !NOT_BUILT.contains(kind));
     let without: Vec<_> = built.filter(|kind| !kinds.contains(**kind)).collect();
-    assert!(without.is_empty(), "write a scenario in {} for {without:?}", folder.display());
+    assert!(
+        without.is_empty(),
+        "write a scenario in {} for {without:?}",
+        folder.display()
+    );
 }
 
 /// Kinds that are read but not judged yet: see `RuleKind::not_built`.
