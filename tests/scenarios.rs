@@ -6,8 +6,12 @@
 mod contract;
 #[path = "support/engine/cron.rs"]
 mod cron;
+#[path = "support/engine/files.rs"]
+mod files;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
+#[path = "support/engine/on_time.rs"]
+mod on_time;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]

@@ -261,16 +261,27 @@ pub fn fold(
         known_until: finding.at,
     };
     let mut transitions = Vec::new();
-    if !matches!(finding.verdict, Verdict::Unknown(_)) {
+    let let_time_pass = |slot: &mut Option<Alert>, transitions: &mut Vec<Transition>| {
         transitions.extend(slot.as_mut().and_then(|alert| advance(alert, rule, look)));
-    }
+    };
     let is_changed = match &finding.verdict {
-        Verdict::Unknown(_) => false,
-        Verdict::Breach(evidence) => fold_breach(slot, evidence, rule, new, look, &mut transitions),
-        Verdict::Ok(ending) => fold_ok(slot, ending, look, &mut transitions),
+        Verdict::Unknown(_) => {
+            return Folded {
+                transitions,
+                is_changed: false,
+            };
+        }
+        Verdict::Breach(evidence) => {
+            let_time_pass(slot, &mut transitions);
+            fold_breach(slot, evidence, rule, new, look, &mut transitions)
+        }
+        Verdict::Ok(ending) => {
+            let_time_pass(slot, &mut transitions);
+            fold_ok(slot, ending, look, &mut transitions)
+        }
     };
     // What has no `for`, or no `keep_firing_for`, is so at once.
-    transitions.extend(slot.as_mut().and_then(|alert| advance(alert, rule, look)));
+    let_time_pass(slot, &mut transitions);
     Folded {
         is_changed: is_changed || !transitions.is_empty(),
         transitions,
@@ -438,5 +449,179 @@ fn transition(alert: &Alert, from: AlertState, at: Timestamp, now: Timestamp) ->
         at,
         recorded_at: now,
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::context::{expired, resolved};
+    use super::super::rule::run_failed::RunFailed;
+    use super::super::rule::{Annotations, RuleKind, Selectors};
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_millis(minute * 60_000)
+    }
+
+    fn rule(hold: i64, keep: i64) -> Rule {
+        Rule {
+            name: "r".into(),
+            kind: RuleKind::RunFailed(RunFailed {
+                statuses: Vec::new(),
+                consecutive: 1,
+            }),
+            selectors: Selectors::default(),
+            severity: Severity::Warning,
+            labels: Labels::default(),
+            annotations: Annotations::default(),
+            schedule: None,
+            hold: Span::minutes(hold),
+            keep_firing_for: Span::minutes(keep),
+            times: None,
+            clear: 0.9,
+            calendar: None,
+            receivers: None,
+            zone: chrono_tz::UTC,
+            origin: String::new(),
+        }
+    }
+
+    fn new(evidence: &Evidence) -> Alert {
+        Alert {
+            fingerprint: Fingerprint::of("r", &Labels::default()),
+            rule: "r".into(),
+            kind: "run_failed".into(),
+            origin: String::new(),
+            identity: Labels::default(),
+            labels: Labels::default(),
+            severity: Severity::Warning,
+            state: AlertState::Pending,
+            began_at: at(0),
+            fired_at: None,
+            cleared_at: None,
+            ended_at: None,
+            evidence: evidence.clone(),
+            frozen: None,
+            ending: None,
+            is_already_so: false,
+            summary: None,
+            description: None,
+            runbook: None,
+            owner: None,
+            run_url: None,
+        }
+    }
+
+    /// Plays words: `b5` breach since minute 5, `o7` over since 7, `x7` expired at 7, `?5` unknown, `t9`
+    /// runs are known up to 9. Returns the states with their instants.
+    fn play(hold: i64, keep: i64, words: &str) -> String {
+        let rule = rule(hold, keep);
+        let mut slot = None;
+        let mut states = Vec::new();
+        for word in words.split(' ') {
+            let minute: i64 = word[1..].parse().unwrap();
+            let verdict = match &word[..1] {
+                "b" => Verdict::Breach(Evidence::default()),
+                "o" => resolved(String::new(), Vec::new()),
+                "x" => expired(String::new()),
+                "?" => Verdict::Unknown(String::new()),
+                _ => {
+                    let look = Look {
+                        now: at(99),
+                        known_until: at(minute),
+                    };
+                    let change = slot.as_mut().and_then(|alert| advance(alert, &rule, look));
+                    states.extend(change.map(|change| (change.to, change.at)));
+                    continue;
+                }
+            };
+            let finding = Finding {
+                occurrence: Labels::default(),
+                at: at(minute),
+                verdict,
+            };
+            let folded = fold(&mut slot, &finding, &rule, new, at(99));
+            states.extend(
+                folded
+                    .transitions
+                    .iter()
+                    .map(|change| (change.to, change.at)),
+            );
+        }
+        let text = |(state, at): &(AlertState, Timestamp)| {
+            format!(
+                "{}{}",
+                &format!("{state:?}").to_lowercase()[..1],
+                at.as_millis() / 60_000
+            )
+        };
+        states.iter().map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn states_follow_the_verdicts() {
+        // p pending, f firing, r resolved, i inactive, each with its minute.
+        for (hold, keep, words, states) in [
+            (0, 0, "b5", "f5"),
+            (0, 0, "b5 b6 b7", "f5"),
+            (0, 0, "b5 o9", "f5 r9"),
+            (0, 0, "o9", ""),
+            (0, 0, "b5 o9 o10", "f5 r9"),
+            (0, 0, "b5 o9 b11", "f5 r9 f11"),
+            (0, 0, "b5 ?6 ?7", "f5"),
+            (0, 0, "b5 x3", "f5 r5"),
+            (10, 0, "b5", "p5"),
+            (10, 0, "b5 b9 t14", "p5"),
+            (10, 0, "b5 b9 t15", "p5 f15"),
+            (10, 0, "b5 b20", "p5 f15"),
+            (10, 0, "b5 o14 t30", "p5 i14"),
+            (10, 0, "b5 o15", "p5 f15 r15"),
+            (10, 0, "b5 o14 b16 t26", "p5 i14 p16 f26"),
+            (10, 0, "b5 ?30", "p5"),
+            (0, 10, "b5 o9 t18", "f5"),
+            (0, 10, "b5 o9 t19", "f5 r19"),
+            (0, 10, "b5 o9 o12 t19", "f5 r19"),
+            (0, 10, "b5 o9 b12 t40", "f5"),
+            (0, 10, "b5 o9 b12 o20 t30", "f5 r30"),
+            (0, 10, "b5 o9 b30", "f5 r19 f30"),
+            (0, 10, "b5 x9", "f5 r9"),
+            (0, 10, "b5 o9 x12", "f5 r12"),
+        ] {
+            assert_eq!(
+                play(hold, keep, words),
+                states,
+                "for {hold}, keep {keep}: {words}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_ending_is_shown_only_once_it_has_ended() {
+        let rule = rule(0, 10);
+        let mut slot = None;
+        let finding = |slot: &mut Option<Alert>, minute, verdict| {
+            let finding = Finding {
+                occurrence: Labels::default(),
+                at: at(minute),
+                verdict,
+            };
+            fold(slot, &finding, &rule, new, at(99))
+        };
+        let evidence = Evidence {
+            headline: "bad".into(),
+            ..Evidence::default()
+        };
+        finding(&mut slot, 5, Verdict::Breach(evidence));
+        finding(&mut slot, 9, resolved("good".into(), Vec::new()));
+        assert_eq!(slot.as_ref().unwrap().view(false).headline, "bad");
+        let look = Look {
+            now: at(99),
+            known_until: at(19),
+        };
+        let ended = advance(slot.as_mut().unwrap(), &rule, look).unwrap();
+        assert_eq!(ended.reason, "good");
+        let view = slot.as_ref().unwrap().view(false);
+        assert_eq!(view.headline, "good");
+        assert_eq!(view.facts, [Fact::new("Lasted", "14 min")]);
     }
 }

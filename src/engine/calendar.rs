@@ -189,4 +189,43 @@ mod tests {
             "Saturday evening"
         );
     }
+    #[test]
+    fn edges_are_every_change_of_a_window() {
+        let night = Calendar {
+            name: "night".into(),
+            zone: chrono_tz::America::New_York,
+            days: [true; 7],
+            hours: Some((
+                NaiveTime::from_hms_opt(22, 0, 0).unwrap(),
+                NaiveTime::from_hms_opt(2, 30, 0).unwrap(),
+            )),
+            holidays: BTreeSet::new(),
+        };
+        // Through both changes of the clock: between two edges nothing changes.
+        for start in ["2026-03-07T12:00:00Z", "2026-10-31T12:00:00Z"] {
+            let mut from = at(start);
+            let until = from + Span::days(3);
+            while from < until {
+                let edge = night.next_edge(from);
+                assert!(edge > from);
+                let is_open = night.is_open(from);
+                let mut between = from;
+                while between < edge {
+                    assert_eq!(night.is_open(between), is_open, "{between} after {from}");
+                    between = between + Span::minutes(10);
+                }
+                from = edge;
+            }
+        }
+    }
+
+    #[test]
+    fn a_skipped_day_does_not_panic() {
+        // Samoa had no 30 December 2011.
+        let zone = chrono_tz::Pacific::Apia;
+        assert_eq!(
+            resolve_late(zone, local("2011-12-30T12:00:00")),
+            at("2011-12-30T10:00:00Z")
+        );
+    }
 }

@@ -77,6 +77,8 @@ pub(super) struct Flush<'a> {
     pub alerts: &'a BTreeMap<Fingerprint, Alert>,
     pub inhibitors: &'a Inhibitors<'a>,
     pub route: &'a Route,
+    /// A receiver hears of an alert in another group already: it is told there.
+    pub is_told_elsewhere: &'a dyn Fn(&Name, Fingerprint) -> bool,
     pub now: Timestamp,
 }
 
@@ -228,7 +230,8 @@ impl Group {
                     let is_quiet = hushed.contains(print)
                         || (alert.state == AlertState::Resolved
                             && (self.held_back.contains(print) || self.is_told(*print)));
-                    if is_routed && !is_quiet && !is_never_told(alert) {
+                    let is_wanted = is_routed && !is_quiet && !is_never_told(alert);
+                    if is_wanted && !(flush.is_told_elsewhere)(receiver, *print) {
                         news.new.push(*print);
                     }
                 }

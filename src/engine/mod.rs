@@ -1105,43 +1105,55 @@ impl Engine {
         let inhibitors = Inhibitors::new(&policy.inhibitions, self.alerts.values());
         let mut ended = BTreeSet::new();
         for key in due {
-            let route = self.route_of(&key);
-            let Some(group) = self.groups.get_mut(&key) else {
+            let Some(mut group) = self.groups.remove(&key) else {
                 continue;
             };
             let before = group.clone();
-            let flush = Flush {
+            let flushed = group.flush(&Flush {
                 alerts: &self.alerts,
                 inhibitors: &inhibitors,
-                route: &route,
+                route: &self.route_of(&key),
+                is_told_elsewhere: &|receiver, print| self.is_told_elsewhere(receiver, print),
                 now,
-            };
-            let flushed = group.flush(&flush);
+            });
             step.notifications.extend(flushed.notifications);
             if flushed.is_holding_back {
                 self.holding_back.insert(key.clone());
             } else {
                 self.holding_back.remove(&key);
             }
-            let is_over = group.is_over();
-            if let Some(due_at) = group.due_at {
-                self.due_groups.insert((due_at, key.clone()));
-            }
             for print in before.members.difference(&group.members) {
                 ended.insert(*print);
                 self.memberships.entry(*print).or_default().remove(&key);
             }
-            if *group != before {
-                step.changed
-                    .groups
-                    .insert(key.clone(), (!is_over).then(|| group.clone()));
+            let is_over = group.is_over();
+            if group != before {
+                let kept = (!is_over).then(|| group.clone());
+                step.changed.groups.insert(key.clone(), kept);
             }
             if is_over {
-                self.groups.remove(&key);
                 self.holding_back.remove(&key);
+                continue;
             }
+            if let Some(due_at) = group.due_at {
+                self.due_groups.insert((due_at, key.clone()));
+            }
+            self.groups.insert(key, group);
         }
         self.forget_alerts(&ended, step);
+    }
+
+    /// A receiver was told of an alert, and not of its end, in a group that still tells it.
+    fn is_told_elsewhere(&self, receiver: &Name, print: Fingerprint) -> bool {
+        let keys = self.memberships.get(&print).into_iter().flatten();
+        keys.filter_map(|key| self.groups.get(key)).any(|group| {
+            let told = group
+                .conversations
+                .get(receiver)
+                .and_then(|known| known.told.get(&print));
+            told.is_some_and(|told| !told.is_ended)
+                && self.route_of(&group.key).receivers.contains(receiver)
+        })
     }
 
     /// Forgets ended alerts that no group holds any more.

@@ -402,3 +402,64 @@ pub fn run_evidence(headline: String, run: &Run, facts: Vec<Fact>) -> Evidence {
 pub fn run_occurrence(run_id: &Name) -> Labels {
     Labels::default().with("run_id", run_id.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_shown_by_their_end_and_named_by_their_first_line() {
+        let long = format!("first line\n{}", "x".repeat(700));
+        assert_eq!(error_end(&long).chars().count(), 600);
+        assert!(error_end(&long).starts_with('…'));
+        assert_eq!(error_end("  short \n"), "short");
+        assert_eq!(error_line(&long), "first line");
+        assert_eq!(error_line(&"é".repeat(150)).chars().count(), 100);
+        assert_eq!(error_line(""), "");
+    }
+
+    #[test]
+    fn a_class_of_errors_leaves_numbers_and_ids_out() {
+        for (a, b, is_same) in [
+            ("Job 17 lost after 3 s", "Job 99 lost after 12 s", true),
+            ("run 3f2a-77 failed", "run 9b1c-01 failed", true),
+            ("no disk", "No Disk", true),
+            ("no disk", "no memory", false),
+        ] {
+            assert_eq!(error_class(a) == error_class(b), is_same, "{a} / {b}");
+        }
+    }
+
+    #[test]
+    fn clocks_have_their_own_bounds() {
+        let at = |minute: i64| Timestamp::from_millis(minute * 60_000);
+        let run = Run {
+            id: "a".into(),
+            job: None,
+            job_type: "run".into(),
+            status: super::super::super::observation::Status::Success,
+            triggered_by: "manual".into(),
+            created_at: at(0),
+            started_at: Some(at(5)),
+            finished_at: Some(at(35)),
+            updated_at: at(35),
+            error: None,
+        };
+        for (clock, minutes) in [(Clock::Queue, 5), (Clock::Run, 30), (Clock::Total, 35)] {
+            assert_eq!(
+                clock_time(&run, clock, at(99)),
+                Some(Span::minutes(minutes))
+            );
+        }
+        let waiting = Run {
+            started_at: None,
+            finished_at: None,
+            ..run
+        };
+        assert_eq!(
+            clock_time(&waiting, Clock::Queue, at(9)),
+            Some(Span::minutes(9))
+        );
+        assert_eq!(clock_time(&waiting, Clock::Run, at(9)), None);
+    }
+}

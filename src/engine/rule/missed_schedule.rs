@@ -293,6 +293,13 @@ impl MissedSchedule {
                 let first = began_at - window.grace - Span::milliseconds(1);
                 job.ticks(ctx.schedule_zone, first, window.tick.at)
                     .take(MAX_COUNTED)
+                    .filter(|tick| {
+                        let window = Window {
+                            tick: *tick,
+                            ..*window
+                        };
+                        self.excuse(ctx, job, &window).is_none()
+                    })
                     .count()
             }
             Some(_) | None => since_served + 1,
@@ -363,4 +370,108 @@ fn served(ctx: &Context<'_>, window: &Window, start: Timestamp) -> Verdict {
             Fact::new("Started", ctx.clock(start)),
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::{Case, at};
+    use super::*;
+
+    fn case() -> Case {
+        Case::new(RuleKind::MissedSchedule(MissedSchedule { grace: None })).job(
+            "00:30",
+            "0 * * * *",
+            true,
+        )
+    }
+
+    #[test]
+    fn a_tick_is_missed_when_its_grace_is_known_to_be_over() {
+        for (known, said) in [
+            ("00:59", ""),
+            ("01:14", ""),
+            (
+                "01:15",
+                "01:15 breach Missed: p1 job did not start at 01:00 UTC; promise 01:00 missed",
+            ),
+            (
+                "02:20",
+                "01:15 breach Missed: p1 job did not start at 01:00 UTC; \
+                 02:15 breach Missed: p1 job did not start at 02:00 UTC (2 ticks in a row); \
+                 promise 01:00 missed; promise 02:00 missed",
+            ),
+        ] {
+            assert_eq!(case().judge(known).join("; "), said, "{known}");
+        }
+        assert_eq!(case().judgement("01:05").wake_when_known, Some(at("01:15")));
+        assert_eq!(
+            case().judgement("01:20").wake_when_known,
+            Some(at("01:55")),
+            "it may still come"
+        );
+    }
+
+    #[test]
+    fn a_start_serves_the_tick_whose_window_it_lies_in() {
+        for (start, said) in [
+            (
+                "00:54",
+                "01:15 breach Missed: p1 job did not start at 01:00 UTC; promise 01:00 missed",
+            ),
+            (
+                "00:55",
+                "00:55 ok Recovered: p1 job started at 00:55 UTC; promise 01:00 met",
+            ),
+            (
+                "01:15",
+                "01:15 ok Recovered: p1 job started at 01:15 UTC; promise 01:00 met",
+            ),
+            (
+                "01:16",
+                "01:16 ok Recovered: p1 job started 16 min late, at 01:16 UTC; promise 01:00 late by 960 s",
+            ),
+        ] {
+            let case = case().run("a", &format!("{start} running"));
+            assert_eq!(case.judge("01:50").join("; "), said, "{start}");
+        }
+    }
+
+    #[test]
+    fn what_is_decided_is_not_decided_again() {
+        let seen = case().run("a", "01:00 -> 01:10 success").after("02:20");
+        assert_eq!(
+            seen.judge("02:20"),
+            ["02:15 breach Missed: p1 job did not start at 02:00 UTC"],
+            "the open tick is judged, its promise is recorded"
+        );
+        let late = seen.run("b", "02:30 running");
+        assert_eq!(
+            late.judge("02:40").join("; "),
+            "02:30 ok Recovered: p1 job started 30 min late, at 02:30 UTC; promise 02:00 late by 1800 s"
+        );
+        let done = late.after("02:40");
+        assert_eq!(done.judge("02:40"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_has_no_ticks() {
+        let every = Case::new(RuleKind::MissedSchedule(MissedSchedule { grace: None })).job(
+            "00:30",
+            "@every 5m",
+            true,
+        );
+        assert_eq!(every.judge("09:00"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn grace_is_a_quarter_of_the_gap_within_bounds() {
+        for (gap, grace) in [(1, 5), (20, 5), (60, 15), (120, 30), (1_440, 30)] {
+            assert_eq!(
+                default_grace(Span::minutes(gap)),
+                Span::minutes(grace),
+                "{gap}"
+            );
+        }
+    }
 }

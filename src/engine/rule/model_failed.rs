@@ -121,3 +121,55 @@ fn evidence(ctx: &Context<'_>, history: &ModelHistory, execution: &ExecutionReco
         ..Evidence::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::Case;
+    use super::*;
+
+    #[test]
+    fn the_newest_outcome_of_the_model_decides() {
+        let case = || {
+            Case::new(RuleKind::ModelFailed(ModelFailed))
+                .model("m")
+                .run("a", "06:00 running")
+        };
+        for (name, case, said) in [
+            (
+                "failed",
+                case().execution("a", "m", "06:01 -> 06:05 failed: boom"),
+                "06:05 breach Model failed: p1 m: boom",
+            ),
+            (
+                "success",
+                case().execution("a", "m", "06:01 -> 06:05 success"),
+                "06:05 ok Recovered: p1 m succeeded",
+            ),
+            (
+                "skipped",
+                case().execution("a", "m", "06:01 -> 06:05 skipped"),
+                "",
+            ),
+            (
+                "running",
+                case().execution("a", "m", "06:01 -> 06:05 running"),
+                "",
+            ),
+            (
+                "another model",
+                case().execution("a", "n", "06:01 -> 06:05 failed"),
+                "",
+            ),
+            (
+                "then success",
+                case()
+                    .execution("a", "m", "06:01 -> 06:05 failed: boom")
+                    .execution("a", "m", "06:06 -> 06:09 success"),
+                "06:05 breach Model failed: p1 m: boom; 06:09 ok Recovered: p1 m succeeded",
+            ),
+        ] {
+            assert_eq!(case.judge("07:00").join("; "), said, "{name}");
+        }
+    }
+}

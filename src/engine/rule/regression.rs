@@ -383,3 +383,102 @@ impl Regression {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::Case;
+    use super::*;
+
+    /// `count` runs of `took` minutes, one an hour from 1 o'clock the day before, then `last` minutes.
+    fn case(method: Method, count: i64, took: i64, last: &[i64]) -> Case {
+        let kind = Regression {
+            method,
+            percent: 0.5,
+            z: 4.0,
+            min_ratio: 1.2,
+            min_delta: Span::seconds(10),
+            baseline_runs: 20,
+            min_runs: 8,
+            horizon: Span::days(14),
+            clock: Clock::Run,
+        };
+        let mut case = Case::new(RuleKind::RunRegression(kind));
+        let start = super::super::fixture::at("00:30");
+        let past = (0..count).map(|n| (start - Span::hours(count - n), took));
+        let now = (0_i64..)
+            .zip(last)
+            .map(|(n, took)| (start + Span::hours(n), *took));
+        for (from, took) in past.chain(now).collect::<Vec<_>>() {
+            let to = from + Span::minutes(took);
+            case = case.run(&from.to_string(), &format!("{from} -> {to} success"));
+        }
+        case
+    }
+
+    fn verdicts(case: &Case) -> Vec<String> {
+        let said = case.judge("23:00");
+        let word = |line: &String| line.split(' ').nth(1).unwrap_or_default().to_owned();
+        said.iter().map(word).collect()
+    }
+
+    #[test]
+    fn a_run_is_held_against_those_before_it() {
+        for (name, case, wanted) in [
+            ("usual", case(Method::RobustZ, 10, 10, &[10]), "ok"),
+            (
+                "a little slower",
+                case(Method::RobustZ, 10, 10, &[11]),
+                "ok",
+            ),
+            (
+                "much slower",
+                case(Method::RobustZ, 10, 10, &[20]),
+                "breach",
+            ),
+            ("faster", case(Method::RobustZ, 10, 10, &[2]), "ok"),
+            ("too few", case(Method::RobustZ, 7, 10, &[20]), "unknown"),
+            ("percent below", case(Method::Percent, 10, 10, &[15]), "ok"),
+            (
+                "percent above",
+                case(Method::Percent, 10, 10, &[16]),
+                "breach",
+            ),
+            (
+                "slow ones stay slow",
+                case(Method::RobustZ, 10, 10, &[20, 20]),
+                "breach breach",
+            ),
+        ] {
+            assert_eq!(verdicts(&case).join(" "), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn times_wants_several_of_the_last_runs() {
+        for (last, wanted) in [
+            (&[20, 10, 10][..], "ok ok ok"),
+            (&[20, 10, 20], "ok ok breach"),
+            (&[20, 20], "ok breach"),
+        ] {
+            let mut case = case(Method::RobustZ, 12, 10, last);
+            case.rule.times = Some(Times { needed: 2, of: 3 });
+            assert_eq!(verdicts(&case).join(" "), wanted, "{last:?}");
+        }
+    }
+
+    #[test]
+    fn only_like_runs_are_compared() {
+        let scheduled = case(Method::RobustZ, 10, 10, &[]);
+        let manual = scheduled.run_by("manual", "alice", "05:00 -> 05:40 success");
+        assert_eq!(verdicts(&manual), ["unknown"]);
+        let slow = manual.run("slow", "06:00 -> 06:40 success");
+        assert_eq!(verdicts(&slow), ["unknown", "breach"]);
+    }
+
+    #[test]
+    fn the_newest_run_is_judged_at_the_first_look() {
+        let past = case(Method::RobustZ, 10, 10, &[]);
+        assert_eq!(verdicts(&past), ["ok"]);
+    }
+}

@@ -304,3 +304,98 @@ fn clock_word(clock: Clock) -> &'static str {
         Clock::Total => "Took in total",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::Case;
+    use super::*;
+
+    fn case(clock: Clock) -> Case {
+        Case::new(RuleKind::RunDuration(RunDuration {
+            clock,
+            max: Some(Limit::Fixed(Span::minutes(30))),
+            min: Some(Span::minutes(1)),
+        }))
+    }
+
+    #[test]
+    fn a_run_is_judged_while_it_goes_on_and_at_its_end() {
+        for (name, case, said) in [
+            (
+                "short enough",
+                case(Clock::Run).run("a", "06:00 running"),
+                "",
+            ),
+            (
+                "over",
+                case(Clock::Run).run("a", "05:59 running"),
+                "06:29 breach Too long: p1 job still running, over its limit of 30 min",
+            ),
+            (
+                "waiting has no run clock",
+                case(Clock::Run).run("a", "05:00 pending"),
+                "",
+            ),
+            (
+                "waiting too long",
+                case(Clock::Queue).run("a", "05:59 pending"),
+                "06:29 breach Waiting: p1 job not started after 31 min (limit 30 min)",
+            ),
+            (
+                "started in time",
+                case(Clock::Queue).run("a", "05:00 running"),
+                "",
+            ),
+            (
+                "in time",
+                case(Clock::Run).run("a", "05:00 -> 05:30 success"),
+                "05:30 ok Back to usual: p1 job took 30 min; promise 05:30 met",
+            ),
+            (
+                "over at the end",
+                case(Clock::Total).run("a", "05:00 -> 05:42 failed"),
+                "05:30 breach Too long: p1 job took 42 min (limit 30 min); \
+                 05:42 ok Over: p1 job ended without success after 42 min; \
+                 promise 05:30 late by 720 s",
+            ),
+            (
+                "too short",
+                case(Clock::Run).run("a", "05:00 -> 05:00 success"),
+                "05:00 breach Too short: p1 job took 0 s (at least 1 min); promise 05:30 met",
+            ),
+            (
+                "short but failed",
+                case(Clock::Run).run("a", "05:00 -> 05:00 failed"),
+                "promise 05:30 met",
+            ),
+            (
+                "over before watching began",
+                case(Clock::Run).run("a", "2026-03-09T05:00:00Z -> 2026-03-09T06:00:00Z failed"),
+                "promise 03-09T05:30 late by 1800 s",
+            ),
+        ] {
+            assert_eq!(case.judge("06:30").join("; "), said, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_judged_once_although_rows_before_it_may_still_come() {
+        let first = case(Clock::Run)
+            .run("b", "05:00 -> 06:29 failed")
+            .after("06:30");
+        assert_eq!(first.judge("06:30"), Vec::<String>::new());
+        let late = first.run("a", "05:00 -> 06:28 failed");
+        assert_eq!(
+            late.judge("06:30").last().unwrap(),
+            "promise 05:30 late by 3480 s"
+        );
+        let later = late.after("06:40").run("c", "06:35 -> 06:36 failed");
+        assert_eq!(later.judge("06:40"), ["promise 07:05 met"]);
+        assert!(
+            later.memory.ahead.is_empty(),
+            "what is settled is not remembered: {:?}",
+            later.memory
+        );
+    }
+}

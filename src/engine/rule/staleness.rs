@@ -155,3 +155,96 @@ fn recovery(ctx: &Context<'_>, fresh_at: Timestamp) -> Verdict {
         vec![Fact::new("Last success", ctx.clock(fresh_at))],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::{Case, at};
+    use super::*;
+
+    fn case() -> Case {
+        Case::new(RuleKind::Staleness(Staleness {
+            max_age: Span::hours(3),
+            warn_age: Some(Span::hours(2)),
+        }))
+    }
+
+    #[test]
+    fn age_is_counted_from_the_newest_success() {
+        for (known, said) in [
+            (
+                "07:09",
+                "05:10 ok Fresh again: p1 job succeeded at 05:10 UTC",
+            ),
+            (
+                "07:10",
+                "07:10 breach Stale: p1 job has not succeeded for 2 h",
+            ),
+            (
+                "08:10",
+                "08:10 breach Stale: p1 job has not succeeded for 3 h",
+            ),
+            (
+                "20:00",
+                "08:10 breach Stale: p1 job has not succeeded for 3 h",
+            ),
+        ] {
+            let case = case()
+                .run("a", "05:00 -> 05:10 success")
+                .run("b", "06:00 -> 06:10 failed")
+                .run("c", "06:00 -> 06:20 partial");
+            assert_eq!(case.judge(known), [said], "{known}");
+        }
+    }
+
+    #[test]
+    fn it_wakes_at_the_next_threshold() {
+        let case = case().run("a", "05:00 -> 05:10 success");
+        for (known, wakes) in [
+            ("05:30", Some("07:10")),
+            ("07:30", Some("08:10")),
+            ("09:00", None),
+        ] {
+            assert_eq!(
+                case.judgement(known).wake_when_known,
+                wakes.map(at),
+                "{known}"
+            );
+        }
+    }
+
+    #[test]
+    fn time_on_hold_does_not_count() {
+        let held = case()
+            .job("05:00", "0 * * * *", true)
+            .run("a", "05:00 -> 05:10 success")
+            .job("06:00", "0 * * * *", false);
+        let fresh = "05:10 ok Fresh again: p1 job succeeded at 05:10 UTC";
+        assert_eq!(held.judge("23:00"), [fresh]);
+        assert_eq!(
+            held.judgement("23:00").wake_when_known,
+            None,
+            "the end of the hold is news"
+        );
+        let back = held.job("10:00", "0 * * * *", true);
+        assert_eq!(back.judge("11:09"), [fresh]);
+        assert_eq!(
+            back.judge("12:10"),
+            ["12:10 breach Stale: p1 job has not succeeded for 3 h"]
+        );
+    }
+
+    #[test]
+    fn a_job_that_never_succeeded_is_as_old_as_its_first_sight() {
+        let never = case().job("05:00", "0 * * * *", true);
+        assert_eq!(
+            never.judge("08:00"),
+            ["08:00 breach Stale: p1 job has never succeeded in 3 h"]
+        );
+        let gone = never.gone("09:00");
+        assert_eq!(
+            gone.judge("09:00"),
+            ["09:00 expired Gone: p1 job is not listed any more"]
+        );
+    }
+}

@@ -64,7 +64,10 @@ fn jobs_of_a_group_join_and_leave_one_conversation() {
          06:45 team all_resolved: - critical Recovered: finance b succeeded",
     );
     let ids: Vec<_> = told.told.iter().map(|told| told.conversation).collect();
-    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "one conversation");
+    assert!(
+        ids.windows(2).all(|pair| pair[0] == pair[1]),
+        "one conversation"
+    );
     let sequences: Vec<u32> = told.told.iter().map(|told| told.sequence).collect();
     assert_eq!(sequences, [0, 1, 2, 3]);
 }
@@ -94,7 +97,10 @@ fn fired_and_ended_within_the_wait_is_one_message_that_says_both() {
         .run("a", "a1", "06:01", "06:05 failed: boom")
         .run("a", "a2", "06:06", "06:07 success")
         .play("07:00");
-    check(&told.told_text(), "06:10 team first: +- critical Recovered: finance a succeeded");
+    check(
+        &told.told_text(),
+        "06:10 team first: +- critical Recovered: finance a succeeded",
+    );
 }
 
 #[test]
@@ -156,7 +162,10 @@ fn what_fires_while_muted_is_announced_when_the_window_closes() {
         .rule(run_failed())
         .run("a", "a1", "06:01", "06:05 failed: boom")
         .play("08:00");
-    check(&told.told_text(), "07:00 team first: + critical Failed: finance a: boom");
+    check(
+        &told.told_text(),
+        "07:00 team first: + critical Failed: finance a: boom",
+    );
 }
 
 #[test]
@@ -240,7 +249,9 @@ fn members_kept_quiet_are_counted_in_what_is_told() {
         .run("b", "b1", "06:01", "06:05 failed: boom")
         .play("06:30");
     let id = told.told[0].body.clone();
-    let tardy::engine::notification::Body::Alerts(alerts) = id else { panic!() };
+    let tardy::engine::notification::Body::Alerts(alerts) = id else {
+        panic!()
+    };
     check(
         &told.told_text(),
         &format!(
@@ -417,8 +428,14 @@ fn every_concurrent_run_over_the_limit_is_judged() {
 fn a_wait_in_the_queue_is_told_once() {
     let timeline = start().rule(too_long(Clock::Queue, "20m"));
     let (created, started) = (timeline.at("06:05"), timeline.at("06:40"));
-    let end = (timeline.at("07:00"), tardy::engine::observation::Status::Success, String::new());
-    let told = timeline.run_at("a", "a1", created, Some(started), Some(end)).play("08:00");
+    let end = (
+        timeline.at("07:00"),
+        tardy::engine::observation::Status::Success,
+        String::new(),
+    );
+    let told = timeline
+        .run_at("a", "a1", created, Some(started), Some(end))
+        .play("08:00");
     check(
         &told.told_text(),
         "06:25:15.001 team first: + critical Waiting: finance a not started after 20 min (limit 20 min)
@@ -457,7 +474,11 @@ fn a_regression_stays_open_until_it_is_back_and_its_baseline_does_not_follow() {
     for index in 0..30 {
         let from = timeline.from + span("1h") * index;
         let took = if index < 26 { span("20m") } else { span("10m") };
-        let end = (from + took, tardy::engine::observation::Status::Success, String::new());
+        let end = (
+            from + took,
+            tardy::engine::observation::Status::Success,
+            String::new(),
+        );
         timeline = timeline.run_at("a", &format!("now-{index}"), from, Some(from), Some(end));
     }
     let told = timeline.play("03-11 12:00");
@@ -470,14 +491,23 @@ fn a_regression_stays_open_until_it_is_back_and_its_baseline_does_not_follow() {
 
 #[test]
 fn a_quick_manual_run_does_not_end_a_regression_of_scheduled_ones() {
-    let mut timeline = start().past("a", span("1h"), 10, span("10m")).rule(slower(None));
+    let mut timeline = start()
+        .past("a", span("1h"), 10, span("10m"))
+        .rule(slower(None));
     for (index, took) in [(0, "30m"), (1, "30m"), (2, "10m")] {
         let from = timeline.from + span("1h") * index;
-        let end = (from + span(took), tardy::engine::observation::Status::Success, String::new());
+        let end = (
+            from + span(took),
+            tardy::engine::observation::Status::Success,
+            String::new(),
+        );
         timeline = timeline.run_at("a", &format!("now-{index}"), from, Some(from), Some(end));
     }
     let manual = timeline.at("06:40");
-    let mut rows = timeline.clone().run("a", "manual", "06:40", "06:41 success").rows;
+    let mut rows = timeline
+        .clone()
+        .run("a", "manual", "06:40", "06:41 success")
+        .rows;
     for (at, row) in &mut rows {
         if let tardy::engine::observation::Observation::Run(_, run) = row
             && &*run.id == "manual"
@@ -498,8 +528,10 @@ fn a_quick_manual_run_does_not_end_a_regression_of_scheduled_ones() {
 #[test]
 fn a_rule_with_a_schedule_is_judged_at_its_ticks_only() {
     let mut rule = run_failed();
-    rule.schedule =
-        Some(tardy::engine::schedule::Cron::parse("0 * * * *", tardy::engine::schedule::Dialect::Ours).unwrap());
+    rule.schedule = Some(
+        tardy::engine::schedule::Cron::parse("0 * * * *", tardy::engine::schedule::Dialect::Ours)
+            .unwrap(),
+    );
     let told = start()
         .rule(rule)
         .run("a", "a1", "06:01", "06:05 failed: boom")
@@ -515,9 +547,19 @@ fn a_rule_with_a_schedule_is_judged_at_its_ticks_only() {
 #[test]
 fn a_rule_with_a_schedule_is_judged_also_when_the_step_comes_late() {
     let mut rule = run_failed();
-    rule.schedule =
-        Some(tardy::engine::schedule::Cron::parse("0 * * * *", tardy::engine::schedule::Dialect::Ours).unwrap());
-    let late = start().poll_every(span("7m")).rule(rule).run("a", "a1", "06:01", "06:05 failed: boom");
-    let told = Timeline { is_woken: false, ..late }.play("07:20");
+    rule.schedule = Some(
+        tardy::engine::schedule::Cron::parse("0 * * * *", tardy::engine::schedule::Dialect::Ours)
+            .unwrap(),
+    );
+    let late =
+        start()
+            .poll_every(span("7m"))
+            .rule(rule)
+            .run("a", "a1", "06:01", "06:05 failed: boom");
+    let told = Timeline {
+        is_woken: false,
+        ..late
+    }
+    .play("07:20");
     check(&told.states_text(), "06:05 firing: Failed: finance a: boom");
 }

@@ -451,6 +451,24 @@ fn a_deadline_of_an_hourly_job_wants_the_run_of_the_tick_before() {
 }
 
 #[test]
+fn a_daily_deadline_of_a_weekly_job_is_met_by_the_run_of_the_week() {
+    // 9 March 2026 is a Monday.
+    let weekly = Timeline::new("2026-03-09T01:00:00Z")
+        .job("weekly", "0 4 * * 1")
+        .rule(deadline("07:00", Tz::UTC));
+    let told = runs(weekly, "weekly", &["04:00"]).play("03-12 12:00");
+    check(&told.told_text(), "");
+    check(
+        &told.ledger_text(),
+        "deadline weekly 07:00 met
+         deadline weekly 03-10 07:00 met
+         deadline weekly 03-11 07:00 met
+         deadline weekly 03-12 07:00 met
+         deadline weekly 03-13 07:00 met",
+    );
+}
+
+#[test]
 fn a_deadline_window_may_open_the_evening_before() {
     let rule = deadline_with("02:00", New_York, |kind| kind.opens = Some(clock("22:00")));
     let evening = new_york("2026-03-10T16:00:00Z")

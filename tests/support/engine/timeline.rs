@@ -86,6 +86,8 @@ pub struct Outcome {
     pub ledger: Vec<LedgerRow>,
     /// Judged watches of each step.
     pub judged: Vec<(Timestamp, usize)>,
+    /// Alerts and groups that are still kept at the end.
+    pub kept: (usize, usize),
 }
 
 /// What a store keeps of the steps, and how it puts an engine together again.
@@ -306,10 +308,18 @@ impl Timeline {
     /// Reads `06:40 failed: boom` or `03-11 06:40 success`.
     fn end(&self, text: &str) -> (Timestamp, Status, String) {
         let has_date = text.as_bytes()[2] == b'-';
-        let cut = text.match_indices(' ').nth(usize::from(has_date)).unwrap().0;
+        let cut = text
+            .match_indices(' ')
+            .nth(usize::from(has_date))
+            .unwrap()
+            .0;
         let (at, words) = text.split_at(cut);
         let (word, error) = words.split_once(": ").unwrap_or((words, ""));
-        (self.at(at), Status::from_word(word.trim()), error.to_owned())
+        (
+            self.at(at),
+            Status::from_word(word.trim()),
+            error.to_owned(),
+        )
     }
 
     /// A run with its instants.
@@ -409,14 +419,14 @@ impl Timeline {
 
     /// Plays the timeline without interruption.
     pub fn play(&self, until: &str) -> Outcome {
-        self.play_with(self.at(until), &mut |_| Disturbance::default())
+        self.play_with(self.at(until), &mut |_, _| Disturbance::default())
     }
 
     /// Plays the timeline; `disturb` is asked after every step.
     pub fn play_with(
         &self,
         until: Timestamp,
-        disturb: &mut dyn FnMut(usize) -> Disturbance,
+        disturb: &mut dyn FnMut(usize, Timestamp) -> Disturbance,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let mut stored = Stored::default();
@@ -482,21 +492,24 @@ impl Timeline {
                     poll_at = regular_at;
                 }
             }
-            let disturbance = disturb(steps);
+            let disturbance = disturb(steps, now);
             (disturbance.rows)(&mut input.observations);
-            let step = engine.step(input, now);
+            let mut step = engine.step(input, now);
+            stored.absorb(&step.changed);
+            outcome.take(&mut step, now);
+            if disturbance.is_restart {
+                engine = stored.engine(&policy, disturbance.replay);
+                step = engine.step(Input::default(), now);
+                stored.absorb(&step.changed);
+                outcome.take(&mut step, now);
+            }
             wake_at = step.wake_at;
             if let Some(hint) = step.poll_at.filter(|_| self.is_woken && !is_source_failing) {
                 poll_at = poll_at.min(hint.max(now + Span::milliseconds(1)));
             }
-            stored.absorb(&step.changed);
-            outcome.take(step, now);
-            if disturbance.is_restart {
-                engine = stored.engine(&policy, disturbance.replay);
-                wake_at = Some(now);
-            }
             steps += 1;
         }
+        outcome.kept = stored.counts();
         outcome
     }
 }
@@ -538,10 +551,10 @@ fn rank(row: &Observation) -> u8 {
 }
 
 impl Outcome {
-    fn take(&mut self, step: Step, now: Timestamp) {
-        self.told.extend(step.notifications);
-        self.transitions.extend(step.transitions);
-        self.ledger.extend(step.ledger);
+    fn take(&mut self, step: &mut Step, now: Timestamp) {
+        self.told.append(&mut step.notifications);
+        self.transitions.append(&mut step.transitions);
+        self.ledger.append(&mut step.ledger);
         self.judged.push((now, step.judged));
     }
 
