@@ -2,31 +2,32 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use regex::Regex;
 
 /// A source file of the crate.
-pub struct File {
+pub(crate) struct File {
     /// From the root: `src/engine/mod.rs`.
-    pub path: String,
+    pub(crate) path: String,
     /// As it is.
-    pub text: String,
+    pub(crate) text: String,
     /// Without tests, with comments and texts blanked out; lines are where they were.
-    pub code: String,
+    pub(crate) code: String,
 }
 
 /// A function and its length, signature and closing brace included.
-pub struct Function {
-    pub name: String,
-    pub line: usize,
-    pub lines: usize,
+pub(crate) struct Function {
+    pub(crate) name: String,
+    pub(crate) line: usize,
+    pub(crate) lines: usize,
 }
 
 /// Folders that are not ours.
 const NOT_OURS: [&str; 4] = ["target", ".git", "data", "node_modules"];
 
 /// Every file below `root` that is the project's, in order.
-pub fn all_files(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn all_files(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -48,7 +49,7 @@ pub fn all_files(root: &Path) -> Vec<PathBuf> {
 }
 
 /// The source files of the crate that are no tests.
-pub fn sources(root: &Path) -> Vec<File> {
+pub(crate) fn sources(root: &Path) -> Vec<File> {
     let src = root.join("src");
     all_files(&src)
         .iter()
@@ -63,13 +64,13 @@ pub fn sources(root: &Path) -> Vec<File> {
 }
 
 impl File {
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = before_tests(&blanked(text)).to_owned();
         Self { path: path.to_owned(), text: text.to_owned(), code }
     }
 
     /// The module at the top of the crate that it belongs to; none for `lib.rs` and `main.rs`.
-    pub fn module(&self) -> Option<String> {
+    pub(crate) fn module(&self) -> Option<String> {
         let mut parts = self.path.strip_prefix("src/")?.split('/');
         let first = parts.next()?;
         match first.strip_suffix(".rs") {
@@ -86,10 +87,12 @@ impl File {
     }
 
     /// Modules at the top of the crate that it names, with the line, however it writes them.
-    pub fn crate_names(&self) -> Vec<(usize, String)> {
-        let paths = Regex::new(r"\b(crate|super(?:\s*::\s*super)*)\s*::\s*(\{|\w+)").unwrap();
+    pub(crate) fn crate_names(&self) -> Vec<(usize, String)> {
+        static PATHS: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"\b(crate|super(?:\s*::\s*super)*)\s*::\s*(\{|\w+)").unwrap()
+        });
         let mut names = Vec::new();
-        for found in paths.captures_iter(&self.code) {
+        for found in PATHS.captures_iter(&self.code) {
             let supers = found[1].matches("super").count();
             if supers != 0 && supers != self.depth() {
                 continue;
@@ -107,11 +110,13 @@ impl File {
     }
 
     /// Roots of its `use` lines that are other crates.
-    pub fn used_crates(&self) -> Vec<(usize, String)> {
+    pub(crate) fn used_crates(&self) -> Vec<(usize, String)> {
         let uses = Regex::new(r"(?m)^\s*(?:pub(?:\([^)]*\))?\s+)?use\s+(?:::)?(\w+)").unwrap();
         let children = Regex::new(r"(?m)^\s*(?:pub(?:\([^)]*\))?\s+)?mod\s+(\w+)").unwrap();
-        let own: Vec<&str> =
-            children.captures_iter(&self.code).map(|found| found.get(1).unwrap().as_str()).collect();
+        let own: Vec<&str> = children
+            .captures_iter(&self.code)
+            .map(|found| found.get(1).unwrap().as_str())
+            .collect();
         uses.captures_iter(&self.code)
             .map(|found| found.get(1).unwrap())
             .filter(|root| !["crate", "self", "super"].contains(&root.as_str()))
@@ -121,9 +126,9 @@ impl File {
     }
 
     /// Every function with a body.
-    pub fn functions(&self) -> Vec<Function> {
-        let heads = Regex::new(r"\bfn\s+(\w+)").unwrap();
-        heads
+    pub(crate) fn functions(&self) -> Vec<Function> {
+        static HEADS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\bfn\s+(\w+)").unwrap());
+        HEADS
             .captures_iter(&self.code)
             .filter_map(|found| {
                 let start = found.get(0).unwrap().start();
@@ -186,21 +191,24 @@ fn end_of_body(code: &str, start: usize) -> Option<usize> {
 
 /// Up to the first module or item that exists only in tests.
 fn before_tests(code: &str) -> &str {
-    let tests = Regex::new(r"(?m)^#\[cfg\(test\)\]\s*\n\s*mod \w+ *\{").unwrap();
-    tests.find(code).map_or(code, |found| &code[..found.start()])
+    static TESTS: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?m)^#\[cfg\(test\)\]\s*\n\s*mod \w+ *\{").unwrap());
+    TESTS.find(code).map_or(code, |found| &code[..found.start()])
 }
 
 /// Comments, texts and characters become spaces; line ends stay.
 fn blanked(text: &str) -> String {
-    let tokens = Regex::new(concat!(
-        r"(?s)//[^\n]*|/\*.*?\*/",
-        r##"|b?r#".*?"#|b?r"[^"]*""##,
-        r#"|b?"(?:[^"\\]|\\.)*""#,
-        r"|b?'(?:[^'\\\n]|\\(?:u\{[^}]*\}|x..|.))'",
-    ))
-    .unwrap();
+    static TOKENS: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(concat!(
+            r"(?s)//[^\n]*|/\*.*?\*/",
+            r##"|b?r#".*?"#|b?r"[^"]*""##,
+            r#"|b?"(?:[^"\\]|\\.)*""#,
+            r"|b?'(?:[^'\\\n]|\\(?:u\{[^}]*\}|x..|.))'",
+        ))
+        .unwrap()
+    });
     let blank = |found: &regex::Captures<'_>| -> String {
         found[0].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect()
     };
-    tokens.replace_all(text, blank).into_owned()
+    TOKENS.replace_all(text, blank).into_owned()
 }

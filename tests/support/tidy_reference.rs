@@ -1,5 +1,6 @@
 //! The reference pages, made from the tables of keys and from the documentation of each kind of rule.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -8,14 +9,14 @@ use tardy::config::keys::{self, Key, Section, Type, Variant};
 use tardy::engine::rule::KIND_NAMES;
 
 /// Headings of every kind's documentation.
-pub const HEADINGS: [&str; 5] =
+pub(crate) const HEADINGS: [&str; 5] =
     ["What it tells", "When to use", "Keys", "No data", "Resolve"];
 
 const GENERATED: &str =
     "<!-- Made from the code by `UPDATE_DOCS=1 cargo test --test tidy`; change it there. -->\n";
 
 /// `docs/configuration.md`.
-pub fn configuration() -> String {
+pub(crate) fn configuration(not_built: &BTreeSet<String>) -> String {
     let mut page = format!(
         "# Configuration: every key\n\n{GENERATED}\n\
          Tardy reads `tardy.toml` (or the file of `--config`, or `TARDY_CONFIG`). A commented file with every key is\n\
@@ -25,6 +26,12 @@ pub fn configuration() -> String {
          Relative paths start at the folder of the file. Secrets are written `{{ env = \"NAME\" }}` or\n\
          `{{ file = \"path\" }}`, never as text.\n"
     );
+    page.push_str("\nRead and checked, but not built in this version (`tardy run` refuses to start with them):\n\n");
+    for part in not_built {
+        let tick = if part.starts_with('[') { "`" } else { "" };
+        let _ = writeln!(page, "- {tick}{part}{tick}");
+    }
+    page.push_str("- `[store] kind = \"postgres\"`\n");
     for section in keys::service_sections() {
         put_section(&mut page, section, "kind");
     }
@@ -32,7 +39,7 @@ pub fn configuration() -> String {
 }
 
 /// `docs/rules.md`.
-pub fn rules(root: &Path, built: &[&str]) -> String {
+pub(crate) fn rules(root: &Path, built: &[&str]) -> String {
     let mut page = format!(
         "# Rules: every kind and key\n\n{GENERATED}\n\
          Rule files are TOML; `rules` in the configuration names them. Ready-to-use ones are in [rules](../rules).\n\
