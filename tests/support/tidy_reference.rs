@@ -158,11 +158,10 @@ fn documentation(root: &Path, kind: &str) -> String {
         let heading = text.lines().next().unwrap_or_default();
         let words: Vec<&str> = heading.trim_start_matches("//! # ").split(' ').collect();
         if heading.starts_with("//! # ") && words.contains(&kind) {
-            return text
-                .lines()
-                .map_while(|line| line.strip_prefix("//!"))
-                .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
-                .collect();
+            let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
+            let lines: Vec<&str> =
+                lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).chain([""]).collect();
+            return lines.join("\n");
         }
     }
     panic!("no file in {} begins with `//! # {kind}`", folder.display());
