@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::post;
 use secrecy::SecretString;
-use tardy::app::deliver::Deliverer;
+use tardy::app::deliver::{Deliverer, Outgoing};
 use tardy::app::pipeline::{Incoming, Pipeline};
 use tardy::config::{self, Environment};
 use tardy::engine::history::History;
@@ -329,7 +329,7 @@ impl Bench {
         incoming.input.coverage = BTreeMap::from([(project(), start())]);
         pipeline.activate(incoming, start()).expect("history is committed");
         let notifiers = BTreeMap::from([(Name::from("sink"), notifier)]);
-        let deliverer = Deliverer::new(store, notifiers, Vec::new(), BTreeMap::new(), 0);
+        let deliverer = Deliverer::new(store, notifiers, Outgoing::default());
         Self { pipeline, deliverer, folder }
     }
 

@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::clock::{Clock as _, ManualClock};
-use super::deliver::Deliverer;
+use super::deliver::{Deliverer, Outgoing, Report};
 use super::pipeline::{Incoming, Pipeline};
 use super::start::{self, StartError, Surfaces};
 use crate::config::{self, Environment};
 use crate::engine::ledger::{LedgerRow, Promise};
 use crate::engine::notification::{Body, Notification, Suppressed};
 use crate::engine::time::{Span, Timestamp};
-use crate::engine::{Engine, Input};
-use crate::sim::story::Story;
+use crate::engine::Engine;
+use crate::sim::story::{Moment, Story};
 use crate::sim::{self, Faults, SimClock, SimError, Variant};
 use crate::source::Source as _;
 use crate::source::dagctl::Dagctl;
@@ -31,7 +31,7 @@ pub struct Telling<'a> {
     pub seed: u64,
     /// Virtual seconds a second; `None`: as fast as it goes.
     pub speed: Option<f64>,
-    /// A folder for the store; made, and removed at the end.
+    /// A folder for the store; made, and removed at the end, also when it ends early.
     pub folder: PathBuf,
     /// Where cards go.
     pub console: Arc<Mutex<dyn Write + Send>>,
@@ -61,6 +61,8 @@ pub enum Scene {
     Moment {
         /// When.
         at: Timestamp,
+        /// Project and job, as people name them.
+        subject: String,
         /// What.
         text: String,
     },
@@ -113,6 +115,7 @@ pub async fn tell(telling: &Telling<'_>) -> Result<Summary, DemoError> {
     let (moments, from, until) = (story.moments, story.watch_from, story.ends_at);
     let simulator =
         sim::serve(story.organization, clock.clone(), Faults::new(), Variant::number(0), address).await?;
+    let _folder = RemovedOnDrop(telling.folder.clone());
     let mut stage = Stage::set(telling, &simulator.base_url(), clock, from)?;
     stage.read_history().await?;
     (telling.narrate)(&stage.opening(from, until));
@@ -122,15 +125,24 @@ pub async fn tell(telling: &Telling<'_>) -> Result<Summary, DemoError> {
     while at < until {
         at = (at + POLL_EVERY).min(until);
         while let Some(moment) = moments.next_if(|moment| moment.at <= at) {
-            (telling.narrate)(&Scene::Moment { at: moment.at, text: moment.text.to_owned() });
+            let (subject, text) = (stage.subject(&moment), moment.text.to_owned());
+            (telling.narrate)(&Scene::Moment { at: moment.at, subject, text });
         }
         stage.play(at).await?;
         pace(telling.speed, at.since(from), started).await;
     }
     let summary = stage.close(from);
     simulator.shutdown().await;
-    let _ = std::fs::remove_dir_all(&telling.folder);
     Ok(summary)
+}
+
+/// A folder that is gone however the demonstration ends.
+struct RemovedOnDrop(PathBuf);
+
+impl Drop for RemovedOnDrop {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Waits until as much real time has passed as the speed asks for.
@@ -148,7 +160,7 @@ struct Stage {
     pipeline: Pipeline,
     deliverer: Deliverer,
     /// What the last deliveries brought, for the next activation.
-    echo: Input,
+    echo: Report,
     summary: Summary,
     ledger: Vec<LedgerRow>,
     notifications: Vec<Notification>,
@@ -177,14 +189,14 @@ impl Stage {
         let policy = Arc::new(config.policy);
         let engine = Engine::new(policy, opened.loaded.history, opened.loaded.saved);
         let deliverer =
-            Deliverer::new(Arc::clone(&store), notifiers, Vec::new(), opened.loaded.handles, 0);
+            Deliverer::new(Arc::clone(&store), notifiers, Outgoing::default());
         Ok(Self {
             clock,
             wall: ManualClock::new(from),
             source: dagctl,
             pipeline: Pipeline::new(engine, store, Sequences::default()),
             deliverer,
-            echo: Input::default(),
+            echo: Report::default(),
             summary: Summary::default(),
             ledger: Vec::new(),
             notifications: Vec::new(),
@@ -201,6 +213,17 @@ impl Stage {
         Scene::Opening { from, until, runs, executions, announced: self.summary.told.len() }
     }
 
+    /// Project and job of a moment.
+    fn subject(&self, moment: &Moment) -> String {
+        let history = self.pipeline.engine().history();
+        let project = history.projects().find(|project| *project.key.project_id == *moment.project);
+        let name = project.map_or(moment.project, |project| project.display_name());
+        match moment.job {
+            Some(job) => format!("{name} {job}"),
+            None => name.to_owned(),
+        }
+    }
+
     /// Moves time to `at`, polls, and stops on the way wherever a verdict named an instant.
     async fn play(&mut self, at: Timestamp) -> Result<(), DemoError> {
         self.clock.set(at);
@@ -214,20 +237,20 @@ impl Stage {
         let now = self.wall.now();
         let batch = self.source.poll(now).await;
         let has_more = batch.has_more;
-        let mut incoming = Incoming { input: std::mem::take(&mut self.echo), ..Incoming::default() };
+        let mut incoming = Incoming::default();
+        incoming.add_report(std::mem::take(&mut self.echo));
         incoming.add(batch);
         let activation = super::blocking(|| self.pipeline.activate(incoming, now))?;
         self.summary.polls += 1;
         self.note(&activation.step);
         self.deliverer.enqueue(activation.rows);
         let clock = self.wall.clone();
-        let report = self.deliverer.deliver_due(&move || clock.now()).await;
+        let mut report = self.deliverer.deliver_due(&move || clock.now()).await;
         if let Some(error) = report.store_error {
             return Err(error.into());
         }
-        self.summary.told.extend(report.settled);
-        self.echo.health = report.health;
-        self.echo.undeliverable = report.undeliverable;
+        self.summary.told.append(&mut report.settled);
+        self.echo = report;
         Ok(has_more)
     }
 

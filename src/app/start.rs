@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::clock::Clock;
 use super::control;
-use super::deliver::Deliverer;
-use super::live::{self, Evaluator, Event, Facts, Shared};
+use super::deliver::{Deliverer, Outgoing};
+use super::live::{self, Deliveries, Evaluator, Event, Facts, InForce, Shared};
 use super::pipeline::Pipeline;
 use crate::config::{Config, Environment, SourceConfig, StoreConfig};
 use crate::engine::observation::{Name, ProjectKey};
@@ -21,10 +21,10 @@ use crate::engine::time::{Span, Timestamp};
 use crate::engine::{Engine, Notice};
 use crate::notify::{self, BuildContext, Notifier};
 use crate::source::dagctl::{Dagctl, DagctlSettings, Retry, SettingsError, Timeouts};
-use crate::source::{Batch, Cursor};
-use crate::store::records::{self, Loaded, Sequences};
+use crate::source::{Batch, Cursor, Source as _};
+use crate::store::StoreError;
+use crate::store::records::{self, Loaded, Segments, Sequences};
 use crate::store::sled::{SledOptions, SledStore};
-use crate::store::{Store, StoreError};
 
 /// Why the bot cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -117,11 +117,29 @@ pub struct Bot {
     store: Arc<SledStore>,
     events: mpsc::Sender<Event>,
     poll_at: watch::Receiver<Option<Timestamp>>,
-    receivers: watch::Sender<BTreeMap<Name, Arc<dyn Notifier>>>,
+    receivers: watch::Sender<Notifiers>,
+    in_force: watch::Sender<InForce>,
     pollers: CancellationToken,
-    evaluator: CancellationToken,
-    deliverer: CancellationToken,
-    tasks: TaskTracker,
+    stopping: CancellationToken,
+    /// Name and end of every task.
+    tasks: JoinSet<(&'static str, Result<(), StoreError>)>,
+}
+
+/// The notifier of each receiver.
+pub type Notifiers = BTreeMap<Name, Arc<dyn Notifier>>;
+
+/// Why the bot cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The store will not work again before a new start.
+    #[error("{0}")]
+    Store(StoreError),
+    /// A task is gone that must not be.
+    #[error("the {0} ended; that is a bug of Tardy's")]
+    Ended(&'static str),
+    /// A task panicked.
+    #[error("a task failed: {0}; that is a bug of Tardy's")]
+    Panicked(String),
 }
 
 /// Deliveries under way at the end get so long to come to an end.
@@ -130,8 +148,12 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Row batches that wait for the deliverer.
 const MAX_WAITING_ROWS: usize = 64;
 
+const EVALUATOR: &str = "evaluator";
+const DELIVERER: &str = "deliverer";
+const OTHER: &str = "other task";
+
 impl Bot {
-    /// Starts all tasks.
+    /// Opens the store and starts all tasks.
     pub fn start(
         config: Config,
         environment: Environment,
@@ -142,75 +164,75 @@ impl Bot {
             return Err(StartError::NotBuilt(config.not_built));
         }
         let notifiers = build_notifiers(&config, &surfaces)?;
+        check_sources(&config.sources)?;
         let (path, retention) = store_path(&config)
             .ok_or_else(|| StartError::NotBuilt(config.not_built.clone()))?;
-        let opened = open(&path, clock.now())?;
+        let Opened { store, loaded, notices, .. } = open(&path, clock.now())?;
+        let socket = control::socket_path(&path);
+        let listener = control::bind(&socket)?;
+        let sources = build_sources(&config.sources, &loaded.cursors)?;
         let (events, inbox) = live::channel();
         let (rows, row_inbox) = mpsc::channel(MAX_WAITING_ROWS);
         let (poll_at_sender, poll_at) = watch::channel(None);
         let (receivers, receiver_inbox) = watch::channel(notifiers.clone());
-        let store: Arc<dyn Store> = opened.store.clone();
-        let first_row = clock.now().as_millis().unsigned_abs() << 16;
-        let sequences = Sequences {
-            outbox: opened.loaded.outbox.iter().map(|row| row.sequence).max().unwrap_or(0).max(first_row),
-            segment: opened.loaded.next_segment,
-            row: 0,
-        };
-        let policy = Arc::new(config.policy.clone());
-        let engine = Engine::new(policy, opened.loaded.history, opened.loaded.saved);
-        let pipeline = Pipeline::new(engine, Arc::clone(&store), sequences);
+        let (in_force, in_force_inbox) = watch::channel(put_in_force(&config, &notifiers));
+        let sequences = sequences(&loaded, clock.now());
+        let outgoing =
+            Outgoing { outbox: loaded.outbox, handles: loaded.handles, owed: loaded.owed };
+        let engine = Engine::new(Arc::new(config.policy.clone()), loaded.history, loaded.saved);
+        let pipeline = Pipeline::new(engine, store.clone(), sequences);
         let facts = facts(&config, &path, retention, clock.now());
         let shared = Arc::new(Shared::new(pipeline, clock, facts));
-        let deliverer = Deliverer::new(store, notifiers.clone(), opened.loaded.outbox, opened.loaded.handles, 0);
-        let bot = Self {
+        let deliverer = Deliverer::new(store.clone(), notifiers, outgoing);
+        let mut bot = Self {
             shared: Arc::clone(&shared),
             path: config.path.clone(),
             environment,
             surfaces,
-            store: opened.store,
+            store,
             events: events.clone(),
             poll_at,
             receivers,
+            in_force,
             pollers: CancellationToken::new(),
-            evaluator: CancellationToken::new(),
-            deliverer: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            tasks: JoinSet::new(),
         };
-        control::listen(control::socket_path(&path), Arc::clone(&shared), bot.evaluator.clone())?;
+        let answering = control::listen(listener, socket, Arc::clone(&shared), bot.stopping.clone());
+        bot.spawn(OTHER, async move { Ok(answering.await) });
+        let upkeep = live::keep_up(Arc::clone(&shared), bot.stopping.clone());
+        bot.spawn(OTHER, async move { Ok(upkeep.await) });
         let evaluator = Evaluator {
             shared: Arc::clone(&shared),
             events: inbox,
+            in_force: in_force_inbox,
             rows,
             poll_at: poll_at_sender,
-            alarm: alarm_receivers(&config, &notifiers),
         };
-        bot.tasks.spawn(evaluator.run(bot.evaluator.clone()));
-        let grace = STOP_GRACE;
-        bot.tasks.spawn(live::deliver(
-            deliverer,
+        bot.spawn(EVALUATOR, evaluator.run(bot.stopping.clone()));
+        let deliveries = Deliveries {
             shared,
-            row_inbox,
-            receiver_inbox,
+            rows: row_inbox,
+            receivers: receiver_inbox,
             events,
-            bot.deliverer.clone(),
-            grace,
-        ));
-        for notice in opened.notices {
-            bot.say(notice);
-        }
-        bot.start_pollers(&config.sources, opened.loaded.cursors)?;
+            grace: STOP_GRACE,
+        };
+        bot.spawn(DELIVERER, deliveries.run(deliverer, bot.stopping.clone()));
+        notices.into_iter().for_each(|notice| bot.say(notice));
+        bot.start_pollers(sources);
         Ok(bot)
     }
 
-    fn start_pollers(
-        &self,
-        sources: &[SourceConfig],
-        cursors: BTreeMap<ProjectKey, Cursor>,
-    ) -> Result<(), StartError> {
-        let mut ready = Vec::new();
-        for source in sources {
-            let mut dagctl = Dagctl::resume(settings(source), cursors.clone())
-                .map_err(|why| StartError::Source { name: source.name.clone(), why })?;
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    fn start_pollers(&mut self, sources: Vec<(Dagctl, Duration)>) {
+        for (mut dagctl, interval) in sources {
             self.shared.read(|engine| {
                 for project in engine.history().projects() {
                     let active = project.jobs().flat_map(|job| project.active(job));
@@ -218,37 +240,51 @@ impl Bot {
                     dagctl.watch_active(&project.key, active.collect::<Vec<_>>());
                 }
             });
-            ready.push((dagctl, source));
-        }
-        for (dagctl, source) in ready {
             let progress = Arc::clone(&self.surfaces.progress);
-            let name = source.name.clone();
-            self.tasks.spawn(live::poll(
+            let name: Name = dagctl.name().into();
+            let polling = live::poll(
                 dagctl,
-                source.poll_interval.to_std().unwrap_or(Duration::from_secs(30)),
+                interval,
                 Arc::clone(&self.shared),
                 self.events.clone(),
                 self.poll_at.clone(),
                 self.pollers.child_token(),
                 move |batch| progress(&name, batch),
-            ));
+            );
+            self.spawn(OTHER, async move { Ok(polling.await) });
         }
-        Ok(())
     }
 
-    /// Says something about Tardy itself. Never waits: when the evaluator is that far behind, the log has it.
-    fn say(&self, notice: Notice) {
+    /// Says something about Tardy itself. Never waits: while the evaluator is behind, the log has it.
+    fn say(&mut self, notice: Notice) {
         tracing::warn!("{}: {}", notice.headline, notice.text);
-        let events = self.events.clone();
-        self.tasks.spawn(async move {
-            let _ = events.send(Event::Say(notice)).await;
+        let (events, stopping) = (self.events.clone(), self.stopping.clone());
+        self.spawn(OTHER, async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                _ = events.send(Event::Say(notice)) => {}
+            }
+            Ok(())
         });
+    }
+
+    /// Waits until something happens that the bot cannot go on after. May be cancelled.
+    pub async fn failure(&mut self) -> Failure {
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok((_, Err(error))) => return Failure::Store(error),
+                Ok((name, Ok(()))) if name != OTHER => return Failure::Ended(name),
+                Ok((_, Ok(()))) => {}
+                Err(error) => return Failure::Panicked(panic_text(error)),
+            }
+        }
+        Failure::Ended("last task")
     }
 
     /// Reads the configuration again. A bad one leaves the old in force and says so, here and on the
     /// fallback.
-    pub async fn reload(&mut self) {
-        match self.try_reload().await {
+    pub fn reload(&mut self) {
+        match self.try_reload() {
             Ok(rules) => {
                 self.shared.note_config(None);
                 tracing::info!(config.rules = rules, "reloaded {}", self.path.display());
@@ -264,7 +300,7 @@ impl Bot {
         }
     }
 
-    async fn try_reload(&mut self) -> Result<usize, String> {
+    fn try_reload(&mut self) -> Result<usize, String> {
         let loaded = crate::config::load(&self.path, &self.environment)
             .map_err(|diagnostics| diagnostics.render(false))?;
         let config = loaded.config;
@@ -277,34 +313,75 @@ impl Bot {
         if path.display().to_string() != facts.store {
             return Err("[store] path cannot be changed by a reload; restart Tardy".to_owned());
         }
-        for source in &config.sources {
-            settings(source).check().map_err(|why| format!("source {}: {why}", source.name))?;
-        }
-        // From here on nothing can fail.
+        check_sources(&config.sources).map_err(|error| error.to_string())?;
+        // Reading goes on where what is stored ends. What the pollers have read since is read again.
+        let cursors =
+            records::load_cursors_only(self.store.as_ref()).map_err(|error| error.to_string())?;
+        let sources = build_sources(&config.sources, &cursors).map_err(|error| error.to_string())?;
+        // From here on nothing can fail. Receivers come before rules that name them, rules before
+        // observations that they are for.
         self.pollers.cancel();
         self.pollers = CancellationToken::new();
-        self.shared.set_facts(Facts {
-            started_at: facts.started_at,
-            ..self::facts(&config, &path, retention, facts.started_at)
-        });
+        self.shared.set_facts(self::facts(&config, &path, retention, facts.started_at));
         let rules = config.policy.rules.len();
+        let in_force = put_in_force(&config, &notifiers);
         self.receivers.send_replace(notifiers);
-        let _ = self.events.send(Event::Reloaded(Arc::new(config.policy))).await;
-        let cursors = records::load_cursors_only(self.store.as_ref()).map_err(|error| error.to_string())?;
-        self.start_pollers(&config.sources, cursors).map_err(|error| error.to_string())?;
+        self.in_force.send_replace(in_force);
+        self.start_pollers(sources);
         Ok(rules)
     }
 
     /// Stops: no more polls, what is decided is committed, deliveries under way come to an end.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.pollers.cancel();
-        self.evaluator.cancel();
-        self.deliverer.cancel();
-        drop(self.events);
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.stopping.cancel();
+        while self.tasks.join_next().await.is_some() {}
     }
 }
+
+fn panic_text(error: tokio::task::JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "it was cancelled".to_owned() };
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_owned()
+}
+
+/// Outbox rows sort after those that were there, and after those of earlier starts.
+fn sequences(loaded: &Loaded, now: Timestamp) -> Sequences {
+    let first = now.as_millis().unsigned_abs() << 16;
+    let last = loaded.outbox.iter().map(|row| row.sequence).max().unwrap_or(0);
+    Sequences { outbox: last.max(first), segments: Segments::after(loaded.last_segment) }
+}
+
+fn put_in_force(config: &Config, notifiers: &Notifiers) -> InForce {
+    InForce {
+        policy: Arc::new(config.policy.clone()),
+        alarm: alarm_receivers(config, notifiers),
+    }
+}
+
+fn check_sources(sources: &[SourceConfig]) -> Result<(), StartError> {
+    sources.iter().try_for_each(|source| {
+        settings(source)
+            .check()
+            .map_err(|why| StartError::Source { name: source.name.clone(), why })
+    })
+}
+
+/// Clients of all sources, and how often each is read.
+fn build_sources(
+    sources: &[SourceConfig],
+    cursors: &BTreeMap<ProjectKey, Cursor>,
+) -> Result<Vec<(Dagctl, Duration)>, StartError> {
+    let build = |source: &SourceConfig| {
+        let dagctl = Dagctl::resume(settings(source), cursors.clone())
+            .map_err(|why| StartError::Source { name: source.name.clone(), why })?;
+        Ok((dagctl, source.poll_interval.to_std().unwrap_or(DEFAULT_POLL_INTERVAL)))
+    };
+    sources.iter().map(build).collect()
+}
+
+/// For an interval that is none; configuration refuses those.
+const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Settings of a client from a configured source.
 pub fn settings(source: &SourceConfig) -> DagctlSettings {
@@ -325,7 +402,11 @@ fn facts(config: &Config, store: &Path, retention: Span, started_at: Timestamp) 
     Facts {
         config: config.path.display().to_string(),
         store: store.display().to_string(),
-        sources: config.sources.iter().map(|source| source.name.clone()).collect(),
+        sources: config
+            .sources
+            .iter()
+            .map(|source| (source.name.clone(), source.poll_interval))
+            .collect(),
         receivers: config
             .receivers
             .iter()
@@ -341,7 +422,7 @@ fn facts(config: &Config, store: &Path, retention: Span, started_at: Timestamp) 
 pub fn build_notifiers(
     config: &Config,
     surfaces: &Surfaces,
-) -> Result<BTreeMap<Name, Arc<dyn Notifier>>, notify::BuildError> {
+) -> Result<Notifiers, notify::BuildError> {
     let mut context =
         BuildContext::new(config.timezone, Arc::clone(&surfaces.console), surfaces.is_colored);
     context.owners = config.policy.owners.clone().into();
@@ -358,7 +439,7 @@ pub fn build_notifiers(
 /// Told past the outbox when the store cannot be written: the fallback, or everyone at the root.
 fn alarm_receivers(
     config: &Config,
-    notifiers: &BTreeMap<Name, Arc<dyn Notifier>>,
+    notifiers: &Notifiers,
 ) -> Vec<(Name, Arc<dyn Notifier>)> {
     let policy = &config.policy;
     let names = if policy.fallback.is_empty() { &policy.route.receivers } else { &policy.fallback };

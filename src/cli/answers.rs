@@ -46,8 +46,8 @@ pub(super) struct AskArgs {
 /// Options of `tardy status`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exits with 1 when no bot runs, its store cannot be written, or a source has not been read for
-ten polls: fit for a health check.
+Exits with 1 when no bot runs, its store cannot be written, or a source has not been read
+completely for ten polls (at least a minute): fit for a health check.
 
 Examples:
   tardy status
@@ -264,13 +264,18 @@ pub(super) fn status(_: &StatusArgs, context: &Context) -> ExitCode {
     if is_healthy(&status) { ExitCode::Fine } else { ExitCode::Failed }
 }
 
-/// A source that was not read for so long is not healthy.
-const MAX_POLL_AGE: Span = Span::minutes(5);
+/// A source is not well when so many polls in a row have not read it completely.
+const MAX_MISSED_POLLS: i64 = 10;
+
+/// A poll may take a while by itself.
+const MIN_POLL_AGE: Span = Span::minutes(1);
 
 fn is_healthy(status: &Status) -> bool {
     let is_read = |source: &SourceStatus| {
+        let patience = Span::milliseconds(source.poll_interval_millis.saturating_mul(MAX_MISSED_POLLS));
         let since = source.complete_at.or(status.started_at);
-        source.backfill.is_some() || since.is_some_and(|at| status.now.since(at) <= MAX_POLL_AGE)
+        let is_recent = since.is_some_and(|at| status.now.since(at) <= patience.max(MIN_POLL_AGE));
+        source.backfill.is_some() || is_recent
     };
     status.pid.is_some() && status.store.blocked.is_none() && status.sources.iter().all(is_read)
 }
@@ -350,6 +355,10 @@ fn show_receiver(receiver: &ReceiverStatus, now: Timestamp, context: &Context) {
         0 => String::new(),
         waiting => format!(", {waiting} waiting"),
     };
+    let given_up = match receiver.given_up {
+        0 => String::new(),
+        given_up => format!(", {given_up} given up since the start"),
+    };
     let name = out.paint(Tone::Bold, &plain(&receiver.name));
-    out.line(&format!("receiver  {name} ({}) {state}{waiting}", receiver.kind));
+    out.line(&format!("receiver  {name} ({}) {state}{waiting}{given_up}", receiver.kind));
 }

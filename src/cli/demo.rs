@@ -51,7 +51,17 @@ pub(super) fn run(args: &DemoArgs, context: &Context) -> ExitCode {
         is_colored: out.is_colored,
         narrate: &narrate,
     };
-    match runtime.block_on(demo::tell(&telling)) {
+    let told = runtime.block_on(async {
+        tokio::select! {
+            told = demo::tell(&telling) => Some(told),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    });
+    let Some(told) = told else {
+        context.out.note("interrupted");
+        return ExitCode::Failed;
+    };
+    match told {
         Ok(summary) if out.is_json => {
             out.json(&json(&summary));
             ExitCode::Fine
@@ -81,8 +91,8 @@ fn show_scene(scene: &Scene, out: &Output) {
             out.line(&format!("It watches from {from} to {until} UTC. What happens is dim; what it tells follows."));
             out.line("");
         }
-        Scene::Moment { at, text } => {
-            let line = format!("{} UTC  {text}", at.to_utc().format("%H:%M"));
+        Scene::Moment { at, subject, text } => {
+            let line = format!("{} UTC  {subject}: {text}", at.to_utc().format("%H:%M"));
             out.line(&out.paint(Tone::Dim, &line));
         }
     }

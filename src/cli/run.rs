@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::output::Output;
 use super::{Context, ExitCode, state};
 use crate::app::clock::SystemClock;
-use crate::app::start::{Bot, Surfaces};
+use crate::app::start::{Bot, Failure, Surfaces};
 use crate::engine::observation::Name;
 use crate::source::Batch;
 
@@ -79,6 +79,13 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> ExitCode {
         let clock = Arc::new(SystemClock::default());
         let rules = config.policy.rules.len();
         let is_unbuilt = !config.not_built.is_empty();
+        let signals = match Signals::receive() {
+            Ok(signals) => signals,
+            Err(error) => {
+                context.out.error(&format!("signals cannot be received: {error}"));
+                return ExitCode::Failed;
+            }
+        };
         let bot = match Bot::start(config, context.environment.clone(), clock, surfaces) {
             Ok(bot) => bot,
             Err(error) => {
@@ -87,32 +94,49 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> ExitCode {
             }
         };
         tracing::info!(config.rules = rules, "tardy {} is watching", env!("CARGO_PKG_VERSION"));
-        serve(bot, context).await
+        serve(bot, signals, context).await
     })
 }
 
-/// Runs until a signal says stop.
-async fn serve(mut bot: Bot, context: &Context) -> ExitCode {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
-        context.out.error("signals cannot be received on this system");
-        return ExitCode::Failed;
-    };
-    loop {
+/// Signals that the bot understands. Received before it starts, so that none kills it half way.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn receive() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Runs until a signal says stop, or the bot cannot go on.
+async fn serve(mut bot: Bot, mut signals: Signals, context: &Context) -> ExitCode {
+    let failure = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => bot.reload().await,
+            _ = signals.terminate.recv() => break None,
+            _ = signals.interrupt.recv() => break None,
+            _ = signals.hangup.recv() => bot.reload(),
+            failure = bot.failure() => break Some(failure),
         }
+    };
+    if let Some(failure) = &failure {
+        tracing::error!("{failure}");
+        context.out.error(&failure.to_string());
     }
     tracing::info!("stopping: deliveries under way come to an end");
     bot.stop().await;
     tracing::info!("stopped");
-    ExitCode::Fine
+    match failure {
+        None => ExitCode::Fine,
+        Some(Failure::Store(_)) => ExitCode::Failed,
+        Some(Failure::Ended(_) | Failure::Panicked(_)) => ExitCode::Bug,
+    }
 }
 
 /// A bar for the first backfill, on a terminal only.

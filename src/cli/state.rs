@@ -140,6 +140,7 @@ fn stopped_status(config: &Config, context: &Context) -> Result<Status, ExitCode
     });
     let sources = config.sources.iter().map(|source| SourceStatus {
         name: source.name.to_string(),
+        poll_interval_millis: source.poll_interval.num_milliseconds(),
         ..SourceStatus::default()
     });
     let mut status = Status {

@@ -6,6 +6,8 @@
 //! record. It decides nothing; it only writes down.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,13 @@ pub struct OutboxRow {
     pub why: Option<String>,
 }
 
+impl OutboxRow {
+    /// Not before this instant. What was never tried is due at once, wherever a clock has been set since.
+    pub fn due_at(&self) -> Timestamp {
+        if self.attempts == 0 { Timestamp::from_millis(0) } else { self.next_attempt_at }
+    }
+}
+
 /// What was told to whom; append-only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRecord {
@@ -85,6 +94,19 @@ pub enum DeliveryOutcome {
     Dead(String),
 }
 
+/// What the fallback is still to hear of: a delivery that was given up or is late. Written with the end of
+/// the try, and gone in the commit that has the fallback's notification, so that a crash in between loses
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Owed {
+    /// The outbox row it is about.
+    pub sequence: u64,
+    /// What was not told.
+    pub notification: Notification,
+    /// Why, in words for people.
+    pub why: String,
+}
+
 /// Everything a start needs.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -96,12 +118,14 @@ pub struct Loaded {
     pub cursors: BTreeMap<ProjectKey, Cursor>,
     /// Notifications to be delivered, in order.
     pub outbox: Vec<OutboxRow>,
+    /// What the fallback is still to hear of.
+    pub owed: Vec<Owed>,
     /// References to conversations' first messages.
     pub handles: BTreeMap<ConversationId, Handle>,
     /// Records that could not be read and were left out, with their reasons.
     pub problems: Vec<StoreError>,
-    /// The next free number of history segments.
-    pub next_segment: u64,
+    /// The greatest number of a history segment.
+    pub last_segment: u64,
 }
 
 /// Writes a JSON record.
@@ -176,30 +200,40 @@ fn group_key(key: &GroupKey) -> Vec<u8> {
 /// Numbers handed out by the writer.
 #[derive(Debug, Default)]
 pub struct Sequences {
-    /// Next outbox row.
+    /// The last outbox row.
     pub outbox: u64,
-    /// Next history segment.
-    pub segment: u64,
-    /// Next append-only row (transitions, deliveries).
-    pub row: u64,
+    /// Numbers of history segments, shared with upkeep.
+    pub segments: Segments,
 }
 
-impl Sequences {
-    /// Hands out the next number for an append-only row.
-    pub fn next_row(&mut self) -> u64 {
-        self.row += 1;
-        self.row
+/// Hands out numbers of history segments; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Segments(Arc<AtomicU64>);
+
+impl Segments {
+    /// Goes on after `last`.
+    pub fn after(last: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(last)))
+    }
+
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
-/// Writes down a step, with the cursors it belongs to: one commit. Returns the outbox rows it contains.
+/// Writes down a step, with the cursors it belongs to and the debts to the fallback that it pays: one commit.
+/// Returns the outbox rows it contains.
 pub fn commit_step(
     step: &Step,
     cursors: &BTreeMap<ProjectKey, Cursor>,
+    paid: &[u64],
     sequences: &mut Sequences,
     now: Timestamp,
 ) -> (Commit, Vec<OutboxRow>) {
     let mut commit = Commit::default();
+    for sequence in paid {
+        commit.delete(Table::Meta, owed_key(*sequence));
+    }
     put_observations(step, sequences, &mut commit);
     for (project, cursor) in cursors {
         commit.put(
@@ -227,9 +261,10 @@ pub fn commit_step(
     for (key, group) in &step.changed.groups {
         put_or_delete(&mut commit, Table::Group, group_key(key), group.as_ref());
     }
-    for transition in &step.transitions {
+    for (transition, index) in step.transitions.iter().zip(0_u32..) {
         let mut key = time_key(transition.recorded_at).to_vec();
-        key.extend(sequences.next_row().to_be_bytes());
+        key.extend(print_key(transition.fingerprint));
+        key.extend(index.to_be_bytes());
         commit.put(Table::Transition, key, json(transition));
     }
     for row in &step.ledger {
@@ -266,12 +301,8 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
         );
     }
     for segment in segment::pack(&step.changed.observations) {
-        sequences.segment += 1;
-        commit.put(
-            Table::History,
-            segment_key(&segment, sequences.segment),
-            segment.to_bytes(),
-        );
+        let key = segment_key(&segment, sequences.segments.next());
+        commit.put(Table::History, key, segment.to_bytes());
     }
 }
 
@@ -311,15 +342,20 @@ pub fn put_outbox(commit: &mut Commit, row: &OutboxRow) {
     commit.put(Table::Outbox, outbox_key(row.sequence), json(row));
 }
 
+/// Writes down what the fallback is to hear of.
+pub fn put_owed(commit: &mut Commit, owed: &Owed) {
+    commit.put(Table::Meta, owed_key(owed.sequence), json(owed));
+}
+
+fn owed_key(sequence: u64) -> Vec<u8> {
+    let mut key = b"owed/".to_vec();
+    key.extend(sequence.to_be_bytes());
+    key
+}
+
 /// Writes down that a delivery is settled: the row goes, the record stays, the handle is kept while the
 /// conversation goes on.
-pub fn settle(
-    commit: &mut Commit,
-    row: &OutboxRow,
-    handle: Option<&Handle>,
-    record: &DeliveryRecord,
-    row_number: u64,
-) {
+pub fn settle(commit: &mut Commit, row: &OutboxRow, handle: Option<&Handle>, record: &DeliveryRecord) {
     commit.delete(Table::Outbox, outbox_key(row.sequence));
     let conversation = print_key(row.notification.conversation.0);
     match handle {
@@ -328,7 +364,7 @@ pub fn settle(
         None => {}
     }
     let mut key = time_key(record.settled_at).to_vec();
-    key.extend(row_number.to_be_bytes());
+    key.extend(row.sequence.to_be_bytes());
     commit.put(Table::Delivery, key, json(record));
 }
 
@@ -411,6 +447,7 @@ fn read_under<T: DeserializeOwned>(
 fn load_meta(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
     let since = read_under(store, Table::Meta, "since/", &mut loaded.problems)?;
     loaded.saved.since = since.into_iter().collect();
+    loaded.owed = read_under(store, Table::Meta, "owed/", &mut loaded.problems)?;
     Ok(())
 }
 
@@ -433,7 +470,7 @@ fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError
     }
     for record in store.scan(Table::History, b"segment/") {
         let (key, bytes) = record?;
-        loaded.next_segment = loaded.next_segment.max(segment_number(&key));
+        loaded.last_segment = loaded.last_segment.max(segment_number(&key));
         match Segment::unpack(&bytes) {
             Ok(observations) => restore(&mut loaded.history, observations),
             Err(why) => {
@@ -471,7 +508,7 @@ const MERGE_ABOVE: usize = 16;
 pub fn compact_history(
     store: &dyn Store,
     cutoff: Timestamp,
-    sequences: &mut Sequences,
+    segments: &Segments,
 ) -> Result<(usize, usize), StoreError> {
     let mut by_day: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
     for record in store.scan(Table::History, b"segment/") {
@@ -492,7 +529,7 @@ pub fn compact_history(
             keys.into_iter()
                 .for_each(|key| commit.delete(Table::History, key));
         } else if keys.len() > MERGE_ABOVE {
-            after += merge(store, keys, sequences, &mut commit)?;
+            after += merge(store, keys, segments, &mut commit)?;
         } else {
             after += keys.len();
         }
@@ -504,7 +541,7 @@ pub fn compact_history(
 fn merge(
     store: &dyn Store,
     keys: Vec<Vec<u8>>,
-    sequences: &mut Sequences,
+    segments: &Segments,
     commit: &mut Commit,
 ) -> Result<usize, StoreError> {
     let mut newest: BTreeMap<(u8, Name), Observation> = BTreeMap::new();
@@ -528,13 +565,8 @@ fn merge(
     let observations: Vec<Observation> = newest.into_values().collect();
     let mut count = 0;
     for segment in segment::pack(&observations) {
-        sequences.segment += 1;
         count += 1;
-        commit.put(
-            Table::History,
-            segment_key(&segment, sequences.segment),
-            segment.to_bytes(),
-        );
+        commit.put(Table::History, segment_key(&segment, segments.next()), segment.to_bytes());
     }
     Ok(count)
 }
@@ -581,15 +613,16 @@ fn time_range<T: DeserializeOwned>(
         .collect()
 }
 
-/// Deletes append-only rows from before `cutoff`; returns how many.
+/// Rows deleted in one commit.
+const FORGET_BATCH: usize = 10_000;
+
+/// Deletes promises, transitions and deliveries from before `cutoff`; returns how many.
 pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
-    /// Rows deleted in one commit.
-    const BATCH: usize = 10_000;
-    let mut forgotten = 0;
+    let mut forgotten = forget_promises(store, cutoff)?;
     for table in [Table::Transition, Table::Delivery] {
         loop {
             let mut commit = Commit::default();
-            for record in store.range(table, b"", Some(&time_key(cutoff))).take(BATCH) {
+            for record in store.range(table, b"", Some(&time_key(cutoff))).take(FORGET_BATCH) {
                 commit.delete(table, record?.0);
             }
             if commit.is_empty() {
@@ -600,6 +633,24 @@ pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
         }
     }
     Ok(forgotten)
+}
+
+/// Deletes promises that were due before `cutoff`. Their keys end in that instant.
+fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
+    let before = time_key(cutoff);
+    let mut old = Vec::new();
+    for record in store.scan(Table::Ledger, b"") {
+        let (key, _) = record?;
+        if key.last_chunk::<8>().is_some_and(|due_at| *due_at < before) {
+            old.push(key);
+        }
+    }
+    for keys in old.chunks(FORGET_BATCH) {
+        let mut commit = Commit::default();
+        keys.iter().for_each(|key| commit.delete(Table::Ledger, key.clone()));
+        store.commit(&commit)?;
+    }
+    Ok(old.len())
 }
 
 /// Checks that a record can be read as what its table holds; for `store verify`.
@@ -624,6 +675,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
                 })
         }
         Table::Meta if key == b"format" => Ok(()),
+        Table::Meta if key.starts_with(b"owed/") => from_json::<Owed>(table, key, bytes).map(drop),
         Table::Meta | Table::Cursor | Table::History => as_json(),
     }
 }

@@ -219,9 +219,9 @@ impl SledStore {
         };
         let error = match catching(|| self.write_live(live, commits)) {
             Ok(()) => return Ok(()),
-            Err(Fault::Damaged(why) | Fault::Busy(why) | Fault::Io(why)) => StoreError::Io {
+            Err(Fault::Damaged(why) | Fault::Busy(why) | Fault::Io(why)) => StoreError::Broken {
                 path: self.folder.path().to_path_buf(),
-                why: format!("{why}; restart Tardy, which then checks and repairs it"),
+                why,
             },
             Err(fault) => self.folder.fault(fault),
         };
