@@ -1,5 +1,8 @@
 //! Configuration files: what is accepted, what is refused, and how the refusal reads.
 
+// How many mutations are tried is said by a variable.
+#![allow(clippy::disallowed_methods)]
+
 use std::path::Path;
 
 use chrono::NaiveTime;

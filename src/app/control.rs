@@ -112,7 +112,9 @@ async fn serve(stream: UnixStream, shared: Arc<Shared>) {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(MAX_REQUEST_BYTES));
-    let Ok(Ok(_)) = tokio::time::timeout(TIMEOUT, reader.read_line(&mut line)).await else { return };
+    let Ok(Ok(_)) = tokio::time::timeout(TIMEOUT, reader.read_line(&mut line)).await else {
+        return;
+    };
     let response = match serde_json::from_str(&line) {
         Ok(request) => respond(&request, &shared),
         Err(error) => Response::Refused(error.to_string()),
@@ -134,16 +136,27 @@ fn respond(request: &Request, shared: &Shared) -> Response {
 
 /// Asks the running bot.
 pub async fn ask(path: &Path, request: &Request) -> Result<Response, ControlError> {
-    let stream = UnixStream::connect(path).await.map_err(|_| ControlError::NotRunning)?;
-    let no_answer = |why: String| ControlError::NoAnswer { path: path.to_owned(), why };
+    let stream = UnixStream::connect(path)
+        .await
+        .map_err(|_| ControlError::NotRunning)?;
+    let no_answer = |why: String| ControlError::NoAnswer {
+        path: path.to_owned(),
+        why,
+    };
     let talk = async {
         let (read, mut write) = stream.into_split();
         let mut text = serde_json::to_string(request).map_err(|error| error.to_string())?;
         text.push('\n');
-        write.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
+        write
+            .write_all(text.as_bytes())
+            .await
+            .map_err(|error| error.to_string())?;
         let mut line = String::new();
         let mut reader = BufReader::new(read.take(MAX_RESPONSE_BYTES));
-        reader.read_line(&mut line).await.map_err(|error| error.to_string())?;
+        reader
+            .read_line(&mut line)
+            .await
+            .map_err(|error| error.to_string())?;
         serde_json::from_str(&line).map_err(|error| error.to_string())
     };
     match tokio::time::timeout(TIMEOUT, talk).await {

@@ -155,7 +155,11 @@ impl Notes {
 
     /// Notes a step.
     pub fn note_step(&mut self, step: &Step) {
-        let fired = step.transitions.iter().filter(|t| t.to == AlertState::Firing).count();
+        let fired = step
+            .transitions
+            .iter()
+            .filter(|t| t.to == AlertState::Firing)
+            .count();
         self.fired += fired as u64;
     }
 }

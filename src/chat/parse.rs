@@ -64,15 +64,28 @@ const MAX_CHARS: usize = 2_000;
 
 /// Every command of the grammar.
 const WORDS: [&str; 14] = [
-    "runs", "run", "models", "alerts", "sla", "plans", "why", "why-not", "ack", "silence", "unsilence",
-    "accept", "digest", "status",
+    "runs",
+    "run",
+    "models",
+    "alerts",
+    "sla",
+    "plans",
+    "why",
+    "why-not",
+    "ack",
+    "silence",
+    "unsilence",
+    "accept",
+    "digest",
+    "status",
 ];
 
 /// Commands that can be answered.
 pub const BUILT: [&str; 5] = ["runs", "alerts", "models", "rules", "help"];
 
 /// How each is used.
-pub const RUNS_USAGE: &str = "use it as /runs [failed|late|running|slow|all] [job or project] [24h]";
+pub const RUNS_USAGE: &str =
+    "use it as /runs [failed|late|running|slow|all] [job or project] [24h]";
 /// How it is used.
 pub const ALERTS_USAGE: &str = "use it as /alerts [firing|pending|silenced] [label=value …]";
 /// How it is used.
@@ -84,7 +97,9 @@ pub fn parse(text: &str) -> Result<Command, ParseError> {
         return Err(ParseError::TooLong);
     }
     let words = split(text);
-    let Some((first, rest)) = words.split_first() else { return Err(ParseError::Empty) };
+    let Some((first, rest)) = words.split_first() else {
+        return Err(ParseError::Empty);
+    };
     let word = first.trim_start_matches('/').to_lowercase();
     match word.as_str() {
         "" => Err(ParseError::Empty),
@@ -109,7 +124,10 @@ fn unknown(word: &str) -> ParseError {
         .min()
         .filter(|(distance, known)| *distance <= known.len().max(word.len()) / 2)
         .map(|(_, known)| known);
-    ParseError::Unknown { word: word.chars().take(40).collect(), suggestion: near }
+    ParseError::Unknown {
+        word: word.chars().take(40).collect(),
+        suggestion: near,
+    }
 }
 
 /// Words, with quoted parts kept together: `job="my job"`.
@@ -140,7 +158,9 @@ fn split(text: &str) -> Vec<String> {
 /// `24h`: a number and a unit. A job may well be called `7d`, but nobody asks for it without a glob.
 fn span(word: &str) -> Option<Span> {
     let starts_with_digit = word.starts_with(|c: char| c.is_ascii_digit());
-    parse_span(word).ok().filter(|span| starts_with_digit && *span > Span::zero())
+    parse_span(word)
+        .ok()
+        .filter(|span| starts_with_digit && *span > Span::zero())
 }
 
 /// The state words, the pattern and the span of a question, in any order.
@@ -153,15 +173,27 @@ fn arguments<S: Copy>(
 ) -> Result<(S, Glob, Span), ParseError> {
     let (mut state, mut pattern, mut within) = (None, None, None);
     for word in words {
-        let known = states.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+        let known = states
+            .iter()
+            .find(|(name, _)| word.eq_ignore_ascii_case(name));
         match (known, span(word)) {
             (Some((_, found)), _) if state.is_none() => state = Some(*found),
             (None, Some(found)) if within.is_none() => within = Some(found),
             (None, None) if pattern.is_none() => pattern = Some(Glob::new(word.trim_matches('"'))),
-            _ => return Err(ParseError::Argument { command, word: word.clone(), usage }),
+            _ => {
+                return Err(ParseError::Argument {
+                    command,
+                    word: word.clone(),
+                    usage,
+                });
+            }
         }
     }
-    Ok((state.unwrap_or(default.0), pattern.unwrap_or_else(|| Glob::new("*")), within.unwrap_or(default.1)))
+    Ok((
+        state.unwrap_or(default.0),
+        pattern.unwrap_or_else(|| Glob::new("*")),
+        within.unwrap_or(default.1),
+    ))
 }
 
 fn runs(words: &[String]) -> Result<Command, ParseError> {
@@ -202,11 +234,19 @@ fn alerts(words: &[String]) -> Result<Command, ParseError> {
             "silenced" => state = AlertQuery::Silenced,
             "all" | "open" => state = AlertQuery::Open,
             _ => matchers.push(Matcher::parse(word.trim_end_matches(',')).map_err(|_| {
-                ParseError::Argument { command: "alerts", word: word.clone(), usage: ALERTS_USAGE }
+                ParseError::Argument {
+                    command: "alerts",
+                    word: word.clone(),
+                    usage: ALERTS_USAGE,
+                }
             })?),
         }
     }
-    Ok(Command::Alerts(AlertQuestion { state, matchers, limit: CHAT_LIMIT }))
+    Ok(Command::Alerts(AlertQuestion {
+        state,
+        matchers,
+        limit: CHAT_LIMIT,
+    }))
 }
 
 #[cfg(test)]
@@ -221,16 +261,21 @@ mod tests {
             within_millis: 86_400_000,
             limit: CHAT_LIMIT,
         });
-        for text in
-            ["/runs failed fin* 24h", "runs fin* failed", "/tardy runs 1d fin* failed", "  /RUNS  24h fin* FAILED "]
-        {
+        for text in [
+            "/runs failed fin* 24h",
+            "runs fin* failed",
+            "/tardy runs 1d fin* failed",
+            "  /RUNS  24h fin* FAILED ",
+        ] {
             assert_eq!(parse(text), Ok(expected.clone()), "{text}");
         }
     }
 
     #[test]
     fn alerts_take_matchers() {
-        let Ok(Command::Alerts(question)) = parse("/alerts firing severity=critical job=~\"a b.*\"") else {
+        let Ok(Command::Alerts(question)) =
+            parse("/alerts firing severity=critical job=~\"a b.*\"")
+        else {
             panic!("not an alerts question");
         };
         assert_eq!(question.state, AlertQuery::Firing);
@@ -242,9 +287,15 @@ mod tests {
         for (text, expected) in [
             ("", "ask something, for example: /runs failed 24h"),
             ("/rnus", "there is no command /rnus; did you mean /runs?"),
-            ("/alrets", "there is no command /alrets; did you mean /alerts?"),
+            (
+                "/alrets",
+                "there is no command /alrets; did you mean /alerts?",
+            ),
             ("/xyzzyplugh", "there is no command /xyzzyplugh"),
-            ("/sla", "/sla is not built yet; built are /runs, /alerts, /models, /rules, /help"),
+            (
+                "/sla",
+                "/sla is not built yet; built are /runs, /alerts, /models, /rules, /help",
+            ),
             (
                 "/runs failed slow",
                 "/runs does not take `slow`; use it as /runs [failed|late|running|slow|all] [job or project] [24h]",

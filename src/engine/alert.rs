@@ -7,7 +7,7 @@ use super::labels::{Fingerprint, Labels};
 use super::notification::{AlertView, Fact};
 use super::observation::Name;
 use super::rule::{Rule, Severity};
-use super::time::Timestamp;
+use super::time::{Span, Timestamp};
 
 /// What a rule says of a subject (or one occurrence at it) at an instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +122,7 @@ pub struct Alert {
     pub evidence: Evidence,
     /// The baseline when it opened: a regression cannot clear itself by becoming normal.
     pub frozen: Option<Baseline>,
-    /// Why it ended.
+    /// Why it ended, or will have ended once `keep_firing_for` is over.
     pub ending: Option<Ending>,
     /// True already when watching began.
     pub is_already_so: bool,
@@ -182,13 +182,13 @@ impl Alert {
     /// As people are told of it.
     pub fn view(&self, is_new: bool) -> AlertView {
         let (headline, facts) = match &self.ending {
-            Some(ending) => {
+            Some(ending) if self.ended_at.is_some() => {
                 // An ending may be the first that is heard of it: it says what was, too.
                 let mut facts = ending.facts.clone();
                 facts.push(Fact::new("Was", self.headline()));
                 (ending.headline.clone(), facts)
             }
-            None => (self.headline().to_owned(), self.evidence.facts.clone()),
+            Some(_) | None => (self.headline().to_owned(), self.evidence.facts.clone()),
         };
         AlertView {
             id: self.id(),
@@ -224,8 +224,18 @@ impl Alert {
         }
         self.labels.set("severity", self.severity.as_str());
         self.cleared_at = None;
+        self.ending = None;
         self.evidence = evidence;
     }
+}
+
+/// When somebody looks, and up to when it is known what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// When what is found is recorded.
+    pub now: Timestamp,
+    /// Runs are known completely up to here: nothing holds, or is over, for longer than is known.
+    pub known_until: Timestamp,
 }
 
 /// What a fold did.
@@ -233,14 +243,12 @@ impl Alert {
 pub struct Folded {
     /// State changes, in order.
     pub transitions: Vec<Transition>,
-    /// The alert is to be evaluated again at this instant (hold or keep_firing_for runs out).
-    pub wake_at: Option<Timestamp>,
     /// Something about the alert changed.
     pub is_changed: bool,
 }
 
-/// Folds one finding into the alert it is about (`None`: there is none yet). Pure; `now` is when it is
-/// recorded.
+/// Folds one finding into the alert it is about (`None`: there is none yet). Pure. Findings come in the
+/// order in which they became true: before each, time passes up to it.
 pub fn fold(
     slot: &mut Option<Alert>,
     finding: &Finding,
@@ -248,140 +256,150 @@ pub fn fold(
     new: impl FnOnce(&Evidence) -> Alert,
     now: Timestamp,
 ) -> Folded {
-    let mut folded = Folded {
-        transitions: Vec::new(),
-        wake_at: None,
-        is_changed: false,
+    let look = Look {
+        now,
+        known_until: finding.at,
     };
-    match &finding.verdict {
+    let mut transitions = Vec::new();
+    let let_time_pass = |slot: &mut Option<Alert>, transitions: &mut Vec<Transition>| {
+        transitions.extend(slot.as_mut().and_then(|alert| advance(alert, rule, look)));
+    };
+    let is_changed = match &finding.verdict {
         Verdict::Unknown(_) => {
-            if let Some(alert) = slot.as_ref() {
-                folded.wake_at = next_step(alert, rule);
-            }
+            return Folded {
+                transitions,
+                is_changed: false,
+            };
         }
         Verdict::Breach(evidence) => {
-            fold_breach(slot, finding.at, evidence, rule, new, now, &mut folded);
+            let_time_pass(slot, &mut transitions);
+            fold_breach(slot, evidence, rule, new, look, &mut transitions)
         }
-        Verdict::Ok(ending) => fold_ok(slot, finding.at, ending, rule, now, &mut folded),
+        Verdict::Ok(ending) => {
+            let_time_pass(slot, &mut transitions);
+            fold_ok(slot, ending, look, &mut transitions)
+        }
+    };
+    // What has no `for`, or no `keep_firing_for`, is so at once.
+    let_time_pass(slot, &mut transitions);
+    Folded {
+        is_changed: is_changed || !transitions.is_empty(),
+        transitions,
     }
-    folded
 }
 
+/// Lets time pass for an alert: one that has been pending for long enough fires, one that has been over
+/// for long enough ends. `None` when nothing changed.
+pub fn advance(alert: &mut Alert, rule: &Rule, look: Look) -> Option<Transition> {
+    let has_passed = |span: Span, at: Timestamp| span <= Span::zero() || look.known_until >= at;
+    match (alert.state, next_change(alert, rule)?) {
+        (AlertState::Pending, at) if has_passed(rule.hold, at) => Some(fire(alert, rule, look.now)),
+        (AlertState::Firing, at) if has_passed(rule.keep_firing_for, at) => {
+            Some(end(alert, at, look.now))
+        }
+        _ => None,
+    }
+}
+
+/// When the state can change without new data: runs must be known up to then.
+pub fn next_change(alert: &Alert, rule: &Rule) -> Option<Timestamp> {
+    match (alert.state, alert.cleared_at) {
+        (AlertState::Pending, _) => Some(alert.began_at + rule.hold),
+        (AlertState::Firing, Some(cleared_at)) => Some(cleared_at + rule.keep_firing_for),
+        _ => None,
+    }
+}
+
+/// True when something about the alert changed.
 fn fold_breach(
     slot: &mut Option<Alert>,
-    at: Timestamp,
     evidence: &Evidence,
     rule: &Rule,
     new: impl FnOnce(&Evidence) -> Alert,
-    now: Timestamp,
-    folded: &mut Folded,
-) {
+    look: Look,
+    transitions: &mut Vec<Transition>,
+) -> bool {
+    let at = look.known_until;
     match slot {
         // Over, and its ending not told yet everywhere: the same incident goes on.
         Some(alert) if alert.state == AlertState::Resolved => {
-            let from = alert.state;
             alert.ended_at = None;
-            alert.ending = None;
             alert.renew(rule, evidence.clone());
             alert.state = AlertState::Firing;
-            folded.transitions.push(transition(alert, from, at, now));
-            folded.is_changed = true;
+            transitions.push(transition(alert, AlertState::Resolved, at, look.now));
+            true
         }
         Some(alert) => {
-            folded.is_changed = alert.evidence != *evidence || alert.cleared_at.is_some();
+            let is_changed = alert.evidence != *evidence || alert.cleared_at.is_some();
             alert.renew(rule, evidence.clone());
+            is_changed
         }
         None => {
             let mut alert = new(evidence);
             alert.began_at = at;
             alert.frozen = evidence.baseline;
             alert.state = AlertState::Pending;
-            if rule.hold > super::time::Span::zero() {
-                folded
-                    .transitions
-                    .push(transition(&alert, AlertState::Inactive, at, now));
+            if rule.hold > Span::zero() {
+                transitions.push(transition(&alert, AlertState::Inactive, at, look.now));
             }
-            folded.is_changed = true;
             *slot = Some(alert);
+            true
         }
     }
-    if let Some(alert) = slot {
-        advance_pending(alert, rule, now, folded);
-        folded.wake_at = next_step(alert, rule);
-    }
 }
 
-fn advance_pending(alert: &mut Alert, rule: &Rule, now: Timestamp, folded: &mut Folded) {
-    let fires_at = alert.began_at + rule.hold;
-    if alert.state != AlertState::Pending || now < fires_at {
-        return;
-    }
-    let from = if rule.hold > super::time::Span::zero() {
-        AlertState::Pending
-    } else {
-        AlertState::Inactive
-    };
-    alert.state = AlertState::Firing;
-    alert.fired_at = Some(fires_at);
-    folded
-        .transitions
-        .push(transition(alert, from, fires_at, now));
-    folded.is_changed = true;
-}
-
+/// True when something about the alert changed.
 fn fold_ok(
     slot: &mut Option<Alert>,
-    at: Timestamp,
     ending: &Ending,
-    rule: &Rule,
-    now: Timestamp,
-    folded: &mut Folded,
-) {
-    let Some(alert) = slot else { return };
-    match alert.state {
-        AlertState::Inactive | AlertState::Resolved => return,
-        AlertState::Pending => {
-            // It may have held for long enough before it ceased, between two looks.
-            if at >= alert.began_at + rule.hold {
-                advance_pending(alert, rule, now.max(at), folded);
-            } else {
-                folded.transitions.push(Transition {
-                    to: AlertState::Inactive,
-                    reason: ending.headline.clone(),
-                    ..transition(alert, AlertState::Pending, at, now)
-                });
-                folded.is_changed = true;
-                *slot = None;
-                return;
-            }
+    look: Look,
+    transitions: &mut Vec<Transition>,
+) -> bool {
+    let Some(alert) = slot else { return false };
+    let at = look.known_until;
+    match (alert.state, ending.reason) {
+        (AlertState::Inactive | AlertState::Resolved, _) => false,
+        (AlertState::Pending, _) => {
+            transitions.push(Transition {
+                to: AlertState::Inactive,
+                reason: ending.headline.clone(),
+                ..transition(alert, AlertState::Pending, at, look.now)
+            });
+            *slot = None;
+            true
         }
-        AlertState::Firing => {}
+        (AlertState::Firing, EndReason::Resolved) => {
+            let is_changed = alert.cleared_at.is_none() || alert.ending.as_ref() != Some(ending);
+            alert.cleared_at.get_or_insert(at);
+            alert.ending = Some(ending.clone());
+            is_changed
+        }
+        (AlertState::Firing, EndReason::Expired | EndReason::RuleRemoved) => {
+            alert.ending = Some(ending.clone());
+            transitions.push(end(alert, at, look.now));
+            true
+        }
     }
-    let cleared_at = *alert.cleared_at.get_or_insert(at);
-    folded.is_changed = true;
-    if ending.reason == EndReason::Resolved && now < cleared_at + rule.keep_firing_for {
-        folded.wake_at = next_step(alert, rule);
-        return;
-    }
-    end(
-        alert,
-        ending.clone(),
-        cleared_at + rule.keep_firing_for,
-        now,
-        folded,
-    );
 }
 
-/// Ends an alert.
-fn end(alert: &mut Alert, ending: Ending, at: Timestamp, now: Timestamp, folded: &mut Folded) {
+fn fire(alert: &mut Alert, rule: &Rule, now: Timestamp) -> Transition {
+    let from = match rule.hold > Span::zero() {
+        true => AlertState::Pending,
+        false => AlertState::Inactive,
+    };
+    let fires_at = alert.began_at + rule.hold;
+    alert.state = AlertState::Firing;
+    alert.fired_at = Some(fires_at);
+    transition(alert, from, fires_at, now)
+}
+
+/// Ends an alert that has its ending. It cannot end before it fired.
+fn end(alert: &mut Alert, at: Timestamp, now: Timestamp) -> Transition {
     let from = alert.state;
+    let at = at.max(alert.fired_at.unwrap_or(alert.began_at));
     alert.state = AlertState::Resolved;
-    alert.ended_at = Some(
-        at.max(alert.fired_at.unwrap_or(alert.began_at))
-            .min(now.max(at)),
-    );
-    alert.ending = Some(ending);
-    folded.transitions.push(transition(alert, from, at, now));
+    alert.ended_at = Some(at);
+    transition(alert, from, at, now)
 }
 
 /// Closes an alert whose rule is gone. A pending one just disappears.
@@ -393,22 +411,16 @@ pub fn close(
 ) -> Folded {
     let mut folded = Folded {
         transitions: Vec::new(),
-        wake_at: None,
         is_changed: true,
     };
     match slot {
         Some(alert) if alert.state == AlertState::Firing => {
-            end(
-                alert,
-                Ending {
-                    reason,
-                    headline,
-                    facts: Vec::new(),
-                },
-                now,
-                now,
-                &mut folded,
-            );
+            alert.ending = Some(Ending {
+                reason,
+                headline,
+                facts: Vec::new(),
+            });
+            folded.transitions.push(end(alert, now, now));
         }
         Some(alert) if alert.state == AlertState::Pending => {
             let mut gone = transition(alert, AlertState::Pending, now, now);
@@ -422,19 +434,10 @@ pub fn close(
     folded
 }
 
-/// When the state can change without new data.
-fn next_step(alert: &Alert, rule: &Rule) -> Option<Timestamp> {
-    match (alert.state, alert.cleared_at) {
-        (AlertState::Pending, _) => Some(alert.began_at + rule.hold),
-        (AlertState::Firing, Some(cleared_at)) => Some(cleared_at + rule.keep_firing_for),
-        _ => None,
-    }
-}
-
 fn transition(alert: &Alert, from: AlertState, at: Timestamp, now: Timestamp) -> Transition {
     let reason = match &alert.ending {
-        Some(ending) => ending.headline.clone(),
-        None => alert.evidence.headline.clone(),
+        Some(ending) if alert.state == AlertState::Resolved => ending.headline.clone(),
+        Some(_) | None => alert.evidence.headline.clone(),
     };
     Transition {
         fingerprint: alert.fingerprint,
@@ -446,5 +449,179 @@ fn transition(alert: &Alert, from: AlertState, at: Timestamp, now: Timestamp) ->
         at,
         recorded_at: now,
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::context::{expired, resolved};
+    use super::super::rule::run_failed::RunFailed;
+    use super::super::rule::{Annotations, RuleKind, Selectors};
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_millis(minute * 60_000)
+    }
+
+    fn rule(hold: i64, keep: i64) -> Rule {
+        Rule {
+            name: "r".into(),
+            kind: RuleKind::RunFailed(RunFailed {
+                statuses: Vec::new(),
+                consecutive: 1,
+            }),
+            selectors: Selectors::default(),
+            severity: Severity::Warning,
+            labels: Labels::default(),
+            annotations: Annotations::default(),
+            schedule: None,
+            hold: Span::minutes(hold),
+            keep_firing_for: Span::minutes(keep),
+            times: None,
+            clear: 0.9,
+            calendar: None,
+            receivers: None,
+            zone: chrono_tz::UTC,
+            origin: String::new(),
+        }
+    }
+
+    fn new(evidence: &Evidence) -> Alert {
+        Alert {
+            fingerprint: Fingerprint::of("r", &Labels::default()),
+            rule: "r".into(),
+            kind: "run_failed".into(),
+            origin: String::new(),
+            identity: Labels::default(),
+            labels: Labels::default(),
+            severity: Severity::Warning,
+            state: AlertState::Pending,
+            began_at: at(0),
+            fired_at: None,
+            cleared_at: None,
+            ended_at: None,
+            evidence: evidence.clone(),
+            frozen: None,
+            ending: None,
+            is_already_so: false,
+            summary: None,
+            description: None,
+            runbook: None,
+            owner: None,
+            run_url: None,
+        }
+    }
+
+    /// Plays words: `b5` breach since minute 5, `o7` over since 7, `x7` expired at 7, `?5` unknown, `t9`
+    /// runs are known up to 9. Returns the states with their instants.
+    fn play(hold: i64, keep: i64, words: &str) -> String {
+        let rule = rule(hold, keep);
+        let mut slot = None;
+        let mut states = Vec::new();
+        for word in words.split(' ') {
+            let minute: i64 = word[1..].parse().unwrap();
+            let verdict = match &word[..1] {
+                "b" => Verdict::Breach(Evidence::default()),
+                "o" => resolved(String::new(), Vec::new()),
+                "x" => expired(String::new()),
+                "?" => Verdict::Unknown(String::new()),
+                _ => {
+                    let look = Look {
+                        now: at(99),
+                        known_until: at(minute),
+                    };
+                    let change = slot.as_mut().and_then(|alert| advance(alert, &rule, look));
+                    states.extend(change.map(|change| (change.to, change.at)));
+                    continue;
+                }
+            };
+            let finding = Finding {
+                occurrence: Labels::default(),
+                at: at(minute),
+                verdict,
+            };
+            let folded = fold(&mut slot, &finding, &rule, new, at(99));
+            states.extend(
+                folded
+                    .transitions
+                    .iter()
+                    .map(|change| (change.to, change.at)),
+            );
+        }
+        let text = |(state, at): &(AlertState, Timestamp)| {
+            format!(
+                "{}{}",
+                &format!("{state:?}").to_lowercase()[..1],
+                at.as_millis() / 60_000
+            )
+        };
+        states.iter().map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn states_follow_the_verdicts() {
+        // p pending, f firing, r resolved, i inactive, each with its minute.
+        for (hold, keep, words, states) in [
+            (0, 0, "b5", "f5"),
+            (0, 0, "b5 b6 b7", "f5"),
+            (0, 0, "b5 o9", "f5 r9"),
+            (0, 0, "o9", ""),
+            (0, 0, "b5 o9 o10", "f5 r9"),
+            (0, 0, "b5 o9 b11", "f5 r9 f11"),
+            (0, 0, "b5 ?6 ?7", "f5"),
+            (0, 0, "b5 x3", "f5 r5"),
+            (10, 0, "b5", "p5"),
+            (10, 0, "b5 b9 t14", "p5"),
+            (10, 0, "b5 b9 t15", "p5 f15"),
+            (10, 0, "b5 b20", "p5 f15"),
+            (10, 0, "b5 o14 t30", "p5 i14"),
+            (10, 0, "b5 o15", "p5 f15 r15"),
+            (10, 0, "b5 o14 b16 t26", "p5 i14 p16 f26"),
+            (10, 0, "b5 ?30", "p5"),
+            (0, 10, "b5 o9 t18", "f5"),
+            (0, 10, "b5 o9 t19", "f5 r19"),
+            (0, 10, "b5 o9 o12 t19", "f5 r19"),
+            (0, 10, "b5 o9 b12 t40", "f5"),
+            (0, 10, "b5 o9 b12 o20 t30", "f5 r30"),
+            (0, 10, "b5 o9 b30", "f5 r19 f30"),
+            (0, 10, "b5 x9", "f5 r9"),
+            (0, 10, "b5 o9 x12", "f5 r12"),
+        ] {
+            assert_eq!(
+                play(hold, keep, words),
+                states,
+                "for {hold}, keep {keep}: {words}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_ending_is_shown_only_once_it_has_ended() {
+        let rule = rule(0, 10);
+        let mut slot = None;
+        let finding = |slot: &mut Option<Alert>, minute, verdict| {
+            let finding = Finding {
+                occurrence: Labels::default(),
+                at: at(minute),
+                verdict,
+            };
+            fold(slot, &finding, &rule, new, at(99))
+        };
+        let evidence = Evidence {
+            headline: "bad".into(),
+            ..Evidence::default()
+        };
+        finding(&mut slot, 5, Verdict::Breach(evidence));
+        finding(&mut slot, 9, resolved("good".into(), Vec::new()));
+        assert_eq!(slot.as_ref().unwrap().view(false).headline, "bad");
+        let look = Look {
+            now: at(99),
+            known_until: at(19),
+        };
+        let ended = advance(slot.as_mut().unwrap(), &rule, look).unwrap();
+        assert_eq!(ended.reason, "good");
+        let view = slot.as_ref().unwrap().view(false);
+        assert_eq!(view.headline, "good");
+        assert_eq!(view.facts, [Fact::new("Lasted", "14 min")]);
     }
 }

@@ -97,7 +97,8 @@ pub fn resolve_late(zone: Tz, local: NaiveDateTime) -> Timestamp {
 pub fn after_gap(zone: Tz, local: NaiveDateTime) -> Timestamp {
     // The offset before the gap, applied to the local time, gives an instant after the transition;
     // the wall clock there has moved on by the width of the gap. Search the transition itself.
-    let day = Span::days(1);
+    // Two days: a zone may skip a whole day, as Samoa did.
+    let day = Span::days(2);
     let guess = Timestamp::from_millis(local.and_utc().timestamp_millis());
     let (mut low, mut high) = (guess - day, guess + day);
     let offset = |at: Timestamp| at.in_zone(zone).offset().fix().local_minus_utc();
@@ -186,6 +187,45 @@ mod tests {
         assert!(
             !night.is_open(at("2026-11-28T23:00:00Z")),
             "Saturday evening"
+        );
+    }
+    #[test]
+    fn edges_are_every_change_of_a_window() {
+        let night = Calendar {
+            name: "night".into(),
+            zone: chrono_tz::America::New_York,
+            days: [true; 7],
+            hours: Some((
+                NaiveTime::from_hms_opt(22, 0, 0).unwrap(),
+                NaiveTime::from_hms_opt(2, 30, 0).unwrap(),
+            )),
+            holidays: BTreeSet::new(),
+        };
+        // Through both changes of the clock: between two edges nothing changes.
+        for start in ["2026-03-07T12:00:00Z", "2026-10-31T12:00:00Z"] {
+            let mut from = at(start);
+            let until = from + Span::days(3);
+            while from < until {
+                let edge = night.next_edge(from);
+                assert!(edge > from);
+                let is_open = night.is_open(from);
+                let mut between = from;
+                while between < edge {
+                    assert_eq!(night.is_open(between), is_open, "{between} after {from}");
+                    between = between + Span::minutes(10);
+                }
+                from = edge;
+            }
+        }
+    }
+
+    #[test]
+    fn a_skipped_day_does_not_panic() {
+        // Samoa had no 30 December 2011.
+        let zone = chrono_tz::Pacific::Apia;
+        assert_eq!(
+            resolve_late(zone, local("2011-12-30T12:00:00")),
+            at("2011-12-30T10:00:00Z")
         );
     }
 }

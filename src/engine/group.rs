@@ -34,7 +34,7 @@ pub struct GroupKey {
 pub struct Group {
     /// Identity.
     pub key: GroupKey,
-    /// When the incident began; part of the conversations' identity.
+    /// When the incident was first recorded; part of the conversations' identity.
     pub began_at: Timestamp,
     /// Alerts of the group, ended ones until their ending is told.
     pub members: BTreeSet<Fingerprint>,
@@ -77,6 +77,8 @@ pub(super) struct Flush<'a> {
     pub alerts: &'a BTreeMap<Fingerprint, Alert>,
     pub inhibitors: &'a Inhibitors<'a>,
     pub route: &'a Route,
+    /// A receiver hears of an alert in another group already: it is told there.
+    pub is_told_elsewhere: &'a dyn Fn(&Name, Fingerprint) -> bool,
     pub now: Timestamp,
 }
 
@@ -150,7 +152,8 @@ impl Group {
         for receiver in self.receivers(flush) {
             let news = self.news(&receiver, flush, &hushed);
             if let Some(reason) = self.reason(&receiver, flush, &news) {
-                let notification = self.tell(&receiver, reason, &news, flush, quiet.clone());
+                let quiet = quiet.clone();
+                let notification = self.tell(&receiver, reason, &news, flush, &hushed, quiet);
                 flushed.notifications.push(notification);
             }
         }
@@ -160,6 +163,12 @@ impl Group {
         self.forget_ended(flush);
         self.due_at = self.next_due(flush);
         flushed
+    }
+
+    /// Some receiver was told of it.
+    fn is_told(&self, print: Fingerprint) -> bool {
+        let mut conversations = self.conversations.values();
+        conversations.any(|known| known.told.contains_key(&print))
     }
 
     /// Receivers of the route, and those that were told before.
@@ -183,7 +192,7 @@ impl Group {
         self.members
             .iter()
             .filter_map(|print| flush.alerts.get(print))
-            .filter(|alert| alert.state == AlertState::Firing || muted.is_some())
+            .filter(|alert| alert.state == AlertState::Firing || !self.is_told(alert.fingerprint))
             .filter_map(|alert| {
                 let reason = match (muted, flush.inhibitors.find(alert)) {
                     (Some(calendar), _) => SuppressionReason::Muted(calendar.name.clone()),
@@ -199,6 +208,7 @@ impl Group {
         let conversation = self.conversations.get(receiver);
         let told = |print: &Fingerprint| conversation.and_then(|known| known.told.get(print));
         let is_routed = flush.route.receivers.contains(receiver);
+        let mut is_firing = false;
         let mut news = News {
             new: Vec::new(),
             ended: Vec::new(),
@@ -216,33 +226,29 @@ impl Group {
             }
             match (told(print), alert.state) {
                 (None, AlertState::Firing | AlertState::Resolved) => {
+                    // The end of what this receiver never heard of is not its business.
                     let is_quiet = hushed.contains(print)
-                        || (alert.state == AlertState::Resolved && self.held_back.contains(print));
-                    if is_routed && !is_quiet && !is_never_told(alert) {
+                        || (alert.state == AlertState::Resolved
+                            && (self.held_back.contains(print) || self.is_told(*print)));
+                    let is_wanted = is_routed && !is_quiet && !is_never_told(alert);
+                    if is_wanted && !(flush.is_told_elsewhere)(receiver, *print) {
                         news.new.push(*print);
                     }
                 }
                 (Some(told), AlertState::Resolved) if !told.is_ended => news.ended.push(*print),
+                // Kept quiet, or nobody's business here any more: only the end is told.
+                (Some(_), _) if !is_routed || hushed.contains(print) => {}
                 (Some(told), AlertState::Firing) if told.is_ended => news.new.push(*print),
                 (Some(told), AlertState::Firing) => {
                     news.is_upgraded |= alert.severity > told.severity;
                     news.is_changed |= alert.evidence.change_key != told.change_key;
+                    is_firing = true;
                 }
                 (None | Some(_), _) => {}
             }
         }
-        let is_firing = conversation.is_some_and(|known| {
-            known.told.keys().any(|print| {
-                flush
-                    .alerts
-                    .get(print)
-                    .is_some_and(|alert| alert.state == AlertState::Firing)
-            })
-        });
-        news.is_reminder_due = is_firing
-            && is_routed
-            && conversation
-                .is_some_and(|known| flush.now >= known.pinged_at + flush.route.repeat_interval);
+        let remind_at = conversation.map(|known| known.pinged_at + flush.route.repeat_interval);
+        news.is_reminder_due = is_firing && remind_at.is_some_and(|at| flush.now >= at);
         news
     }
 
@@ -257,6 +263,9 @@ impl Group {
         }
         if news.is_upgraded {
             return Some(Reason::Upgraded);
+        }
+        if news.is_reminder_due {
+            return Some(Reason::Reminder);
         }
         if !news.ended.is_empty() {
             let is_firing = conversation.is_some_and(|known| {
@@ -280,10 +289,7 @@ impl Group {
                 (false, false) => Reason::AllResolved,
             });
         }
-        if news.is_changed {
-            return Some(Reason::Changed);
-        }
-        news.is_reminder_due.then_some(Reason::Reminder)
+        news.is_changed.then_some(Reason::Changed)
     }
 
     fn tell(
@@ -292,6 +298,7 @@ impl Group {
         reason: Reason,
         news: &News,
         flush: &Flush<'_>,
+        hushed: &BTreeSet<Fingerprint>,
         suppressed: Vec<Suppressed>,
     ) -> Notification {
         let id = self.conversation_id(receiver);
@@ -321,22 +328,22 @@ impl Group {
             let Some(alert) = flush.alerts.get(&print) else {
                 continue;
             };
-            let is_old_ending = conversation
-                .told
-                .get(&print)
-                .is_some_and(|told| told.is_ended);
-            if is_old_ending && alert.state == AlertState::Resolved {
+            let known = conversation.told.get(&print);
+            let is_ended = alert.state == AlertState::Resolved;
+            if is_ended && known.is_some_and(|told| told.is_ended) {
                 continue;
             }
             views.push((alert.view(news.new.contains(&print)), alert.evidence.weight));
-            conversation.told.insert(
-                print,
-                Told {
+            let told = match known {
+                // It is shown as it is, but counts as told only when it may be told.
+                Some(known) if hushed.contains(&print) && !is_ended => known.clone(),
+                Some(_) | None => Told {
                     severity: alert.severity,
                     change_key: alert.evidence.change_key.clone(),
-                    is_ended: alert.state == AlertState::Resolved,
+                    is_ended,
                 },
-            );
+            };
+            conversation.told.insert(print, told);
         }
         views.sort_by(|(a, weight_a), (b, weight_b)| {
             (a.ended_at.is_some().cmp(&b.ended_at.is_some()))
@@ -403,7 +410,9 @@ impl Group {
             .filter(|(receiver, known)| {
                 flush.route.receivers.contains(receiver) && !known.told.is_empty()
             })
-            .map(|(_, known)| known.pinged_at + flush.route.repeat_interval);
+            .map(|(_, known)| known.pinged_at + flush.route.repeat_interval)
+            // One that is overdue is kept quiet: it is looked at again when that ends.
+            .filter(|at| *at > flush.now);
         let edges = flush
             .route
             .mute
@@ -419,7 +428,10 @@ impl Group {
     }
 }
 
-/// A warning that ended before anybody was told is not worth a message of its own; a breach is.
+/// A warning that ended before anybody was told is not worth a message of its own; a breach is, unless
+/// its rule is gone.
 fn is_never_told(alert: &Alert) -> bool {
-    alert.state == AlertState::Resolved && alert.severity == Severity::Info
+    let is_rule_gone =
+        |alert: &Alert| matches!(&alert.ending, Some(end) if end.reason == EndReason::RuleRemoved);
+    alert.state == AlertState::Resolved && (alert.severity == Severity::Info || is_rule_gone(alert))
 }

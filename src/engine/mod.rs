@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use alert::{Alert, AlertState, EndReason, Evidence, Finding, Transition};
+use alert::{Alert, AlertState, EndReason, Evidence, Finding, Folded, Look, Transition, Verdict};
 use group::{Flush, Group, GroupKey};
 use health::Health;
 use history::{Change, History, JobRecord, ProjectRecord};
@@ -45,6 +45,7 @@ use policy::Policy;
 use route::Route;
 use rule::context::{Context, Judgement, Memory};
 use rule::{Rule, RuleKind, Scope};
+use schedule::Cron;
 use subject::SubjectKey;
 use time::{Timestamp, human_time};
 use watch::{Watch, WatchId, Watches};
@@ -110,6 +111,8 @@ pub struct Step {
     pub poll_at: Option<Timestamp>,
     /// What is to be stored.
     pub changed: Changed,
+    /// Pairs of rule and subject that were judged: the cost of the step.
+    pub judged: usize,
 }
 
 /// Records to be stored with a step; `None` deletes.
@@ -168,6 +171,8 @@ pub struct Engine {
     /// Restored alerts by rule and subject, until their watch is built.
     unowned: HashMap<(Name, Labels), Vec<Fingerprint>>,
     is_policy_new: bool,
+    /// A project has another name: rules may select its subjects, or not any more.
+    is_renamed: bool,
 }
 
 impl Engine {
@@ -196,6 +201,7 @@ impl Engine {
             rule_index: HashMap::new(),
             unowned: HashMap::new(),
             is_policy_new: true,
+            is_renamed: false,
         };
         for group in saved.groups {
             if let Some(due_at) = group.due_at {
@@ -217,8 +223,13 @@ impl Engine {
 
     /// Replaces the policy; state stays. Takes effect with the next step.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
-        self.keep_memories();
+        self.forget_watches();
         self.policy = policy;
+    }
+
+    /// Lets the next step build the watches anew.
+    fn forget_watches(&mut self) {
+        self.keep_memories();
         self.watches = Watches::default();
         self.is_policy_new = true;
     }
@@ -274,6 +285,7 @@ impl Engine {
         dirty.extend(self.take_in(input.observations, &input.coverage, now, &mut step));
         dirty.extend(self.take_health(&input.health, now, &mut step));
         dirty.extend(self.watches.take_due(now));
+        step.judged = dirty.len();
         for id in dirty {
             self.judge(id, now, &mut step);
         }
@@ -282,6 +294,10 @@ impl Engine {
         self.tell(now, &mut step);
         step.wake_at = self.wake_at();
         step.poll_at = self.watches.next_known_due();
+        if std::mem::take(&mut self.is_renamed) {
+            self.forget_watches();
+            step.wake_at = Some(now);
+        }
         step
     }
 
@@ -315,11 +331,46 @@ impl Engine {
         for project in projects {
             self.watch_project(&project, now, step);
         }
-        for subject in self.health.keys().cloned().collect::<Vec<_>>() {
+        let receivers = self.alerts.values().filter_map(|alert| {
+            let name = alert.identity.get("receiver");
+            (!name.is_empty()).then(|| SubjectKey::Receiver(name.into()))
+        });
+        for subject in self
+            .health
+            .keys()
+            .cloned()
+            .chain(receivers)
+            .collect::<Vec<_>>()
+        {
             self.watch(subject, now, step);
         }
         self.close_orphans(now, step);
+        self.reroute(now, step);
         (0..self.watches.len()).collect()
+    }
+
+    /// Brings what is firing to the routes it has now, and lets every group be looked at again: mutes,
+    /// inhibitions and receivers may be others than before.
+    fn reroute(&mut self, now: Timestamp, step: &mut Step) {
+        let firing = self
+            .alerts
+            .values()
+            .filter(|alert| alert.state == AlertState::Firing);
+        let moved: Vec<Fingerprint> = firing
+            .filter(|alert| {
+                let known = self.memberships.get(&alert.fingerprint);
+                self.group_keys(alert)
+                    .iter()
+                    .any(|key| known.is_none_or(|known| !known.contains(key)))
+            })
+            .map(|alert| alert.fingerprint)
+            .collect();
+        for print in moved {
+            self.touch_groups(print, now, step);
+        }
+        for key in self.groups.keys().cloned().collect::<Vec<_>>() {
+            self.touch_group(&key, now, step);
+        }
     }
 
     /// Closes alerts that no watch owns: their rule was removed, disabled, or selects differently now.
@@ -402,8 +453,8 @@ impl Engine {
                 .history
                 .project(project)
                 .is_none_or(|p| p.coverage.is_none());
-            self.history.cover(project, *known_until);
-            step.changed.coverage.insert(project.clone(), *known_until);
+            let known = self.history.cover(project, *known_until);
+            step.changed.coverage.insert(project.clone(), known);
             self.begin(
                 format!("project/{}/{}", project.source, project.project_id),
                 *known_until,
@@ -455,6 +506,8 @@ impl Engine {
         match observation.clone() {
             Observation::Project(project) => {
                 let key = project.key.clone();
+                let known = self.history.project(&key).filter(|p| p.coverage.is_some());
+                self.is_renamed |= known.is_some_and(|p| *p.display_name() != project.name);
                 let change = self.history.observe_project(project, now);
                 if change != Change::None
                     && let Some(record) = self.history.project(&key).and_then(|p| p.record())
@@ -519,7 +572,11 @@ impl Engine {
         for (index, rule) in policy.rules.iter().enumerate() {
             if self.is_selected(rule, &subject) {
                 let memory = self.memory(rule, &subject, now, step);
-                let id = self.watches.add(index, subject.clone(), memory);
+                // A tick of the rule's schedule that passed while Tardy did not run is caught up.
+                let known_until = self.known_until(&subject, now).unwrap_or(now);
+                let next = |cron: &Cron| cron.next(rule.zone, known_until);
+                let tick_at = rule.schedule.as_ref().and_then(next).map(|tick| tick.at);
+                let id = self.watches.add(index, subject.clone(), memory, tick_at);
                 self.adopt_alerts(id, rule, &subject);
             }
         }
@@ -585,11 +642,7 @@ impl Engine {
         } else {
             watching_since
         };
-        Memory {
-            watching_since,
-            judged_until,
-            open_promise: None,
-        }
+        Memory::new(watching_since, judged_until)
     }
 
     /// Gives a new watch the open alerts that are its own.
@@ -640,8 +693,10 @@ impl Engine {
     ) -> BTreeSet<WatchId> {
         let mut dirty = BTreeSet::new();
         for report in reports {
+            // The first report counts as well: an alert from before a restart may be over.
+            let is_first = !self.health.contains_key(&report.subject);
             let health = self.health.entry(report.subject.clone()).or_default();
-            let was_failing = health.failing_since.is_some();
+            let was_failing = health.failing_since.is_some() || is_first;
             match &report.result {
                 Ok(()) => health.succeed(report.at),
                 Err(why) => health.fail(report.at, why.clone()),
@@ -657,22 +712,24 @@ impl Engine {
     /// Judges one rule at one subject and folds the verdicts into alerts.
     fn judge(&mut self, id: WatchId, now: Timestamp, step: &mut Step) {
         let policy = Arc::clone(&self.policy);
-        let watch = self.watches.get(id);
-        let rule = &policy.rules[watch.rule];
-        if let Some(at) = self.not_before(rule, watch, now) {
+        let rule = &policy.rules[self.watches.get(id).rule];
+        if let Some(at) = self.not_before(rule, id, now) {
             self.watches.schedule(id, Some(at), None);
             return;
         }
-        let Some(judgement) = self.judgement(rule, watch, now) else {
+        let watch = self.watches.get(id);
+        let subject = watch.subject.clone();
+        let (Some(judgement), Some(known_until)) = (
+            self.judgement(rule, watch, now),
+            self.known_until(&subject, now),
+        ) else {
             return;
         };
-        let subject = watch.subject.clone();
-        let mut wake_at = judgement.wake_at;
+        let look = Look { now, known_until };
         for finding in &judgement.findings {
-            if let Some(at) = self.fold(id, rule, &subject, finding, now, step) {
-                wake_at = Some(wake_at.map_or(at, |known| known.min(at)));
-            }
+            self.fold(id, rule, &subject, finding, now, step);
         }
+        let alerts_due = self.let_time_pass(id, rule, look, step);
         step.ledger.extend(judgement.ledger);
         let watch = self.watches.get_mut(id);
         if watch.memory != judgement.memory {
@@ -681,17 +738,60 @@ impl Engine {
                 .memories
                 .insert(Watch::key(rule, &subject), judgement.memory);
         }
-        self.watches
-            .schedule(id, wake_at, judgement.wake_when_known);
+        let (mut at, mut when_known) = (judgement.wake_at, judgement.wake_when_known);
+        // What waits for runs to be known wakes with them; health is known at any time.
+        let wake = if subject.project().is_some() {
+            &mut when_known
+        } else {
+            &mut at
+        };
+        *wake = wake.iter().copied().chain(alerts_due).min();
+        self.watches.schedule(id, at, when_known);
     }
 
-    /// For rules with a schedule of their own: the next tick, unless `now` is one.
-    fn not_before(&self, rule: &Rule, watch: &Watch, now: Timestamp) -> Option<Timestamp> {
+    /// Fires and ends the alerts of a watch whose `for` or `keep_firing_for` is over; returns when the next
+    /// one is.
+    fn let_time_pass(
+        &mut self,
+        id: WatchId,
+        rule: &Rule,
+        look: Look,
+        step: &mut Step,
+    ) -> Option<Timestamp> {
+        let mut due_at = None;
+        for print in self.watches.get(id).alerts.clone() {
+            let Some(alert) = self.alerts.get_mut(&print) else {
+                continue;
+            };
+            if let Some(change) = alert::advance(alert, rule, look) {
+                step.transitions.push(change);
+                self.note_change(print, rule, look.now, step);
+            } else if let Some(at) = alert::next_change(alert, rule) {
+                due_at = Some(due_at.map_or(at, |known: Timestamp| known.min(at)));
+            }
+        }
+        due_at
+    }
+
+    /// The instant up to which what happens to a subject is known completely; never after `now`.
+    fn known_until(&self, subject: &SubjectKey, now: Timestamp) -> Option<Timestamp> {
+        match subject.project() {
+            Some(project) => Some(self.history.project(project)?.coverage?.min(now)),
+            None => Some(now),
+        }
+    }
+
+    /// For rules with a schedule of their own: the next tick, unless one is due.
+    fn not_before(&mut self, rule: &Rule, id: WatchId, now: Timestamp) -> Option<Timestamp> {
         let schedule = rule.schedule.as_ref()?;
-        let last_second = now - time::Span::seconds(1);
-        let next = schedule.next(rule.zone, last_second)?;
+        let watch = self.watches.get_mut(id);
         let is_unseen = watch.memory.judged_until < watch.memory.watching_since;
-        (next.at > now && !is_unseen).then_some(next.at)
+        let tick_at = watch.tick_at.unwrap_or(Timestamp::MAX);
+        if now < tick_at && !is_unseen {
+            return Some(tick_at);
+        }
+        watch.tick_at = schedule.next(rule.zone, now).map(|tick| tick.at);
+        None
     }
 
     fn judgement(&self, rule: &Rule, watch: &Watch, now: Timestamp) -> Option<Judgement> {
@@ -700,7 +800,7 @@ impl Engine {
             return Some(kind.judge(rule, &watch.subject, health, &watch.memory, now));
         }
         let project = self.history.project(watch.subject.project()?)?;
-        let known_until = project.coverage?.min(now);
+        let known_until = self.known_until(&watch.subject, now)?;
         let open: Vec<Alert> = watch
             .alerts
             .iter()
@@ -728,7 +828,7 @@ impl Engine {
         source.map_or(Tz::UTC, |source| source.schedule_zone)
     }
 
-    /// Folds one finding; returns when the alert is to be looked at again.
+    /// Folds one finding.
     fn fold(
         &mut self,
         id: WatchId,
@@ -737,39 +837,56 @@ impl Engine {
         finding: &Finding,
         now: Timestamp,
         step: &mut Step,
-    ) -> Option<Timestamp> {
+    ) {
         let mut identity = subject.identity();
         for (name, value) in finding.occurrence.iter() {
             identity.set(name, value);
         }
         let print = Fingerprint::of(&rule.name, &identity);
         let mut slot = self.alerts.remove(&print);
+        if matches!(finding.verdict, Verdict::Breach(_)) {
+            // Over before anybody was told: what comes now is an incident of its own.
+            slot = slot.filter(|alert| alert.is_open() || self.is_told(print));
+        }
         let is_already_so = finding.at <= self.watches.get(id).memory.watching_since;
         let new = |evidence: &Evidence| Alert {
             is_already_so,
             ..self.new_alert(print, rule, subject, identity, evidence, finding.at)
         };
-        let folded = alert::fold(&mut slot, finding, rule, new, now);
-        let is_gone = slot.is_none();
-        if let Some(mut alert) = slot {
-            if folded.is_changed {
-                self.annotate(rule, &mut alert);
+        let Folded {
+            transitions,
+            is_changed,
+        } = alert::fold(&mut slot, finding, rule, new, now);
+        step.transitions.extend(transitions);
+        match slot {
+            Some(alert) => {
+                self.alerts.insert(print, alert);
+                self.watches.own(id, print);
             }
+            None => self.watches.disown(print),
+        }
+        if is_changed {
+            self.note_change(print, rule, now, step);
+        }
+    }
+
+    /// An alert has changed: its texts, its groups and its record follow.
+    fn note_change(&mut self, print: Fingerprint, rule: &Rule, now: Timestamp, step: &mut Step) {
+        if let Some(mut alert) = self.alerts.remove(&print) {
+            self.annotate(rule, &mut alert);
             self.alerts.insert(print, alert);
-            self.watches.own(id, print);
-        } else {
-            self.watches.disown(print);
         }
-        if folded.is_changed {
-            step.changed
-                .alerts
-                .insert(print, self.alerts.get(&print).cloned());
-            if !is_gone {
-                self.touch_groups(print, now, step);
-            }
-        }
-        step.transitions.extend(folded.transitions);
-        folded.wake_at
+        let alert = self.alerts.get(&print).cloned();
+        step.changed.alerts.insert(print, alert);
+        self.touch_groups(print, now, step);
+    }
+
+    /// Some receiver was told of an alert.
+    fn is_told(&self, print: Fingerprint) -> bool {
+        let keys = self.memberships.get(&print).into_iter().flatten();
+        keys.filter_map(|key| self.groups.get(key))
+            .flat_map(|group| group.conversations.values())
+            .any(|conversation| conversation.told.contains_key(&print))
     }
 
     fn new_alert(
@@ -837,14 +954,24 @@ impl Engine {
     }
 
     fn run_url(&self, alert: &Alert) -> Option<String> {
-        let (source, project_id) = (alert.identity.get("source"), alert.identity.get("project_id"));
-        let key = ProjectKey { source: source.into(), project_id: project_id.into() };
+        let (source, project_id) = (
+            alert.identity.get("source"),
+            alert.identity.get("project_id"),
+        );
+        let key = ProjectKey {
+            source: source.into(),
+            project_id: project_id.into(),
+        };
         self.link(&key, alert.evidence.run_id.as_ref()?)
     }
 
     /// Link to a run, when the source has a template for it.
     pub fn link(&self, project: &ProjectKey, run_id: &str) -> Option<String> {
-        let source = self.policy.sources.iter().find(|known| known.name == project.source)?;
+        let source = self
+            .policy
+            .sources
+            .iter()
+            .find(|known| known.name == project.source)?;
         let template = source.run_url.as_ref()?;
         let project_id = &project.project_id;
         Some(
@@ -862,29 +989,43 @@ impl Engine {
         if !matches!(alert.state, AlertState::Firing | AlertState::Resolved) {
             return;
         }
-        let began_at = alert.fired_at.unwrap_or(alert.began_at);
         let mut keys = self.memberships.get(&print).cloned().unwrap_or_default();
-        keys.extend(self.routes(alert).into_iter().map(|route| GroupKey {
-            labels: alert.labels.project(&route.group_by),
-            route: route.path,
-        }));
+        // The end is told where the alert was told of, whatever the routes are now.
+        if alert.state == AlertState::Firing || keys.is_empty() {
+            keys.extend(self.group_keys(alert));
+        }
         self.memberships.insert(print, keys.clone());
         for key in keys {
-            let route = self.route_of(&key);
-            let group = self
-                .groups
-                .entry(key.clone())
-                .or_insert_with(|| Group::new(key.clone(), began_at));
-            if let Some(due_at) = group.due_at {
-                self.due_groups.remove(&(due_at, key.clone()));
-            }
+            let new = || Group::new(key.clone(), now);
+            let group = self.groups.entry(key.clone()).or_insert_with(new);
             group.members.insert(print);
-            group.touch(&route, now);
-            if let Some(due_at) = group.due_at {
-                self.due_groups.insert((due_at, key.clone()));
-            }
-            step.changed.groups.insert(key, Some(group.clone()));
+            self.touch_group(&key, now, step);
         }
+    }
+
+    /// A group is due after its wait or its interval.
+    fn touch_group(&mut self, key: &GroupKey, now: Timestamp, step: &mut Step) {
+        let route = self.route_of(key);
+        let Some(group) = self.groups.get_mut(key) else {
+            return;
+        };
+        if let Some(due_at) = group.due_at {
+            self.due_groups.remove(&(due_at, key.clone()));
+        }
+        group.touch(&route, now);
+        if let Some(due_at) = group.due_at {
+            self.due_groups.insert((due_at, key.clone()));
+        }
+        step.changed.groups.insert(key.clone(), Some(group.clone()));
+    }
+
+    /// The groups in which an alert is told now.
+    fn group_keys(&self, alert: &Alert) -> BTreeSet<GroupKey> {
+        let key = |route: Route| GroupKey {
+            labels: alert.labels.project(&route.group_by),
+            route: route.path,
+        };
+        self.routes(alert).into_iter().map(key).collect()
     }
 
     fn rule(&self, name: &str) -> Option<&Rule> {
@@ -941,8 +1082,11 @@ impl Engine {
 
     /// Tells the groups that are due.
     fn tell(&mut self, now: Timestamp, step: &mut Step) {
+        // A change of state may let kept-quiet alerts speak.
         if !step.transitions.is_empty() {
-            self.touch_held_back(now);
+            for key in self.holding_back.clone() {
+                self.touch_group(&key, now, step);
+            }
         }
         let mut due: BTreeSet<GroupKey> = BTreeSet::new();
         while let Some((at, key)) = self
@@ -961,60 +1105,55 @@ impl Engine {
         let inhibitors = Inhibitors::new(&policy.inhibitions, self.alerts.values());
         let mut ended = BTreeSet::new();
         for key in due {
-            let route = self.route_of(&key);
-            let Some(group) = self.groups.get_mut(&key) else {
+            let Some(mut group) = self.groups.remove(&key) else {
                 continue;
             };
             let before = group.clone();
-            let flush = Flush {
+            let flushed = group.flush(&Flush {
                 alerts: &self.alerts,
                 inhibitors: &inhibitors,
-                route: &route,
+                route: &self.route_of(&key),
+                is_told_elsewhere: &|receiver, print| self.is_told_elsewhere(receiver, print),
                 now,
-            };
-            let flushed = group.flush(&flush);
+            });
             step.notifications.extend(flushed.notifications);
             if flushed.is_holding_back {
                 self.holding_back.insert(key.clone());
             } else {
                 self.holding_back.remove(&key);
             }
-            let is_over = group.is_over();
-            if let Some(due_at) = group.due_at {
-                self.due_groups.insert((due_at, key.clone()));
-            }
             for print in before.members.difference(&group.members) {
                 ended.insert(*print);
                 self.memberships.entry(*print).or_default().remove(&key);
             }
-            if *group != before {
-                step.changed
-                    .groups
-                    .insert(key.clone(), (!is_over).then(|| group.clone()));
+            let is_over = group.is_over();
+            if group != before {
+                let kept = (!is_over).then(|| group.clone());
+                step.changed.groups.insert(key.clone(), kept);
             }
             if is_over {
-                self.groups.remove(&key);
                 self.holding_back.remove(&key);
+                continue;
             }
+            if let Some(due_at) = group.due_at {
+                self.due_groups.insert((due_at, key.clone()));
+            }
+            self.groups.insert(key, group);
         }
         self.forget_alerts(&ended, step);
     }
 
-    /// Something has changed that may let kept-quiet alerts speak: their groups are due again.
-    fn touch_held_back(&mut self, now: Timestamp) {
-        for key in self.holding_back.clone() {
-            let route = self.route_of(&key);
-            let Some(group) = self.groups.get_mut(&key) else {
-                continue;
-            };
-            if let Some(due_at) = group.due_at {
-                self.due_groups.remove(&(due_at, key.clone()));
-            }
-            group.touch(&route, now);
-            if let Some(due_at) = group.due_at {
-                self.due_groups.insert((due_at, key));
-            }
-        }
+    /// A receiver was told of an alert, and not of its end, in a group that still tells it.
+    fn is_told_elsewhere(&self, receiver: &Name, print: Fingerprint) -> bool {
+        let keys = self.memberships.get(&print).into_iter().flatten();
+        keys.filter_map(|key| self.groups.get(key)).any(|group| {
+            let told = group
+                .conversations
+                .get(receiver)
+                .and_then(|known| known.told.get(&print));
+            told.is_some_and(|told| !told.is_ended)
+                && self.route_of(&group.key).receivers.contains(receiver)
+        })
     }
 
     /// Forgets ended alerts that no group holds any more.

@@ -150,24 +150,55 @@ impl Cron {
     /// The first tick strictly after `after`. `zone` is used unless the expression names its own.
     pub fn next(&self, zone: Tz, after: Timestamp) -> Option<Tick> {
         let zone = self.zone.unwrap_or(zone);
-        let mut from = local_at(after, zone);
-        // Each round moves past at least one local match; a handful is enough for any transition.
-        for _ in 0..64 {
-            let local = self.next_local(from)?;
-            if let Some(at) = unambiguous(zone, local)
-                && at > after
-                && is_calm(zone, after)
-            {
-                return Some(Tick { at, is_soft: false });
-            }
-            let window_start = local_at(after, zone) - TRANSITION_REACH;
-            let ticks = self.ticks_in_window(zone, window_start, local + TRANSITION_REACH);
-            if let Some(tick) = ticks.into_iter().find(|tick| tick.at > after) {
+        let mut after = after;
+        // Each round finds a tick or moves past a change of the clock.
+        for _ in 0..MAX_CHANGES {
+            let change = match change_near(zone, after) {
+                Some(change) => change,
+                None => match calm_instant(zone, self.next_local(local_at(after, zone))?) {
+                    Ok(at) => return Some(Tick::hard(at)),
+                    Err(change) => change,
+                },
+            };
+            let from = after.max(change.at - TRANSITION_REACH - MOMENT);
+            if let Some(tick) = self.next_around(from, change) {
                 return Some(tick);
             }
-            from = local;
+            after = change.at + TRANSITION_REACH;
         }
         None
+    }
+
+    /// The first tick after `after` within reach of a change of the clock.
+    fn next_around(&self, after: Timestamp, change: ClockChange) -> Option<Tick> {
+        let is_theirs = self.dialect == Dialect::Scheduler;
+        let [old_wall, new_wall] = change.walls();
+        if after < change.at {
+            let local = self.next_local(wall(after, change.offset_before));
+            let at = local.map(|local| instant(local, change.offset_before));
+            if let Some(at) = at.filter(|at| *at < change.at) {
+                return Some(Tick::hard(at));
+            }
+            // An interval goes on in real time: the instants around the gap are ticks of their own.
+            let skipped = self.next_local(old_wall - MOMENT)?;
+            if skipped < new_wall && !self.is_interval {
+                let is_hard = !is_theirs || self.next_local(new_wall - MOMENT) == Some(new_wall);
+                return Some(Tick {
+                    at: change.at,
+                    is_soft: !is_hard,
+                });
+            }
+        }
+        let from = wall(after.max(change.at - MOMENT), change.offset_after);
+        let mut local = self.next_local(from)?;
+        if local < old_wall && !self.is_interval && !is_theirs {
+            local = self.next_local(old_wall - MOMENT)?;
+        }
+        let at = instant(local, change.offset_after);
+        (at <= change.at + TRANSITION_REACH).then_some(Tick {
+            at,
+            is_soft: local < old_wall && !self.is_interval,
+        })
     }
 
     /// Ticks in `(after, until]`, in order.
@@ -185,16 +216,18 @@ impl Cron {
         })
     }
 
-    /// The last tick at or before `at`, looking back at most four years.
+    /// The last tick at or before `at`, looking back at most eight years (29 February skips 2100).
     pub fn previous(&self, zone: Tz, at: Timestamp) -> Option<Tick> {
         let mut width = Span::minutes(2);
-        while width <= Span::days(4 * 366) {
+        loop {
             if let Some(tick) = self.ticks(zone, at - width, at).last() {
                 return Some(tick);
             }
-            width = width * 8;
+            if width >= MAX_LOOK_BACK {
+                return None;
+            }
+            width = (width * 8).min(MAX_LOOK_BACK);
         }
-        None
     }
 
     /// The next local match strictly after `local`.
@@ -206,87 +239,87 @@ impl Cron {
             .min()
             .map(|at| at.naive_utc())
     }
-
-    /// All ticks whose local time lies in `(from, to]`, sorted, one for each instant.
-    fn ticks_in_window(&self, zone: Tz, from: NaiveDateTime, to: NaiveDateTime) -> Vec<Tick> {
-        let mut ticks = Vec::new();
-        let mut local = from;
-        while let Some(next) = self.next_local(local).filter(|next| *next <= to) {
-            ticks.extend(self.place(zone, next));
-            local = next;
-        }
-        // A hard tick sorts before a soft one at the same instant, and so survives.
-        ticks.sort();
-        ticks.dedup_by_key(|tick| tick.at);
-        ticks
-    }
-
-    /// Puts one local match on the real clock.
-    fn place(&self, zone: Tz, local: NaiveDateTime) -> Vec<Tick> {
-        let is_theirs = self.dialect == Dialect::Scheduler;
-        let instants = calendar::instants(zone, local);
-        match instants.as_slice() {
-            // An interval goes on in real time: the instants around the gap are ticks of their own.
-            [] if self.is_interval => Vec::new(),
-            [] => vec![Tick {
-                at: calendar::after_gap(zone, local),
-                is_soft: is_theirs,
-            }],
-            [first, second] if self.is_interval => {
-                vec![
-                    Tick {
-                        at: *first,
-                        is_soft: false,
-                    },
-                    Tick {
-                        at: *second,
-                        is_soft: false,
-                    },
-                ]
-            }
-            [first, second] if is_theirs => {
-                vec![
-                    Tick {
-                        at: *first,
-                        is_soft: false,
-                    },
-                    Tick {
-                        at: *second,
-                        is_soft: true,
-                    },
-                ]
-            }
-            [first, ..] => vec![Tick {
-                at: *first,
-                is_soft: false,
-            }],
-        }
-    }
 }
 
 /// No zone changes its clock by more than this, apart from date-line moves.
 const TRANSITION_REACH: Span = Span::hours(4);
 
+/// A tick further back than this is as good as none.
+const MAX_LOOK_BACK: Span = Span::days(8 * 366);
+
+/// The smallest step of a [`Timestamp`].
+const MOMENT: Span = Span::milliseconds(1);
+
+/// Changes of the clock passed in the search for one tick; a tick once in four years passes eight.
+const MAX_CHANGES: usize = 64;
+
+/// A change of a zone's clock.
+#[derive(Clone, Copy, Debug)]
+struct ClockChange {
+    /// The first instant with the new offset.
+    at: Timestamp,
+    offset_before: Span,
+    offset_after: Span,
+}
+
+impl ClockChange {
+    /// What the clock would show at the change without it, and what it shows.
+    fn walls(self) -> [NaiveDateTime; 2] {
+        [self.offset_before, self.offset_after].map(|offset| wall(self.at, offset))
+    }
+}
+
+impl Tick {
+    fn hard(at: Timestamp) -> Self {
+        Self { at, is_soft: false }
+    }
+}
+
+fn wall(at: Timestamp, offset: Span) -> NaiveDateTime {
+    (at + offset).to_utc().naive_utc()
+}
+
+fn instant(local: NaiveDateTime, offset: Span) -> Timestamp {
+    Timestamp::from(local.and_utc()) - offset
+}
+
 fn local_at(at: Timestamp, zone: Tz) -> NaiveDateTime {
     at.in_zone(zone).naive_local()
 }
 
-fn offset_at(zone: Tz, at: Timestamp) -> i32 {
-    at.in_zone(zone).offset().fix().local_minus_utc()
+fn offset_at(zone: Tz, at: Timestamp) -> Span {
+    Span::seconds(at.in_zone(zone).offset().fix().local_minus_utc().into())
 }
 
-/// No change of the clock within reach of `at`.
-fn is_calm(zone: Tz, at: Timestamp) -> bool {
-    zone == Tz::UTC
-        || offset_at(zone, at - TRANSITION_REACH) == offset_at(zone, at + TRANSITION_REACH)
-}
-
-/// The instant of a local time far from any change of the clock.
-fn unambiguous(zone: Tz, local: NaiveDateTime) -> Option<Timestamp> {
-    match calendar::instants(zone, local).as_slice() {
-        [at] if is_calm(zone, *at) => Some(*at),
-        _ => None,
+/// The change of the clock within reach of `at`, if there is one.
+fn change_near(zone: Tz, at: Timestamp) -> Option<ClockChange> {
+    if zone == Tz::UTC {
+        return None;
     }
+    let (mut low, mut high) = (at - TRANSITION_REACH, at + TRANSITION_REACH);
+    let (offset_before, offset_after) = (offset_at(zone, low), offset_at(zone, high));
+    if offset_before == offset_after {
+        return None;
+    }
+    while high - low > MOMENT {
+        let middle = low + (high - low) / 2;
+        if offset_at(zone, middle) == offset_before {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Some(ClockChange {
+        at: high,
+        offset_before,
+        offset_after,
+    })
+}
+
+/// The instant of a local time, unless a change of the clock is near.
+fn calm_instant(zone: Tz, local: NaiveDateTime) -> Result<Timestamp, ClockChange> {
+    let at = calendar::resolve_late(zone, local);
+    change_near(zone, at).map_or(Ok(at), Err)
 }
 
 fn expand_descriptor(text: &str) -> Result<Option<&'static str>, CronError> {
@@ -350,8 +383,9 @@ fn union_parts(fields: &[String]) -> Result<Vec<cron::Schedule>, CronError> {
     weekdays.dedup();
     let years = numbers(&fields[6], FIELD_NAMES[6], 1970, 2100, &[])?;
     let [seconds, minutes, hours, days, months] = lists;
-    let is_day_free = is_star(&fields[3]) || days.len() == 31;
-    let is_weekday_free = is_star(&fields[5]) || weekdays.len() == 7;
+    // Only a star leaves a day field out: `13 * 0-6` is every day, as for cron.
+    let is_day_free = is_star(&fields[3]);
+    let is_weekday_free = is_star(&fields[5]);
     let build = |days: Option<&[u32]>, weekdays: Option<&[u32]>| {
         let text = format!(
             "{} {} {} {} {} {} {}",
@@ -390,7 +424,7 @@ fn union_parts(fields: &[String]) -> Result<Vec<cron::Schedule>, CronError> {
 }
 
 fn is_star(field: &str) -> bool {
-    matches!(field, "*" | "?")
+    matches!(field, "*" | "?" | "*/1")
 }
 
 fn join(list: &[u32]) -> String {
@@ -451,7 +485,9 @@ fn numbers(
             None => (item, 1),
         };
         let (from, to) = match range.split_once('-') {
-            _ if is_star(range) => (low, if field == FIELD_NAMES[5] { 6 } else { high }),
+            _ if matches!(range, "*" | "?") => {
+                (low, if field == FIELD_NAMES[5] { 6 } else { high })
+            }
             Some((from, to)) => (number(from)?, number(to)?),
             None if item.contains('/') => (
                 number(range)?,
@@ -470,4 +506,327 @@ fn numbers(
     list.sort_unstable();
     list.dedup();
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        let seconds = if text.len() == 16 { ":00Z" } else { "Z" };
+        Timestamp::parse(&format!("{text}{seconds}")).unwrap()
+    }
+
+    fn ours(text: &str) -> Cron {
+        Cron::parse(text, Dialect::Ours).unwrap()
+    }
+
+    fn theirs(text: &str) -> Cron {
+        Cron::parse(text, Dialect::Scheduler).unwrap()
+    }
+
+    /// Ticks as text, `~` before soft ones.
+    fn ticks(cron: &Cron, zone: Tz, after: &str, until: &str) -> Vec<String> {
+        cron.ticks(zone, at(after), at(until))
+            .map(|tick| {
+                let soft = if tick.is_soft { "~" } else { "" };
+                let text = tick.at.to_string();
+                format!("{soft}{}", text.strip_suffix(":00Z").unwrap_or(&text))
+            })
+            .collect()
+    }
+
+    const NEW_YORK: Tz = chrono_tz::America::New_York;
+
+    #[test]
+    fn weekdays_are_numbered_from_sunday() {
+        // 22 Nov 2026 is a Sunday.
+        for (weekday, days) in [
+            ("0", "22"),
+            ("7", "22"),
+            ("sun", "22"),
+            ("1", "23"),
+            ("1-5", "23 24 25 26 27"),
+            ("mon-fri", "23 24 25 26 27"),
+            ("MON-Fri", "23 24 25 26 27"),
+            ("fri-mon", "22 23 27 28"),
+            ("sat-sun", "22 28"),
+            ("6-7", "22 28"),
+            ("0-6", "22 23 24 25 26 27 28"),
+            ("*/2", "22 24 26 28"),
+            ("1-5/2", "23 25 27"),
+            ("sat,tue", "24 28"),
+        ] {
+            let text = format!("0 12 * * {weekday}");
+            for cron in [ours(&text), theirs(&text)] {
+                let found = ticks(&cron, Tz::UTC, "2026-11-22T00:00", "2026-11-29T00:00");
+                let found: Vec<&str> = found.iter().map(|tick| &tick[8..10]).collect();
+                assert_eq!(found.join(" "), days, "{weekday}");
+            }
+        }
+    }
+
+    #[test]
+    fn either_day_is_enough_when_both_are_restricted() {
+        for (text, days) in [
+            ("0 0 13 * 5", "06 13 20 27"),
+            ("0 0 13 * *", "13"),
+            ("0 0 ? * 5", "06 13 20 27"),
+            ("0 0 */1 * 5", "06 13 20 27"),
+            (
+                "0 0 13,14 * 0-6",
+                "01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30",
+            ),
+        ] {
+            let found = ticks(
+                &theirs(text),
+                Tz::UTC,
+                "2026-10-31T12:00",
+                "2026-11-30T12:00",
+            );
+            let found: Vec<&str> = found.iter().map(|tick| &tick[8..10]).collect();
+            assert_eq!(found.join(" "), days, "{text}");
+        }
+    }
+
+    #[test]
+    fn six_fields_begin_with_seconds_and_are_never_read_as_five() {
+        let found = ticks(
+            &theirs("*/20 0 6 * * *"),
+            Tz::UTC,
+            "2026-03-10T05:59",
+            "2026-03-10T07:00",
+        );
+        assert_eq!(
+            found,
+            [
+                "2026-03-10T06:00",
+                "2026-03-10T06:00:20Z",
+                "2026-03-10T06:00:40Z"
+            ]
+        );
+        let found = ticks(
+            &ours("0 0 6 * * * 2027"),
+            Tz::UTC,
+            "2026-03-10T05:59",
+            "2027-01-02T00:00",
+        );
+        assert_eq!(found, ["2027-01-01T06:00"]);
+        for text in ["* * * *", "0 0 6 * * * 2027 *", ""] {
+            let refused = Cron::parse(text, Dialect::Scheduler);
+            assert!(
+                matches!(refused, Err(CronError::FieldCount { .. })),
+                "{text}"
+            );
+        }
+        let seven = Cron::parse("0 0 6 * * * 2027", Dialect::Scheduler);
+        assert!(matches!(seven, Err(CronError::FieldCount { found: 7, .. })));
+    }
+
+    #[test]
+    fn descriptors_stand_for_expressions() {
+        for (text, first) in [
+            ("@hourly", "2026-03-10T07:00"),
+            ("@daily", "2026-03-11T00:00"),
+            ("@midnight", "2026-03-11T00:00"),
+            ("@weekly", "2026-03-15T00:00"),
+            ("@monthly", "2026-04-01T00:00"),
+            ("@yearly", "2027-01-01T00:00"),
+            ("@annually", "2027-01-01T00:00"),
+        ] {
+            let next = theirs(text).next(Tz::UTC, at("2026-03-10T06:30")).unwrap();
+            assert_eq!(next.at, at(first), "{text}");
+        }
+        let refused = |text: &str| Cron::parse(text, Dialect::Scheduler).unwrap_err();
+        assert_eq!(refused("@every 5m"), CronError::Every("@every 5m".into()));
+        assert_eq!(refused("@often"), CronError::Descriptor("@often".into()));
+    }
+
+    #[test]
+    fn an_expression_may_name_its_zone() {
+        let cron = theirs("CRON_TZ=America/New_York 0 7 * * *");
+        assert_eq!(cron.zone(), Some(NEW_YORK));
+        let found = ticks(&cron, Tz::UTC, "2026-03-06T00:00", "2026-03-10T00:00");
+        assert_eq!(
+            found,
+            [
+                "2026-03-06T12:00",
+                "2026-03-07T12:00",
+                "2026-03-08T11:00",
+                "2026-03-09T11:00"
+            ]
+        );
+        assert_eq!(
+            theirs("TZ=Asia/Tokyo 0 7 * * *").zone(),
+            Some(chrono_tz::Asia::Tokyo)
+        );
+        let refused = Cron::parse("CRON_TZ=Mars/Base 0 7 * * *", Dialect::Scheduler);
+        assert_eq!(refused, Err(CronError::Zone("Mars/Base".into())));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, field) in [
+            ("60 * * * *", "minutes"),
+            ("* 24 * * *", "hours"),
+            ("* * 0 * *", "day-of-month"),
+            ("* * * 13 *", "month"),
+            ("* * * * 8", "weekday"),
+            ("5-1 * * * *", "minutes"),
+            ("*/0 * * * *", "minutes"),
+            ("a * * * *", "minutes"),
+            ("1,,2 * * * *", "minutes"),
+            ("* * * jum *", "month"),
+            ("-1 * * * *", "minutes"),
+            ("99999999999 * * * *", "minutes"),
+        ] {
+            match Cron::parse(text, Dialect::Ours) {
+                Err(CronError::Field { field: found, .. }) => assert_eq!(found, field, "{text}"),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        assert_eq!(
+            Cron::parse("0 0 30 2 *", Dialect::Ours),
+            Err(CronError::Never)
+        );
+        assert_eq!(
+            Cron::parse("0 0 0 1 1 * 2020", Dialect::Ours),
+            Err(CronError::Never)
+        );
+    }
+
+    #[test]
+    fn a_daily_tick_in_the_gap_is_soft_for_the_scheduler_and_moves_for_us() {
+        // New York, 8 March 2026: 02:00 EST becomes 03:00 EDT at 07:00Z.
+        let soft = ticks(
+            &theirs("30 2 * * *"),
+            NEW_YORK,
+            "2026-03-07T00:00",
+            "2026-03-10T00:00",
+        );
+        assert_eq!(
+            soft,
+            ["2026-03-07T07:30", "~2026-03-08T07:00", "2026-03-09T06:30"]
+        );
+        let moved = ticks(
+            &ours("30 2 * * *"),
+            NEW_YORK,
+            "2026-03-07T00:00",
+            "2026-03-10T00:00",
+        );
+        assert_eq!(
+            moved,
+            ["2026-03-07T07:30", "2026-03-08T07:00", "2026-03-09T06:30"]
+        );
+        // A tick of its own at the end of the gap is a hard one.
+        let both = ticks(
+            &theirs("0,30 2,3 * * *"),
+            NEW_YORK,
+            "2026-03-08T00:00",
+            "2026-03-08T12:00",
+        );
+        assert_eq!(both, ["2026-03-08T07:00", "2026-03-08T07:30"]);
+    }
+
+    #[test]
+    fn a_daily_tick_in_the_fold_has_a_soft_second_pass_for_the_scheduler() {
+        // New York, 1 November 2026: 02:00 EDT becomes 01:00 EST at 06:00Z.
+        let twice = ticks(
+            &theirs("30 1 * * *"),
+            NEW_YORK,
+            "2026-10-31T00:00",
+            "2026-11-03T00:00",
+        );
+        assert_eq!(
+            twice,
+            [
+                "2026-10-31T05:30",
+                "2026-11-01T05:30",
+                "~2026-11-01T06:30",
+                "2026-11-02T06:30"
+            ]
+        );
+        let once = ticks(
+            &ours("30 1 * * *"),
+            NEW_YORK,
+            "2026-10-31T00:00",
+            "2026-11-03T00:00",
+        );
+        assert_eq!(
+            once,
+            ["2026-10-31T05:30", "2026-11-01T05:30", "2026-11-02T06:30"]
+        );
+    }
+
+    #[test]
+    fn intervals_go_on_in_real_time_through_both_changes() {
+        for (from, to) in [
+            ("2026-03-08T00:00", "2026-03-09T00:00"),
+            ("2026-11-01T00:00", "2026-11-02T00:00"),
+        ] {
+            for (text, minutes) in [
+                ("0 * * * *", 60),
+                ("*/30 * * * *", 30),
+                ("*/15 * * * *", 15),
+            ] {
+                for cron in [ours(text), theirs(text)] {
+                    let found: Vec<Tick> = cron.ticks(NEW_YORK, at(from), at(to)).collect();
+                    let wanted: Vec<Tick> = (1..=(24 * 60 / minutes))
+                        .map(|n| Tick::hard(at(from) + Span::minutes(n * minutes)))
+                        .collect();
+                    assert_eq!(found, wanted, "{text} {from}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn half_hour_changes_and_skipped_days_are_survived() {
+        // Lord Howe moves by half an hour: 02:00 becomes 01:30 on 5 April 2026 at 15:00Z the day before.
+        let zone = chrono_tz::Australia::Lord_Howe;
+        let found = ticks(
+            &theirs("45 1 * * *"),
+            zone,
+            "2026-04-04T00:00",
+            "2026-04-05T20:00",
+        );
+        assert_eq!(
+            found,
+            ["2026-04-04T14:45", "~2026-04-04T15:15", "2026-04-05T15:15"]
+        );
+        // Samoa had no 30 December 2011.
+        let zone = chrono_tz::Pacific::Apia;
+        let found = ticks(
+            &theirs("0 12 * * *"),
+            zone,
+            "2011-12-29T00:00",
+            "2012-01-01T00:00",
+        );
+        assert_eq!(found.first().unwrap(), "2011-12-29T22:00");
+        assert_eq!(found.last().unwrap(), "2011-12-31T22:00");
+    }
+
+    #[test]
+    fn previous_is_the_tick_before() {
+        for (text, previous) in [
+            ("0 7 * * *", "2026-03-09T07:00"),
+            ("*/15 * * * *", "2026-03-10T06:45"),
+            ("0 0 1 1 *", "2026-01-01T00:00"),
+            ("0 0 29 2 *", "2024-02-29T00:00"),
+        ] {
+            let found = theirs(text)
+                .previous(Tz::UTC, at("2026-03-10T06:59"))
+                .unwrap();
+            assert_eq!(found.at, at(previous), "{text}");
+        }
+        let exactly = theirs("0 7 * * *").previous(Tz::UTC, at("2026-03-10T07:00"));
+        assert_eq!(exactly, Some(Tick::hard(at("2026-03-10T07:00"))));
+    }
+
+    #[test]
+    fn quarter_minutes_through_a_change_are_counted_exactly() {
+        let cron = theirs("*/15 * * * * *");
+        let (from, to) = (at("2026-03-01T00:00"), at("2026-03-15T00:00"));
+        assert_eq!(cron.ticks(NEW_YORK, from, to).count(), 14 * 24 * 60 * 4);
+    }
 }

@@ -23,6 +23,8 @@ pub(super) struct Watch {
     pub memory: Memory,
     /// Open alerts, and ended ones that are still being told.
     pub alerts: BTreeSet<Fingerprint>,
+    /// For rules with a schedule of their own: the next tick at which it is judged.
+    pub tick_at: Option<Timestamp>,
     due_at: Option<Timestamp>,
     due_when_known: Option<Timestamp>,
 }
@@ -47,7 +49,13 @@ impl Watch {
 
 impl Watches {
     /// Adds a watch, to be judged at once.
-    pub(super) fn add(&mut self, rule: usize, subject: SubjectKey, memory: Memory) -> WatchId {
+    pub(super) fn add(
+        &mut self,
+        rule: usize,
+        subject: SubjectKey,
+        memory: Memory,
+        tick_at: Option<Timestamp>,
+    ) -> WatchId {
         let id = self.list.len();
         self.by_subject.entry(subject.clone()).or_default().push(id);
         self.list.push(Watch {
@@ -55,6 +63,7 @@ impl Watches {
             subject,
             memory,
             alerts: BTreeSet::new(),
+            tick_at,
             due_at: None,
             due_when_known: None,
         });

@@ -105,10 +105,10 @@ const RECEIVERS: Key = optional(
     "[\"oncall\"]",
     "Receivers that replace routing.",
 );
-const JOB_TYPE: Key = optional(
+const JOB_TYPE: Key = key(
     "job_type",
     Type::Patterns,
-    "[\"run\"]",
+    "[\"!janitor\"]",
     "Run types: run, plan, janitor; runs of other types are not judged.",
 );
 

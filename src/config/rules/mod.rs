@@ -291,7 +291,7 @@ fn read_selectors(cursor: &mut Cursor<'_>, defaults: &Defaults) -> Selectors {
     let job_type = cursor
         .job_types()
         .or_else(|| defaults.job_type.clone())
-        .unwrap_or_default();
+        .unwrap_or_else(|| Patterns::new(["!janitor"]));
     Selectors {
         project,
         job,

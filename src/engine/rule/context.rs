@@ -1,5 +1,7 @@
 //! What a rule sees when it judges one subject, and what it answers.
 
+use std::collections::BTreeSet;
+
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +11,7 @@ use super::super::history::{JobHistory, ProjectHistory};
 use super::super::labels::Labels;
 use super::super::ledger::{LedgerRow, Promise};
 use super::super::notification::Fact;
-use super::super::observation::{Name, Run, Status};
+use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp, human_span, human_time};
 use super::{Clock, Rule};
@@ -44,6 +46,39 @@ pub struct Memory {
     pub judged_until: Timestamp,
     /// The newest ledger row of a promise that may still be corrected: due instant and outcome.
     pub open_promise: Option<(Timestamp, Promise)>,
+    /// Runs judged that settled after `judged_until`: rows that settled before them may still come.
+    #[serde(default)]
+    pub ahead: BTreeSet<(Timestamp, Name)>,
+}
+
+/// Rows that settled longer ago than this before what is known completely are all there.
+const LATE_ROWS: Span = Span::minutes(2);
+
+impl Memory {
+    /// The first memory of a subject.
+    pub fn new(watching_since: Timestamp, judged_until: Timestamp) -> Self {
+        Self {
+            watching_since,
+            judged_until,
+            open_promise: None,
+            ahead: BTreeSet::new(),
+        }
+    }
+
+    /// Notes that a run was judged; false when it had been already.
+    pub fn is_first_judgement(&mut self, run: &Run) -> bool {
+        self.ahead.insert((run.settled_at(), run.id.clone()))
+    }
+
+    /// Moves `judged_until` up to the newest judged run before which no row can come any more.
+    pub fn settle(&mut self, known_until: Timestamp) {
+        let limit = known_until - LATE_ROWS;
+        let settled = self.ahead.iter().take_while(|(at, _)| *at <= limit).last();
+        if let Some((at, _)) = settled {
+            self.judged_until = self.judged_until.max(*at);
+        }
+        self.ahead.retain(|(at, _)| *at > self.judged_until);
+    }
 }
 
 /// What a rule answers.
@@ -145,6 +180,9 @@ impl Judgement {
 /// How many runs "usual" is made from.
 const USUAL_RUNS: usize = 20;
 
+/// Successes among which like ones are sought: a rare kind of run must not cost a walk through history.
+pub const MAX_SEARCHED: usize = 2_000;
+
 impl<'a> Context<'a> {
     /// The job of the subject.
     pub fn job(&self) -> Option<&'a JobHistory> {
@@ -200,7 +238,8 @@ impl<'a> Context<'a> {
 
     /// The newest success the rule wants.
     pub fn last_success(&self, job: &'a JobHistory) -> Option<&'a Run> {
-        self.finished(job).find(|run| run.status == Status::Success)
+        let mut successes = self.project.successes(job);
+        successes.find(|run| self.is_judged(run))
     }
 
     /// What is usual for runs like `run` (same job, job_type and trigger class), from the newest
@@ -208,9 +247,9 @@ impl<'a> Context<'a> {
     pub fn usual(&self, job: &'a JobHistory, run: &Run) -> Option<Baseline> {
         let like = self
             .project
-            .finished(job)
-            .filter(|other| other.status == Status::Success && is_like(other, run))
-            .filter(|other| other.id != run.id)
+            .successes(job)
+            .take(MAX_SEARCHED)
+            .filter(|other| is_like(other, run) && other.id != run.id)
             .filter_map(Run::run_time)
             .take(USUAL_RUNS);
         Baseline::of(like.map(seconds))
@@ -244,19 +283,20 @@ impl<'a> Context<'a> {
 
     /// The open alert of an occurrence.
     pub fn open_at(&self, occurrence: &Labels) -> Option<&'a Alert> {
-        let wanted: Vec<_> = occurrence.iter().collect();
-        self.open
+        let mut open = self.open.iter().filter(|alert| alert.is_open());
+        open.find(|alert| self.occurrence(alert) == *occurrence)
+    }
+
+    /// What distinguishes an alert from others at the same subject.
+    pub fn occurrence(&self, alert: &Alert) -> Labels {
+        let subject = self.subject.identity();
+        let own = alert
+            .identity
             .iter()
-            .filter(|alert| alert.is_open())
-            .find(|alert| {
-                let base = self.subject.identity();
-                let extra: Vec<_> = alert
-                    .identity
-                    .iter()
-                    .filter(|(name, _)| base.get(name).is_empty())
-                    .collect();
-                extra == wanted
-            })
+            .filter(|(name, _)| subject.get(name).is_empty());
+        own.fold(Labels::default(), |labels, (name, value)| {
+            labels.with(name, value)
+        })
     }
 }
 
@@ -361,4 +401,65 @@ pub fn run_evidence(headline: String, run: &Run, facts: Vec<Fact>) -> Evidence {
 /// Labels of one run's occurrence.
 pub fn run_occurrence(run_id: &Name) -> Labels {
     Labels::default().with("run_id", run_id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_shown_by_their_end_and_named_by_their_first_line() {
+        let long = format!("first line\n{}", "x".repeat(700));
+        assert_eq!(error_end(&long).chars().count(), 600);
+        assert!(error_end(&long).starts_with('…'));
+        assert_eq!(error_end("  short \n"), "short");
+        assert_eq!(error_line(&long), "first line");
+        assert_eq!(error_line(&"é".repeat(150)).chars().count(), 100);
+        assert_eq!(error_line(""), "");
+    }
+
+    #[test]
+    fn a_class_of_errors_leaves_numbers_and_ids_out() {
+        for (a, b, is_same) in [
+            ("Job 17 lost after 3 s", "Job 99 lost after 12 s", true),
+            ("run 3f2a-77 failed", "run 9b1c-01 failed", true),
+            ("no disk", "No Disk", true),
+            ("no disk", "no memory", false),
+        ] {
+            assert_eq!(error_class(a) == error_class(b), is_same, "{a} / {b}");
+        }
+    }
+
+    #[test]
+    fn clocks_have_their_own_bounds() {
+        let at = |minute: i64| Timestamp::from_millis(minute * 60_000);
+        let run = Run {
+            id: "a".into(),
+            job: None,
+            job_type: "run".into(),
+            status: super::super::super::observation::Status::Success,
+            triggered_by: "manual".into(),
+            created_at: at(0),
+            started_at: Some(at(5)),
+            finished_at: Some(at(35)),
+            updated_at: at(35),
+            error: None,
+        };
+        for (clock, minutes) in [(Clock::Queue, 5), (Clock::Run, 30), (Clock::Total, 35)] {
+            assert_eq!(
+                clock_time(&run, clock, at(99)),
+                Some(Span::minutes(minutes))
+            );
+        }
+        let waiting = Run {
+            started_at: None,
+            finished_at: None,
+            ..run
+        };
+        assert_eq!(
+            clock_time(&waiting, Clock::Queue, at(9)),
+            Some(Span::minutes(9))
+        );
+        assert_eq!(clock_time(&waiting, Clock::Run, at(9)), None);
+    }
 }

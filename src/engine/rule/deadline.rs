@@ -35,6 +35,7 @@ use super::super::labels::Labels;
 use super::super::ledger::Promise;
 use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
+use super::super::schedule::Tick;
 use super::super::time::{Span, Timestamp, human_span, human_time};
 use super::context::{Context, Judgement, error_end, error_line, expired, is_like, resolved};
 
@@ -60,17 +61,26 @@ pub struct Deadline {
 #[derive(Clone, Copy, Debug)]
 struct Window {
     date: NaiveDate,
+    /// A run that starts from here on counts.
     opens_at: Timestamp,
+    /// It is open, and the day before is over.
+    begins_at: Timestamp,
     by_at: Timestamp,
     /// The next window opens.
     expires_at: Timestamp,
 }
 
-/// Days looked at in one evaluation; a longer history is caught up in several.
-const MAX_DAYS: usize = 400;
+/// Deadlines longer ago than this are not judged any more.
+const MAX_CATCH_UP: Span = Span::days(400);
 
 /// A calendar without any day in so many is one that never comes.
 const MAX_CALENDAR_DAYS: usize = 4_000;
+
+/// A run that waited longer than this in the queue before the window opened is not looked for.
+const MAX_QUEUED: Span = Span::days(1);
+
+/// No fold is longer.
+const MAX_FOLD: Span = Span::hours(4);
 
 /// A run may start a little before its tick.
 const EARLY: Span = Span::minutes(5);
@@ -95,18 +105,21 @@ impl Deadline {
             );
             return judgement;
         }
-        let from = ctx.memory.judged_until.max(job.first_seen_at);
-        let mut is_contiguous = true;
+        let from = ctx
+            .memory
+            .judged_until
+            .max(job.first_seen_at)
+            .max(ctx.known_until - MAX_CATCH_UP);
         for window in self.windows(ctx, job, from) {
-            if window.opens_at > ctx.known_until {
-                judgement.wake_known(window.opens_at.min(window.by_at));
+            if window.begins_at > ctx.known_until {
+                judgement.wake_known(window.begins_at.min(window.by_at));
                 break;
             }
-            let is_final = self.judge_window(ctx, job, &window, &mut judgement);
-            is_contiguous &= is_final;
-            if is_contiguous {
-                judgement.memory.judged_until = window.by_at;
+            if !self.judge_window(ctx, job, &window, &mut judgement) {
+                // Later days wait until nothing about this one can change any more.
+                break;
             }
+            judgement.memory.judged_until = window.by_at;
         }
         judgement
     }
@@ -123,17 +136,20 @@ impl Deadline {
                     .as_ref()
                     .is_none_or(|calendar| calendar.is_day(*date))
             })
-            .take(MAX_DAYS + 8)
             .peekable();
         let mut windows = Vec::new();
+        let mut last_by_at = Timestamp::MIN;
         while let (Some(date), Some(next)) = (dates.next(), dates.peek().copied()) {
-            let window = self.window(ctx, job, date, next);
-            if window.by_at <= from {
+            let mut window = self.window(ctx, job, date, next);
+            window.begins_at = window.opens_at.max(last_by_at);
+            last_by_at = window.by_at;
+            // Of a window that opened before the job was first seen nothing can be told.
+            if window.by_at <= from || window.opens_at < job.first_seen_at {
                 continue;
             }
-            let is_ahead = window.opens_at > ctx.known_until;
+            let is_ahead = window.begins_at > ctx.known_until;
             windows.push(window);
-            if is_ahead || windows.len() >= MAX_DAYS {
+            if is_ahead {
                 break;
             }
         }
@@ -147,11 +163,19 @@ impl Deadline {
         date: NaiveDate,
         next: NaiveDate,
     ) -> Window {
+        let opens_at = self.opens_at(ctx, job, date);
+        let next_opens_at = self.opens_at(ctx, job, next);
         Window {
             date,
-            opens_at: self.opens_at(ctx, job, date),
+            opens_at,
+            begins_at: opens_at,
             by_at: resolve_late(self.zone, date.and_time(self.by)),
-            expires_at: self.opens_at(ctx, job, next),
+            // Without a tick in between the run that served this day serves the next one, too.
+            expires_at: if next_opens_at > opens_at {
+                next_opens_at
+            } else {
+                resolve_late(self.zone, next.and_time(self.by))
+            },
         }
     }
 
@@ -168,8 +192,7 @@ impl Deadline {
                 let first = instants(self.zone, local).first().copied();
                 first.unwrap_or_else(|| after_gap(self.zone, local))
             }
-            None => job
-                .previous_tick(ctx.schedule_zone, by_at - Span::milliseconds(1))
+            None => last_owed_tick(ctx, job, by_at)
                 .map_or(by_at - Span::days(1), |tick| tick.at - EARLY),
         }
     }
@@ -249,25 +272,24 @@ impl Deadline {
         if let Some(at) = warn_at.filter(|_| !is_warned) {
             judgement.wake_known(at);
         }
+        // Forecasts are made for whole minutes, so that one look more changes nothing.
+        let as_of = whole(ctx.known_until, FORECAST_EVERY);
         let risk = self.at_risk.and_then(|limit| {
-            judgement.wake_known(ctx.known_until + FORECAST_EVERY);
-            Some((limit, self.miss_probability(ctx, job, window)?))
+            judgement.wake_known(as_of + FORECAST_EVERY);
+            Some((limit, self.miss_probability(ctx, job, window, as_of)?))
         });
         let is_at_risk = risk.is_some_and(|(limit, p)| p >= limit);
         let at = match (warn_at, is_warned) {
             (Some(at), true) if !is_at_risk => at,
-            _ => ctx.known_until,
+            _ => as_of,
         };
         if is_warned || is_at_risk {
-            let evidence = self.early_evidence(ctx, job, window, risk.map(|(_, p)| p));
+            let evidence = self.early_evidence(ctx, job, window, as_of, risk.map(|(_, p)| p));
             judgement.find_occurrence(occurrence(window), at, Verdict::Breach(evidence));
         } else if risk.is_none_or(|(limit, p)| p < limit * WITHDRAW_SHARE) {
             let headline = format!("On course again: {}", ctx.title());
-            judgement.find_occurrence(
-                occurrence(window),
-                ctx.known_until,
-                resolved(headline, Vec::new()),
-            );
+            let verdict = resolved(headline, Vec::new());
+            judgement.find_occurrence(occurrence(window), as_of, verdict);
         }
     }
 
@@ -276,8 +298,8 @@ impl Deadline {
         ctx: &Context<'_>,
         job: &JobHistory,
         window: &Window,
+        now: Timestamp,
     ) -> Option<f64> {
-        let now = ctx.known_until;
         let candidate = attempts(ctx, job, window)
             .filter(|run| run.status.is_active())
             .last();
@@ -314,10 +336,11 @@ impl Deadline {
         ctx: &Context<'_>,
         job: &JobHistory,
         window: &Window,
+        as_of: Timestamp,
         risk: Option<f64>,
     ) -> Evidence {
-        let left = human_span(window.by_at.since(ctx.known_until));
-        let cause = self.cause(ctx, job, window, ctx.known_until);
+        let left = human_span(window.by_at.since(as_of));
+        let cause = self.cause(ctx, job, window, as_of);
         let chance = risk.map(|p| format!("{:.0} % of like runs would miss it", p * 100.0));
         let headline = format!(
             "At risk: {} due {} in {left} ({})",
@@ -515,6 +538,20 @@ struct Cause {
     usual: Option<Baseline>,
 }
 
+/// The last tick before `by_at`. The second pass of a fold is soft and need not run: then it is the first.
+fn last_owed_tick(ctx: &Context<'_>, job: &JobHistory, by_at: Timestamp) -> Option<Tick> {
+    let before = |at| job.previous_tick(ctx.schedule_zone, at - Span::milliseconds(1));
+    let last = before(by_at)?;
+    let first_pass = before(last.at)
+        .filter(|first| last.is_soft && !first.is_soft && last.at - first.at <= MAX_FOLD);
+    Some(first_pass.unwrap_or(last))
+}
+
+/// `at` without the part of a `step` that has begun.
+fn whole(at: Timestamp, step: Span) -> Timestamp {
+    at - Span::milliseconds(at.as_millis().rem_euclid(step.num_milliseconds()))
+}
+
 fn occurrence(window: &Window) -> Labels {
     Labels::default().with("date", window.date.to_string())
 }
@@ -525,9 +562,9 @@ fn start_of(run: &Run) -> Timestamp {
 
 /// The first success that counts for the day.
 fn qualifying<'a>(ctx: &Context<'a>, job: &'a JobHistory, window: &Window) -> Option<&'a Run> {
-    ctx.finished_after(job, window.opens_at)
+    attempts(ctx, job, window)
         .filter(|run| run.status == Status::Success)
-        .find(|run| (window.opens_at..window.expires_at).contains(&start_of(run)))
+        .min_by_key(|run| (run.settled_at(), &run.id))
 }
 
 /// Runs that started (or wait to start) within the window, in order of creation.
@@ -538,7 +575,111 @@ fn attempts<'a>(
 ) -> impl Iterator<Item = &'a Run> + use<'a> {
     let (this, window) = (*ctx, *window);
     ctx.project
-        .created_between(job, window.opens_at - EARLY, window.expires_at)
+        .created_between(job, window.opens_at - MAX_QUEUED, window.expires_at)
         .filter(move |run| this.is_judged(run))
         .filter(move |run| (window.opens_at..window.expires_at).contains(&start_of(run)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::{Case, at};
+    use super::*;
+
+    fn case(grace: i64) -> Case {
+        let clock = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
+        let kind = Deadline {
+            by: clock(7),
+            opens: Some(clock(1)),
+            zone: Tz::UTC,
+            grace: Span::minutes(grace),
+            warn_before: None,
+            at_risk: None,
+        };
+        Case::new(RuleKind::Deadline(kind)).job("00:30", "0 4 * * *", true)
+    }
+
+    #[test]
+    fn the_cause_is_named() {
+        let late = |cause: &str| {
+            format!(
+                "07:00 breach Late: p1 job not finished, due 07:00 UTC ({cause}); promise 07:00 missed"
+            )
+        };
+        for (run, cause) in [
+            ("", "not started"),
+            ("06:50 pending", "queued for 20 min"),
+            ("06:00 running", "running 1 h 10 min"),
+            (
+                "06:00 -> 06:10 failed: boom",
+                "its run ended as failed: boom",
+            ),
+            ("06:00 -> 06:10 partial", "its run ended as partial"),
+            ("00:59 -> 06:10 success", "not started"),
+        ] {
+            let case = if run.is_empty() {
+                case(0)
+            } else {
+                case(0).run("a", run)
+            };
+            assert_eq!(case.judge("07:10").join("; "), late(cause), "{run}");
+        }
+    }
+
+    #[test]
+    fn a_success_within_the_window_delivers() {
+        for (run, known, said) in [
+            (
+                "04:00 -> 04:10 success",
+                "05:00",
+                "04:10 ok In time: p1 job delivered at 04:10 UTC; promise 07:00 met",
+            ),
+            (
+                "04:00 -> 07:00 success",
+                "07:00",
+                "07:00 ok In time: p1 job delivered at 07:00 UTC; promise 07:00 met",
+            ),
+            (
+                "04:00 -> 07:42 success",
+                "08:00",
+                "07:00 breach Late: p1 job not finished, due 07:00 UTC (delivered at 07:42 UTC); \
+                 07:42 ok Delivered: p1 job 42 min late, at 07:42 UTC; promise 07:00 late by 2520 s",
+            ),
+        ] {
+            assert_eq!(case(0).run("a", run).judge(known).join("; "), said, "{run}");
+        }
+        let within_grace = case(15)
+            .run("a", "04:00 -> 07:10 success")
+            .judge("07:20")
+            .join("; ");
+        assert_eq!(
+            within_grace,
+            "07:10 ok Delivered: p1 job 10 min late, at 07:10 UTC; promise 07:00 met"
+        );
+    }
+
+    #[test]
+    fn nothing_is_late_before_it_is_known() {
+        let case = case(15);
+        assert!(
+            case.judge("07:14")
+                .iter()
+                .all(|line| !line.contains("breach"))
+        );
+        assert_eq!(case.judgement("07:10").wake_when_known, Some(at("07:15")));
+        assert!(
+            case.judge("07:15")
+                .iter()
+                .any(|line| line.contains("breach"))
+        );
+    }
+
+    #[test]
+    fn it_expires_when_the_next_window_opens() {
+        let said = case(0).judge("2026-03-11T01:00:00Z");
+        assert_eq!(
+            said[1],
+            "03-11T01:00 expired Never delivered: p1 job of 2026-03-10"
+        );
+    }
 }

@@ -58,6 +58,12 @@ enum Fate<'a> {
 /// Ticks looked at in one evaluation; a longer absence of Tardy is caught up in several.
 const MAX_TICKS: usize = 5_000;
 
+/// Ticks longer ago than this are not judged any more.
+const MAX_CATCH_UP: Span = Span::days(400);
+
+/// How far "in a row" is counted; beyond it the number says nothing more.
+const MAX_COUNTED: usize = 1_000;
+
 impl MissedSchedule {
     /// Judges a job.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
@@ -75,59 +81,73 @@ impl MissedSchedule {
         let from = ctx
             .memory
             .judged_until
-            .max(job.first_seen_at - Span::milliseconds(1));
+            .max(job.first_seen_at - Span::milliseconds(1))
+            .max(ctx.known_until - MAX_CATCH_UP);
         let windows = self.windows(ctx, job, from);
-        let mut is_contiguous = true;
         for window in &windows {
-            let fate = self.fate(ctx, job, window);
-            let is_closed = window.closes_at.is_some_and(|at| ctx.known_until >= at);
-            match &fate {
-                Fate::Open => is_contiguous = false,
-                Fate::Missed => {
-                    judgement.decide(ctx, window.tick.at, Promise::Missed, is_closed);
-                    self.breach(ctx, job, window, &mut judgement);
-                }
-                Fate::Excused(why) => {
-                    judgement.decide(ctx, window.tick.at, Promise::Excused(why.clone()), true);
-                }
-                Fate::Served(run) => {
-                    let start = start_of(run);
-                    let late = start.since(window.tick.at);
-                    let promise = if late > window.grace {
-                        Promise::late(late)
-                    } else {
-                        Promise::Met
-                    };
-                    judgement.decide(ctx, window.tick.at, promise, true);
-                    judgement.find(start, served(ctx, window, start));
-                }
+            if !self.judge_window(ctx, job, window, &mut judgement) {
+                // Later ticks wait until nothing about this one can change any more.
+                return judgement;
             }
-            let is_final = is_closed || matches!(fate, Fate::Served(_) | Fate::Excused(_));
-            if is_contiguous && is_final {
-                judgement.memory.judged_until = window.tick.at;
-            } else {
-                is_contiguous = false;
-            }
-            if matches!(fate, Fate::Open | Fate::Missed) && !is_closed {
-                self.wake(ctx, window, &mut judgement);
-            }
+            judgement.memory.judged_until = window.tick.at;
         }
         self.wake_next(ctx, job, &windows, &mut judgement);
         judgement
+    }
+
+    /// Judges one tick; true when nothing about it can change any more.
+    fn judge_window(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        window: &Window,
+        judgement: &mut Judgement,
+    ) -> bool {
+        let tick_at = window.tick.at;
+        match self.fate(ctx, job, window) {
+            Fate::Open => {
+                judgement.wake_known(tick_at + window.grace);
+                false
+            }
+            Fate::Missed => {
+                let is_closed = window.closes_at.is_some_and(|at| ctx.known_until >= at);
+                judgement.decide(ctx, tick_at, Promise::Missed, is_closed);
+                self.breach(ctx, job, window, judgement);
+                if let Some(closes_at) = window.closes_at.filter(|_| !is_closed) {
+                    judgement.wake_known(closes_at);
+                }
+                is_closed
+            }
+            Fate::Excused(why) => {
+                judgement.decide(ctx, tick_at, Promise::Excused(why), true);
+                true
+            }
+            Fate::Served(run) => {
+                let start = start_of(run);
+                let late = start.since(tick_at);
+                let promise = if late > window.grace {
+                    Promise::late(late)
+                } else {
+                    Promise::Met
+                };
+                judgement.decide(ctx, tick_at, promise, true);
+                judgement.find(start, served(ctx, window, start));
+                true
+            }
+        }
     }
 
     /// Ticks after `from` that have begun to be due, each with its window.
     fn windows(&self, ctx: &Context<'_>, job: &JobHistory, from: Timestamp) -> Vec<Window> {
         // A run may start a little early, so the newest tick may lie just ahead of what is known.
         let until = ctx.known_until + MAX_EARLY;
-        let mut ticks = job.ticks(ctx.schedule_zone, from, until);
-        ticks.truncate(MAX_TICKS);
-        let next = ticks
-            .last()
-            .and_then(|last| job.next_tick(ctx.schedule_zone, last.at));
-        let before = ticks.first().and_then(|first| {
-            job.previous_tick(ctx.schedule_zone, first.at - Span::milliseconds(1))
-        });
+        let zone = ctx.schedule_zone;
+        let ticks: Vec<Tick> = job.ticks(zone, from, until).take(MAX_TICKS).collect();
+        let (Some(first), Some(last)) = (ticks.first(), ticks.last()) else {
+            return Vec::new();
+        };
+        let before = job.previous_tick(zone, first.at - Span::milliseconds(1));
+        let next = job.next_tick(zone, last.at);
         let all: Vec<Tick> = ticks.iter().copied().chain(next).collect();
         let gap_before = |index: usize| match (index, before) {
             (0, Some(before)) => all[0].at - before.at,
@@ -180,7 +200,8 @@ impl MissedSchedule {
         if window.tick.is_soft {
             return Some("inside a change of the clocks".into());
         }
-        if ctx.project.is_held(job, at) {
+        // Held soon after the tick, too: a hold is seen a little later than it began.
+        if ctx.project.is_held_within(job, at, at + window.grace) {
             return Some("job disabled or project suspended".into());
         }
         if ctx
@@ -196,14 +217,10 @@ impl MissedSchedule {
             .info
             .as_ref()
             .and_then(|info| info.concurrency_policy.as_deref());
-        if policy.is_some_and(|policy| policy.eq_ignore_ascii_case("forbid")) {
-            let earlier = ctx.project.created_between(job, at - MAX_BUSY, at);
-            let is_busy = earlier.into_iter().any(|run| {
-                start_of(run) < at && run.finished_at.is_none_or(|end| end > at) && !is_lost(run)
-            });
-            if is_busy {
-                return Some("the previous run was still active".into());
-            }
+        if policy.is_some_and(|policy| policy.eq_ignore_ascii_case("forbid"))
+            && is_busy(ctx, job, at)
+        {
+            return Some("the previous run was still active".into());
         }
         None
     }
@@ -274,18 +291,18 @@ impl MissedSchedule {
         match began {
             Some(began_at) if is_unbroken => {
                 let first = began_at - window.grace - Span::milliseconds(1);
-                job.ticks(ctx.schedule_zone, first, window.tick.at).len()
+                job.ticks(ctx.schedule_zone, first, window.tick.at)
+                    .take(MAX_COUNTED)
+                    .filter(|tick| {
+                        let window = Window {
+                            tick: *tick,
+                            ..*window
+                        };
+                        self.excuse(ctx, job, &window).is_none()
+                    })
+                    .count()
             }
             Some(_) | None => since_served + 1,
-        }
-    }
-
-    fn wake(&self, ctx: &Context<'_>, window: &Window, judgement: &mut Judgement) {
-        let due_at = window.tick.at + window.grace;
-        if ctx.known_until < due_at {
-            judgement.wake_known(due_at);
-        } else if let Some(closes_at) = window.closes_at {
-            judgement.wake_known(closes_at);
         }
     }
 
@@ -318,6 +335,9 @@ const MAX_EARLY: Span = Span::minutes(5);
 /// A run that has been active for longer than this is not what keeps a tick from starting.
 const MAX_BUSY: Span = Span::days(7);
 
+/// Runs that ended after a tick, looked at for the one that kept it from starting: it ended soon after.
+const MAX_ENDED_SINCE: usize = 20;
+
 /// A quarter of the gap, between 5 and 30 minutes.
 fn default_grace(gap: Span) -> Span {
     (gap / 4).clamp(Span::minutes(5), Span::minutes(30))
@@ -329,9 +349,11 @@ fn start_of(run: &Run) -> Timestamp {
         .map_or(run.created_at, |started| started.min(run.created_at))
 }
 
-/// Not active and never finished: an unknown word; it blocks nothing.
-fn is_lost(run: &Run) -> bool {
-    run.finished_at.is_none() && !run.status.is_active()
+/// A run that started before `at` was still active then.
+fn is_busy(ctx: &Context<'_>, job: &JobHistory, at: Timestamp) -> bool {
+    let is_going_on = |run: &Run| start_of(run) < at && at.since(run.created_at) < MAX_BUSY;
+    let mut ended_since = ctx.project.finished_after(job, at).take(MAX_ENDED_SINCE);
+    ctx.project.active(job).any(is_going_on) || ended_since.any(is_going_on)
 }
 
 fn served(ctx: &Context<'_>, window: &Window, start: Timestamp) -> Verdict {
@@ -348,4 +370,108 @@ fn served(ctx: &Context<'_>, window: &Window, start: Timestamp) -> Verdict {
             Fact::new("Started", ctx.clock(start)),
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::{Case, at};
+    use super::*;
+
+    fn case() -> Case {
+        Case::new(RuleKind::MissedSchedule(MissedSchedule { grace: None })).job(
+            "00:30",
+            "0 * * * *",
+            true,
+        )
+    }
+
+    #[test]
+    fn a_tick_is_missed_when_its_grace_is_known_to_be_over() {
+        for (known, said) in [
+            ("00:59", ""),
+            ("01:14", ""),
+            (
+                "01:15",
+                "01:15 breach Missed: p1 job did not start at 01:00 UTC; promise 01:00 missed",
+            ),
+            (
+                "02:20",
+                "01:15 breach Missed: p1 job did not start at 01:00 UTC; \
+                 02:15 breach Missed: p1 job did not start at 02:00 UTC (2 ticks in a row); \
+                 promise 01:00 missed; promise 02:00 missed",
+            ),
+        ] {
+            assert_eq!(case().judge(known).join("; "), said, "{known}");
+        }
+        assert_eq!(case().judgement("01:05").wake_when_known, Some(at("01:15")));
+        assert_eq!(
+            case().judgement("01:20").wake_when_known,
+            Some(at("01:55")),
+            "it may still come"
+        );
+    }
+
+    #[test]
+    fn a_start_serves_the_tick_whose_window_it_lies_in() {
+        for (start, said) in [
+            (
+                "00:54",
+                "01:15 breach Missed: p1 job did not start at 01:00 UTC; promise 01:00 missed",
+            ),
+            (
+                "00:55",
+                "00:55 ok Recovered: p1 job started at 00:55 UTC; promise 01:00 met",
+            ),
+            (
+                "01:15",
+                "01:15 ok Recovered: p1 job started at 01:15 UTC; promise 01:00 met",
+            ),
+            (
+                "01:16",
+                "01:16 ok Recovered: p1 job started 16 min late, at 01:16 UTC; promise 01:00 late by 960 s",
+            ),
+        ] {
+            let case = case().run("a", &format!("{start} running"));
+            assert_eq!(case.judge("01:50").join("; "), said, "{start}");
+        }
+    }
+
+    #[test]
+    fn what_is_decided_is_not_decided_again() {
+        let seen = case().run("a", "01:00 -> 01:10 success").after("02:20");
+        assert_eq!(
+            seen.judge("02:20"),
+            ["02:15 breach Missed: p1 job did not start at 02:00 UTC"],
+            "the open tick is judged, its promise is recorded"
+        );
+        let late = seen.run("b", "02:30 running");
+        assert_eq!(
+            late.judge("02:40").join("; "),
+            "02:30 ok Recovered: p1 job started 30 min late, at 02:30 UTC; promise 02:00 late by 1800 s"
+        );
+        let done = late.after("02:40");
+        assert_eq!(done.judge("02:40"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_has_no_ticks() {
+        let every = Case::new(RuleKind::MissedSchedule(MissedSchedule { grace: None })).job(
+            "00:30",
+            "@every 5m",
+            true,
+        );
+        assert_eq!(every.judge("09:00"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn grace_is_a_quarter_of_the_gap_within_bounds() {
+        for (gap, grace) in [(1, 5), (20, 5), (60, 15), (120, 30), (1_440, 30)] {
+            assert_eq!(
+                default_grace(Span::minutes(gap)),
+                Span::minutes(grace),
+                "{gap}"
+            );
+        }
+    }
 }

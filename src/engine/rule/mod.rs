@@ -7,6 +7,8 @@
 
 pub mod context;
 pub mod deadline;
+#[cfg(test)]
+mod fixture;
 pub mod missed_schedule;
 pub mod model_failed;
 pub mod planned;

@@ -22,7 +22,9 @@ use super::super::labels::Labels;
 use super::super::notification::Fact;
 use super::super::subject::SubjectKey;
 use super::super::time::human_span;
-use super::context::{Context, Judgement, error_class, error_end, error_line, resolved};
+use super::context::{
+    Context, Judgement, MAX_SEARCHED, error_class, error_end, error_line, resolved,
+};
 
 /// A model execution failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +44,14 @@ impl ModelFailed {
             .executions()
             .iter()
             .rev()
+            .take(MAX_SEARCHED)
             .filter(|execution| is_outcome(execution) && is_wanted(ctx, execution))
             .take_while(|execution| execution.finished_at() > Some(ctx.memory.judged_until))
             .collect();
         finished.reverse();
         if finished.is_empty() {
             // The newest outcome once more, for the first look and for late evidence.
-            let newest = history.executions().iter().rev();
+            let newest = history.executions().iter().rev().take(MAX_SEARCHED);
             finished.extend(
                 newest
                     .filter(|e| is_outcome(e) && is_wanted(ctx, e))
@@ -116,5 +119,57 @@ fn evidence(ctx: &Context<'_>, history: &ModelHistory, execution: &ExecutionReco
         change_key: error.map(|text| error_class(text)),
         labels: Labels::default(),
         ..Evidence::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::Case;
+    use super::*;
+
+    #[test]
+    fn the_newest_outcome_of_the_model_decides() {
+        let case = || {
+            Case::new(RuleKind::ModelFailed(ModelFailed))
+                .model("m")
+                .run("a", "06:00 running")
+        };
+        for (name, case, said) in [
+            (
+                "failed",
+                case().execution("a", "m", "06:01 -> 06:05 failed: boom"),
+                "06:05 breach Model failed: p1 m: boom",
+            ),
+            (
+                "success",
+                case().execution("a", "m", "06:01 -> 06:05 success"),
+                "06:05 ok Recovered: p1 m succeeded",
+            ),
+            (
+                "skipped",
+                case().execution("a", "m", "06:01 -> 06:05 skipped"),
+                "",
+            ),
+            (
+                "running",
+                case().execution("a", "m", "06:01 -> 06:05 running"),
+                "",
+            ),
+            (
+                "another model",
+                case().execution("a", "n", "06:01 -> 06:05 failed"),
+                "",
+            ),
+            (
+                "then success",
+                case()
+                    .execution("a", "m", "06:01 -> 06:05 failed: boom")
+                    .execution("a", "m", "06:06 -> 06:09 success"),
+                "06:05 breach Model failed: p1 m: boom; 06:09 ok Recovered: p1 m succeeded",
+            ),
+        ] {
+            assert_eq!(case.judge("07:00").join("; "), said, "{name}");
+        }
     }
 }

@@ -29,12 +29,12 @@
 
 use super::super::alert::{Evidence, Verdict};
 use super::super::baseline::{Baseline, seconds, span};
-use super::super::history::Outcome;
+use super::super::history::{ModelHistory, Outcome};
 use super::super::notification::Fact;
-use super::super::observation::{Name, Run, Status};
+use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp, human_span};
-use super::context::{Context, Judgement, clock_time, is_like, resolved};
+use super::context::{Context, Judgement, MAX_SEARCHED, clock_time, is_like, resolved};
 use super::{Clock, Times};
 
 /// How durations are compared with their baseline.
@@ -84,112 +84,154 @@ struct Sample {
 /// Most runs judged in one evaluation: after a long absence the older ones are history.
 const MAX_JUDGED: usize = 200;
 
+/// How far back the row of slow runs is followed.
+const MAX_ROW: usize = 100;
+
+/// May be compared. What is not known to differ may.
+fn is_alike(a: Option<&Run>, b: Option<&Run>) -> bool {
+    a.zip(b).is_none_or(|(a, b)| is_like(a, b))
+}
+
 impl Regression {
     /// Judges a job or a model.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
         let mut judgement = Judgement::start(ctx.memory);
-        let samples = match ctx.subject {
-            SubjectKey::Job(..) => self.run_samples(ctx),
-            SubjectKey::Model(..) => self.model_samples(ctx),
-            SubjectKey::Source(_) | SubjectKey::Receiver(_) => Vec::new(),
-        };
-        let Some(newest) = samples.last() else {
-            return judgement;
-        };
+        let new = self.new_samples(ctx);
         let times = ctx.rule.times.unwrap_or(Times { needed: 1, of: 1 });
-        let first_new =
-            samples.partition_point(|sample| sample.finished_at <= ctx.memory.judged_until);
-        // On the first look the newest run is judged: a condition that is true already.
-        let is_first_look = ctx.memory.judged_until == ctx.memory.watching_since;
-        let from = if is_first_look {
-            first_new.min(samples.len() - 1)
-        } else {
-            first_new
-        };
-        let mut frozen = ctx
-            .open
-            .iter()
-            .find(|alert| alert.is_open())
-            .and_then(|alert| alert.frozen);
-        for index in from..samples.len() {
-            let verdict = self.verdict(ctx, &samples[..=index], times, frozen);
+        let opened = ctx.open.iter().find(|alert| alert.is_open());
+        let mut frozen = opened.and_then(|alert| alert.frozen);
+        let mut kind = opened.and_then(|alert| self.run(ctx, alert.evidence.run_id.as_ref()));
+        for sample in &new {
+            let run = self.run(ctx, sample.run_id.as_ref());
+            judgement.memory.judged_until = judgement.memory.judged_until.max(sample.finished_at);
+            // An alert about scheduled runs is not ended by a quick manual one.
+            if frozen.is_some() && !is_alike(kind, run) {
+                continue;
+            }
+            let before = self.samples_up_to(ctx, sample, run);
+            let verdict = self.verdict(ctx, &before, times, frozen);
             match &verdict {
-                Verdict::Breach(evidence) => frozen = frozen.or(evidence.baseline),
-                Verdict::Ok(_) => frozen = None,
+                Verdict::Breach(evidence) => {
+                    frozen = frozen.or(evidence.baseline);
+                    kind = kind.or(run);
+                }
+                Verdict::Ok(_) => (frozen, kind) = (None, None),
                 Verdict::Unknown(_) => {}
             }
-            judgement.find(samples[index].finished_at, verdict);
+            judgement.find(sample.finished_at, verdict);
         }
-        judgement.memory.judged_until = ctx.memory.judged_until.max(newest.finished_at);
         judgement
     }
 
-    /// Samples needed: what is judged, its window, and the baseline before it; oldest first.
-    fn wanted(&self, ctx: &Context<'_>) -> usize {
-        let times = ctx.rule.times.map_or(1, |times| times.of);
-        (self.baseline_runs + times) as usize + MAX_JUDGED
+    fn run<'a>(&self, ctx: &Context<'a>, id: Option<&Name>) -> Option<&'a Run> {
+        ctx.project.run(id?)
     }
 
-    fn run_samples(&self, ctx: &Context<'_>) -> Vec<Sample> {
-        let Some(job) = ctx.job() else {
-            return Vec::new();
-        };
-        let Some(newest) = ctx.last_success(job) else {
-            return Vec::new();
-        };
-        let mut samples: Vec<Sample> = ctx
-            .finished(job)
-            .filter(|run| run.status == Status::Success && is_like(run, newest))
-            .filter_map(|run| self.sample(ctx, run))
+    /// Samples that are to be judged, oldest first: those since the last look, and on the first look the
+    /// newest one, the condition that is true already.
+    fn new_samples(&self, ctx: &Context<'_>) -> Vec<Sample> {
+        let is_first_look = ctx.memory.judged_until == ctx.memory.watching_since;
+        let all = self.newest_first(ctx, None);
+        let mut new: Vec<Sample> = all
+            .enumerate()
+            .take_while(|(index, sample)| {
+                sample.finished_at > ctx.memory.judged_until || (is_first_look && *index == 0)
+            })
+            .map(|(_, sample)| sample)
+            .take(MAX_JUDGED)
+            .collect();
+        new.reverse();
+        new
+    }
+
+    /// The samples like `last` that lead up to it, oldest first, and it.
+    fn samples_up_to(&self, ctx: &Context<'_>, last: &Sample, run: Option<&Run>) -> Vec<Sample> {
+        let mut samples: Vec<Sample> = self
+            .newest_first(ctx, Some(last))
+            .take(MAX_SEARCHED)
+            .filter(|sample| is_alike(self.run(ctx, sample.run_id.as_ref()), run))
             .take(self.wanted(ctx))
             .collect();
         samples.reverse();
         samples
     }
 
-    fn sample(&self, ctx: &Context<'_>, run: &Run) -> Option<Sample> {
-        let took = clock_time(run, self.clock, ctx.now)?;
-        Some(Sample {
-            seconds: seconds(took),
-            finished_at: run.finished_at?,
-            run_id: Some(run.id.clone()),
-        })
-        .filter(|sample| sample.seconds > 0.0)
+    /// Samples needed: what is judged, the row of slow runs it may belong to, and the baseline before it.
+    fn wanted(&self, ctx: &Context<'_>) -> usize {
+        let times = ctx.rule.times.map_or(1, |times| times.of);
+        (self.baseline_runs + times) as usize + MAX_ROW
     }
 
-    fn model_samples(&self, ctx: &Context<'_>) -> Vec<Sample> {
-        let SubjectKey::Model(_, job, model) = ctx.subject else {
-            return Vec::new();
-        };
-        let Some(history) = ctx.project.model(job, model) else {
-            return Vec::new();
-        };
-        let newest_run = history
-            .executions()
-            .last()
-            .and_then(|last| ctx.project.run_of(last));
-        let is_wanted = |run: Option<&Run>| match (run, newest_run) {
-            (Some(run), Some(newest)) => ctx.is_judged(run) && is_like(run, newest),
-            (None, _) | (_, None) => true,
-        };
-        let mut samples: Vec<Sample> = history
+    /// Successes of the subject that finished at or before `last` did, newest first.
+    fn newest_first<'a>(
+        &'a self,
+        ctx: &'a Context<'_>,
+        last: Option<&'a Sample>,
+    ) -> Box<dyn Iterator<Item = Sample> + 'a> {
+        match ctx.subject {
+            SubjectKey::Job(..) => Box::new(self.run_samples(ctx, last)),
+            SubjectKey::Model(_, job, model) => {
+                let history = ctx.project.model(job, model);
+                let samples = history.map(|history| self.model_samples(ctx, history, last));
+                Box::new(samples.into_iter().flatten())
+            }
+            SubjectKey::Source(_) | SubjectKey::Receiver(_) => Box::new(std::iter::empty()),
+        }
+    }
+
+    fn run_samples<'a>(
+        &'a self,
+        ctx: &'a Context<'_>,
+        last: Option<&'a Sample>,
+    ) -> impl Iterator<Item = Sample> + 'a {
+        let last = last.and_then(|last| self.run(ctx, last.run_id.as_ref()));
+        let job = ctx.job();
+        let up_to = job
+            .zip(last)
+            .map(|(job, run)| ctx.project.successes_up_to(job, run));
+        let all = job
+            .filter(|_| last.is_none())
+            .map(|job| ctx.project.successes(job));
+        up_to
+            .into_iter()
+            .flatten()
+            .chain(all.into_iter().flatten())
+            .filter(|run| ctx.is_judged(run))
+            .filter_map(|run| {
+                Some(Sample {
+                    seconds: seconds(clock_time(run, self.clock, ctx.now)?),
+                    finished_at: run.settled_at(),
+                    run_id: Some(run.id.clone()),
+                })
+            })
+            .filter(|sample| sample.seconds > 0.0)
+    }
+
+    /// Executions by start: those of one model follow one another.
+    fn model_samples<'a>(
+        &'a self,
+        ctx: &'a Context<'_>,
+        history: &'a ModelHistory,
+        last: Option<&'a Sample>,
+    ) -> impl Iterator<Item = Sample> + 'a {
+        history
             .executions()
             .iter()
             .rev()
             .filter(|execution| execution.outcome() == Outcome::Success)
-            .filter(|execution| is_wanted(ctx.project.run_of(execution)))
             .filter_map(|execution| {
+                let run = ctx.project.run_of(execution);
                 Some(Sample {
                     seconds: seconds(execution.run_time()?),
                     finished_at: execution.finished_at()?,
-                    run_id: ctx.project.run_of(execution).map(|run| run.id.clone()),
+                    run_id: run.map(|run| run.id.clone()),
                 })
+                .filter(|_| run.is_none_or(|run| ctx.is_judged(run)))
             })
             .filter(|sample| sample.seconds > 0.0)
-            .take(self.wanted(ctx))
-            .collect();
-        samples.sort_by_key(|sample| sample.finished_at);
-        samples
+            .skip_while(move |sample| {
+                last.is_some_and(|last| sample.finished_at > last.finished_at)
+            })
     }
 
     /// Judges the last of `samples`.
@@ -339,5 +381,104 @@ impl Regression {
                 Fact::new("Usual", human_span(span(baseline.median))),
             ],
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::Case;
+    use super::*;
+
+    /// `count` runs of `took` minutes, one an hour from 1 o'clock the day before, then `last` minutes.
+    fn case(method: Method, count: i64, took: i64, last: &[i64]) -> Case {
+        let kind = Regression {
+            method,
+            percent: 0.5,
+            z: 4.0,
+            min_ratio: 1.2,
+            min_delta: Span::seconds(10),
+            baseline_runs: 20,
+            min_runs: 8,
+            horizon: Span::days(14),
+            clock: Clock::Run,
+        };
+        let mut case = Case::new(RuleKind::RunRegression(kind));
+        let start = super::super::fixture::at("00:30");
+        let past = (0..count).map(|n| (start - Span::hours(count - n), took));
+        let now = (0_i64..)
+            .zip(last)
+            .map(|(n, took)| (start + Span::hours(n), *took));
+        for (from, took) in past.chain(now).collect::<Vec<_>>() {
+            let to = from + Span::minutes(took);
+            case = case.run(&from.to_string(), &format!("{from} -> {to} success"));
+        }
+        case
+    }
+
+    fn verdicts(case: &Case) -> Vec<String> {
+        let said = case.judge("23:00");
+        let word = |line: &String| line.split(' ').nth(1).unwrap_or_default().to_owned();
+        said.iter().map(word).collect()
+    }
+
+    #[test]
+    fn a_run_is_held_against_those_before_it() {
+        for (name, case, wanted) in [
+            ("usual", case(Method::RobustZ, 10, 10, &[10]), "ok"),
+            (
+                "a little slower",
+                case(Method::RobustZ, 10, 10, &[11]),
+                "ok",
+            ),
+            (
+                "much slower",
+                case(Method::RobustZ, 10, 10, &[20]),
+                "breach",
+            ),
+            ("faster", case(Method::RobustZ, 10, 10, &[2]), "ok"),
+            ("too few", case(Method::RobustZ, 7, 10, &[20]), "unknown"),
+            ("percent below", case(Method::Percent, 10, 10, &[15]), "ok"),
+            (
+                "percent above",
+                case(Method::Percent, 10, 10, &[16]),
+                "breach",
+            ),
+            (
+                "slow ones stay slow",
+                case(Method::RobustZ, 10, 10, &[20, 20]),
+                "breach breach",
+            ),
+        ] {
+            assert_eq!(verdicts(&case).join(" "), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn times_wants_several_of_the_last_runs() {
+        for (last, wanted) in [
+            (&[20, 10, 10][..], "ok ok ok"),
+            (&[20, 10, 20], "ok ok breach"),
+            (&[20, 20], "ok breach"),
+        ] {
+            let mut case = case(Method::RobustZ, 12, 10, last);
+            case.rule.times = Some(Times { needed: 2, of: 3 });
+            assert_eq!(verdicts(&case).join(" "), wanted, "{last:?}");
+        }
+    }
+
+    #[test]
+    fn only_like_runs_are_compared() {
+        let scheduled = case(Method::RobustZ, 10, 10, &[]);
+        let manual = scheduled.run_by("manual", "alice", "05:00 -> 05:40 success");
+        assert_eq!(verdicts(&manual), ["unknown"]);
+        let slow = manual.run("slow", "06:00 -> 06:40 success");
+        assert_eq!(verdicts(&slow), ["unknown", "breach"]);
+    }
+
+    #[test]
+    fn the_newest_run_is_judged_at_the_first_look() {
+        let past = case(Method::RobustZ, 10, 10, &[]);
+        assert_eq!(verdicts(&past), ["ok"]);
     }
 }

@@ -14,19 +14,20 @@
 //!
 //! ## No data
 //! A run is called too long only when Tardy knows that it had not finished by then: while the source
-//! cannot be read, the verdict is Unknown.
+//! cannot be read, the verdict is Unknown. A wait in the queue (`clock = "queue"`) that was over before
+//! Tardy could know of it makes the ledger only.
 //!
 //! ## Resolve
 //! The same alert closes with the final duration when the run ends. Too fast: at the next success that
 //! is not.
 
-use super::super::alert::{Evidence, Verdict};
+use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::history::JobHistory;
 use super::super::labels::Labels;
 use super::super::ledger::Promise;
 use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
-use super::super::time::{Span, Timestamp, human_span};
+use super::super::time::{Span, human_span};
 use super::context::{
     Context, Judgement, clock_bounds, expired, resolved, run_evidence, run_occurrence,
 };
@@ -50,13 +51,22 @@ impl RunDuration {
         let Some(job) = ctx.job() else {
             return judgement;
         };
+        if job.is_gone {
+            for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
+                let headline = format!("Gone: {} is not listed any more", ctx.title());
+                judgement.find_occurrence(ctx.occurrence(alert), ctx.now, expired(headline));
+            }
+            return judgement;
+        }
         if let Some(Limit::Fixed(max)) = self.max {
             for run in ctx.active(job) {
                 self.judge_active(ctx, job, run, max, &mut judgement);
             }
         }
         for run in ctx.finished_after(job, ctx.memory.judged_until) {
-            judgement.memory.judged_until = run.settled_at();
+            if !judgement.memory.is_first_judgement(run) {
+                continue;
+            }
             if let Some(Limit::Fixed(max)) = self.max {
                 self.judge_finished(ctx, job, run, max, &mut judgement);
             }
@@ -64,6 +74,7 @@ impl RunDuration {
                 self.judge_short(ctx, job, run, min, &mut judgement);
             }
         }
+        judgement.memory.settle(ctx.known_until);
         self.close_lost(ctx, &mut judgement);
         judgement
     }
@@ -124,11 +135,13 @@ impl RunDuration {
         identity.set("run_id", run.id.clone());
         judgement.promise(ctx, identity, due_at, outcome);
         let was_open = ctx.open_at(&labels).is_some();
-        if took > max && !was_open && run.settled_at() > ctx.memory.watching_since {
+        // A wait in the queue was over long before the run was: it is told in flight or not at all.
+        let is_news = self.clock != Clock::Queue && run.settled_at() > ctx.memory.watching_since;
+        if took > max && !was_open && is_news {
             let evidence = self.evidence(ctx, job, run, took, max, false);
             judgement.find_occurrence(labels.clone(), due_at, Verdict::Breach(evidence));
         }
-        if took > max || was_open {
+        if was_open || (took > max && is_news) {
             judgement.find_occurrence(labels, run.settled_at(), self.ended(ctx, run, took, max));
         }
     }
@@ -259,7 +272,8 @@ impl RunDuration {
 
     /// Closes alerts about runs that are neither active nor finished with a known outcome any more.
     fn close_lost(&self, ctx: &Context<'_>, judgement: &mut Judgement) {
-        for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
+        let going_on = |alert: &&Alert| alert.is_open() && alert.cleared_at.is_none();
+        for alert in ctx.open.iter().filter(going_on) {
             let run_id = alert.identity.get("run_id");
             if run_id.is_empty()
                 || judgement
@@ -269,14 +283,16 @@ impl RunDuration {
             {
                 continue;
             }
-            let Some(run) = ctx.project.run(run_id) else {
-                continue;
+            let (at, how) = match ctx.project.run(run_id) {
+                Some(run) if run.status.is_active() => continue,
+                Some(run) => (
+                    run.settled_at(),
+                    format!("ended as {}", run.status.as_str()),
+                ),
+                None => (ctx.now, "is not known any more".to_owned()),
             };
-            if !run.status.is_active() {
-                let at: Timestamp = run.settled_at();
-                let headline = format!("Over: {} ended as {}", ctx.title(), run.status.as_str());
-                judgement.find_occurrence(run_occurrence(&run.id), at, expired(headline));
-            }
+            let headline = format!("Over: {} {how}", ctx.title());
+            judgement.find_occurrence(run_occurrence(&run_id.into()), at, expired(headline));
         }
     }
 }
@@ -286,5 +302,100 @@ fn clock_word(clock: Clock) -> &'static str {
         Clock::Queue => "Queued",
         Clock::Run => "Ran",
         Clock::Total => "Took in total",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::Case;
+    use super::*;
+
+    fn case(clock: Clock) -> Case {
+        Case::new(RuleKind::RunDuration(RunDuration {
+            clock,
+            max: Some(Limit::Fixed(Span::minutes(30))),
+            min: Some(Span::minutes(1)),
+        }))
+    }
+
+    #[test]
+    fn a_run_is_judged_while_it_goes_on_and_at_its_end() {
+        for (name, case, said) in [
+            (
+                "short enough",
+                case(Clock::Run).run("a", "06:00 running"),
+                "",
+            ),
+            (
+                "over",
+                case(Clock::Run).run("a", "05:59 running"),
+                "06:29 breach Too long: p1 job still running, over its limit of 30 min",
+            ),
+            (
+                "waiting has no run clock",
+                case(Clock::Run).run("a", "05:00 pending"),
+                "",
+            ),
+            (
+                "waiting too long",
+                case(Clock::Queue).run("a", "05:59 pending"),
+                "06:29 breach Waiting: p1 job not started after 31 min (limit 30 min)",
+            ),
+            (
+                "started in time",
+                case(Clock::Queue).run("a", "05:00 running"),
+                "",
+            ),
+            (
+                "in time",
+                case(Clock::Run).run("a", "05:00 -> 05:30 success"),
+                "05:30 ok Back to usual: p1 job took 30 min; promise 05:30 met",
+            ),
+            (
+                "over at the end",
+                case(Clock::Total).run("a", "05:00 -> 05:42 failed"),
+                "05:30 breach Too long: p1 job took 42 min (limit 30 min); \
+                 05:42 ok Over: p1 job ended without success after 42 min; \
+                 promise 05:30 late by 720 s",
+            ),
+            (
+                "too short",
+                case(Clock::Run).run("a", "05:00 -> 05:00 success"),
+                "05:00 breach Too short: p1 job took 0 s (at least 1 min); promise 05:30 met",
+            ),
+            (
+                "short but failed",
+                case(Clock::Run).run("a", "05:00 -> 05:00 failed"),
+                "promise 05:30 met",
+            ),
+            (
+                "over before watching began",
+                case(Clock::Run).run("a", "2026-03-09T05:00:00Z -> 2026-03-09T06:00:00Z failed"),
+                "promise 03-09T05:30 late by 1800 s",
+            ),
+        ] {
+            assert_eq!(case.judge("06:30").join("; "), said, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_judged_once_although_rows_before_it_may_still_come() {
+        let first = case(Clock::Run)
+            .run("b", "05:00 -> 06:29 failed")
+            .after("06:30");
+        assert_eq!(first.judge("06:30"), Vec::<String>::new());
+        let late = first.run("a", "05:00 -> 06:28 failed");
+        assert_eq!(
+            late.judge("06:30").last().unwrap(),
+            "promise 05:30 late by 3480 s"
+        );
+        let later = late.after("06:40").run("c", "06:35 -> 06:36 failed");
+        assert_eq!(later.judge("06:40"), ["promise 07:05 met"]);
+        assert!(
+            later.memory.ahead.is_empty(),
+            "what is settled is not remembered: {:?}",
+            later.memory
+        );
     }
 }

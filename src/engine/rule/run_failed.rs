@@ -87,11 +87,8 @@ impl RunFailed {
             count: 0,
             since: run.settled_at(),
         };
-        let up_to = (run.settled_at(), &run.id);
-        let earlier = ctx
-            .finished(job)
-            .skip_while(|other| (other.settled_at(), &other.id) > up_to);
-        for other in earlier.take(MAX_STREAK) {
+        let up_to = ctx.project.finished_up_to(job, run);
+        for other in up_to.filter(|run| ctx.is_judged(run)).take(MAX_STREAK) {
             if !self.statuses.contains(&other.status) {
                 break;
             }
@@ -168,5 +165,122 @@ impl RunFailed {
             facts.insert(0, Fact::new("Ran", human_span(ran)));
         }
         resolved(format!("Recovered: {} {how}", ctx.title()), facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::Case;
+    use super::*;
+
+    fn case(consecutive: u32) -> Case {
+        let statuses = vec![Status::Failed, Status::Error];
+        Case::new(RuleKind::RunFailed(RunFailed {
+            statuses,
+            consecutive,
+        }))
+    }
+
+    #[test]
+    fn the_last_runs_decide() {
+        for (name, case, last) in [
+            (
+                "success",
+                case(1).run("a", "06:00 -> 06:10 success"),
+                "06:10 ok Recovered: p1 job succeeded",
+            ),
+            (
+                "failed",
+                case(1).run("a", "06:00 -> 06:10 failed: boom"),
+                "06:10 breach Failed: p1 job: boom",
+            ),
+            (
+                "error",
+                case(1).run("a", "06:00 -> 06:10 error"),
+                "06:10 breach Could not run: p1 job",
+            ),
+            (
+                "partial is not named",
+                case(1).run("a", "06:00 -> 06:10 partial"),
+                "",
+            ),
+            (
+                "unknown word",
+                case(1).run("a", "06:00 -> 06:10 paused"),
+                "",
+            ),
+            ("active", case(1).run("a", "06:00 running"), ""),
+            ("one of two", case(2).run("a", "06:00 -> 06:10 failed"), ""),
+            (
+                "two of two",
+                case(2)
+                    .run("a", "06:00 -> 06:10 failed")
+                    .run("b", "07:00 -> 07:10 error: x"),
+                "07:10 breach Could not run: p1 job: x (2 in a row since 06:10 UTC)",
+            ),
+            (
+                "a partial run breaks the row",
+                case(2)
+                    .run("a", "06:00 -> 06:10 failed")
+                    .run("b", "06:30 -> 06:40 partial")
+                    .run("c", "07:00 -> 07:10 failed"),
+                "",
+            ),
+            (
+                "by finish, not by start",
+                case(1)
+                    .run("a", "06:00 -> 08:00 failed: slow")
+                    .run("b", "07:00 -> 07:10 success"),
+                "08:00 breach Failed: p1 job: slow",
+            ),
+            (
+                "before watching began",
+                case(1).run(
+                    "a",
+                    "2026-03-09T06:00:00Z -> 2026-03-09T06:10:00Z failed: old",
+                ),
+                "03-09T06:10 breach Failed: p1 job: old",
+            ),
+        ] {
+            let said = case.judge("09:00").pop().unwrap_or_default();
+            assert_eq!(said, last, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_partial_run_counts_where_it_is_named() {
+        let kind = RunFailed {
+            statuses: vec![Status::Partial],
+            consecutive: 1,
+        };
+        let case = Case::new(RuleKind::RunFailed(kind)).run("a", "06:00 -> 06:10 partial: half");
+        assert_eq!(
+            case.judge("09:00").pop().unwrap(),
+            "06:10 breach Partly failed: p1 job: half"
+        );
+    }
+
+    #[test]
+    fn the_first_failing_model_is_named_and_followers_are_counted() {
+        let case = case(1)
+            .run("a", "06:00 -> 06:10 failed")
+            .execution("a", "stg.y", "06:02 -> 06:05 failed: second")
+            .execution("a", "stg.x", "06:01 -> 06:03 failed: first")
+            .execution("a", "mart.z", "06:05 -> 06:05 skipped");
+        let judgement = case.judgement("09:00");
+        let Verdict::Breach(evidence) = &judgement.findings.last().unwrap().verdict else {
+            panic!("{judgement:?}");
+        };
+        assert_eq!(evidence.headline, "Failed: p1 job: model stg.x");
+        let facts: Vec<String> = evidence
+            .facts
+            .iter()
+            .map(|fact| format!("{}: {}", fact.name, fact.value))
+            .collect();
+        assert_eq!(
+            facts[..2],
+            ["Failing model: stg.x: first", "Models: 2 failed, 1 skipped"]
+        );
     }
 }

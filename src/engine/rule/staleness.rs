@@ -49,20 +49,27 @@ impl Staleness {
         }
         let success = ctx.last_success(job);
         let fresh_at = success.map_or(job.first_seen_at, Run::settled_at);
+        let age =
+            ctx.known_until.since(fresh_at) - ctx.project.held_time(job, fresh_at, ctx.known_until);
+        let is_held = ctx.project.is_held(job, ctx.known_until);
         let warn = self.warn_age.map(|age| (age, ctx.rule.severity.softer()));
         let steps = warn.into_iter().chain([(self.max_age, ctx.rule.severity)]);
         let mut breach = None;
-        for (age, severity) in steps {
-            let stale_at = stale_at(ctx, job, fresh_at, age);
-            if ctx.known_until < stale_at {
-                judgement.wake_known(stale_at);
-                break;
+        for (limit, severity) in steps {
+            if age >= limit {
+                breach = Some((limit, severity));
+                continue;
             }
-            breach = Some((stale_at, age, severity));
+            // On hold it does not age; the end of the hold is news.
+            if !is_held {
+                judgement.wake_known(ctx.known_until + (limit - age));
+            }
+            break;
         }
         match breach {
-            Some((at, age, severity)) => {
-                let evidence = self.evidence(ctx, job, success, fresh_at, (age, severity));
+            Some((limit, severity)) => {
+                let at = stale_at(ctx, job, fresh_at, limit);
+                let evidence = self.evidence(ctx, job, success, fresh_at, (limit, severity));
                 judgement.find(at, Verdict::Breach(evidence));
             }
             None => judgement.find(fresh_at, recovery(ctx, fresh_at)),
@@ -121,23 +128,22 @@ impl Staleness {
     }
 }
 
-/// The instant at which the age is reached, time on hold not counted.
+/// The instant at which an age that has been reached was reached, time on hold not counted.
 fn stale_at(ctx: &Context<'_>, job: &JobHistory, fresh_at: Timestamp, age: Span) -> Timestamp {
     let mut at = fresh_at + age;
     // Holds inside the stretch push the instant back, which may bring further holds into it.
-    for _ in 0..8 {
+    for _ in 0..MAX_HOLDS {
         let pushed = fresh_at + age + ctx.project.held_time(job, fresh_at, at);
         if pushed == at {
             break;
         }
         at = pushed;
     }
-    if ctx.project.is_held(job, ctx.known_until) {
-        at.max(ctx.known_until + Span::minutes(1))
-    } else {
-        at
-    }
+    at.min(ctx.known_until)
 }
+
+/// Holds followed when the instant is sought; with more it is a little early.
+const MAX_HOLDS: usize = 64;
 
 fn recovery(ctx: &Context<'_>, fresh_at: Timestamp) -> Verdict {
     resolved(
@@ -148,4 +154,97 @@ fn recovery(ctx: &Context<'_>, fresh_at: Timestamp) -> Verdict {
         ),
         vec![Fact::new("Last success", ctx.clock(fresh_at))],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::{Case, at};
+    use super::*;
+
+    fn case() -> Case {
+        Case::new(RuleKind::Staleness(Staleness {
+            max_age: Span::hours(3),
+            warn_age: Some(Span::hours(2)),
+        }))
+    }
+
+    #[test]
+    fn age_is_counted_from_the_newest_success() {
+        for (known, said) in [
+            (
+                "07:09",
+                "05:10 ok Fresh again: p1 job succeeded at 05:10 UTC",
+            ),
+            (
+                "07:10",
+                "07:10 breach Stale: p1 job has not succeeded for 2 h",
+            ),
+            (
+                "08:10",
+                "08:10 breach Stale: p1 job has not succeeded for 3 h",
+            ),
+            (
+                "20:00",
+                "08:10 breach Stale: p1 job has not succeeded for 3 h",
+            ),
+        ] {
+            let case = case()
+                .run("a", "05:00 -> 05:10 success")
+                .run("b", "06:00 -> 06:10 failed")
+                .run("c", "06:00 -> 06:20 partial");
+            assert_eq!(case.judge(known), [said], "{known}");
+        }
+    }
+
+    #[test]
+    fn it_wakes_at_the_next_threshold() {
+        let case = case().run("a", "05:00 -> 05:10 success");
+        for (known, wakes) in [
+            ("05:30", Some("07:10")),
+            ("07:30", Some("08:10")),
+            ("09:00", None),
+        ] {
+            assert_eq!(
+                case.judgement(known).wake_when_known,
+                wakes.map(at),
+                "{known}"
+            );
+        }
+    }
+
+    #[test]
+    fn time_on_hold_does_not_count() {
+        let held = case()
+            .job("05:00", "0 * * * *", true)
+            .run("a", "05:00 -> 05:10 success")
+            .job("06:00", "0 * * * *", false);
+        let fresh = "05:10 ok Fresh again: p1 job succeeded at 05:10 UTC";
+        assert_eq!(held.judge("23:00"), [fresh]);
+        assert_eq!(
+            held.judgement("23:00").wake_when_known,
+            None,
+            "the end of the hold is news"
+        );
+        let back = held.job("10:00", "0 * * * *", true);
+        assert_eq!(back.judge("11:09"), [fresh]);
+        assert_eq!(
+            back.judge("12:10"),
+            ["12:10 breach Stale: p1 job has not succeeded for 3 h"]
+        );
+    }
+
+    #[test]
+    fn a_job_that_never_succeeded_is_as_old_as_its_first_sight() {
+        let never = case().job("05:00", "0 * * * *", true);
+        assert_eq!(
+            never.judge("08:00"),
+            ["08:00 breach Stale: p1 job has never succeeded in 3 h"]
+        );
+        let gone = never.gone("09:00");
+        assert_eq!(
+            gone.judge("09:00"),
+            ["09:00 expired Gone: p1 job is not listed any more"]
+        );
+    }
 }

@@ -1,0 +1,20 @@
+//! The engine on a virtual clock: scenarios, the contract, and properties.
+
+#![allow(unreachable_pub)] // modules of one test binary
+
+#[path = "support/engine/contract.rs"]
+mod contract;
+#[path = "support/engine/cron.rs"]
+mod cron;
+#[path = "support/engine/files.rs"]
+mod files;
+#[path = "support/engine/kinds.rs"]
+mod kinds;
+#[path = "support/engine/on_time.rs"]
+mod on_time;
+#[path = "support/engine/telling.rs"]
+mod telling;
+#[path = "support/engine/time_cases.rs"]
+mod time_cases;
+#[path = "support/engine/timeline.rs"]
+mod timeline;
