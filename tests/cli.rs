@@ -83,7 +83,7 @@ fn wrong_arguments_are_problems_and_suggest() {
     let home = home();
     let cases: [(&[&str], &str); 12] = [
         (&["chek"], "check"),
-        (&["run", "--lgo", "json"], "--log"),
+        (&["run", "--logs", "json"], "--log"),
         (&[], "Usage"),
         (&["demo", "--speed", "fast"], "invalid value"),
         (&["demo", "--speed", "0"], "from 1"),
@@ -110,7 +110,8 @@ fn a_missing_configuration_says_what_to_do() {
         empty.run(&[command]).assert(2, &["no configuration", "--config FILE", "tardy demo"]);
     }
     empty.run(&["--config", "nowhere.toml", "check"]).assert(2, &["nowhere.toml"]);
-    let unset = home();
+    let mut unset = home();
+    unset.environment.clear();
     unset.run(&["status"]).assert(2, &["DAGCTL_TOKEN"]);
 }
 

@@ -197,6 +197,9 @@ async fn contract_7_a_hangup_takes_good_files_and_refuses_bad_ones_aloud() {
     let status = home.run(&["status", "--json"]).json();
     assert!(status["config_refused"].as_str().unwrap().contains("rules.toml:8"), "{status}");
     home.run(&["status"]).assert(0, &["refused", "rules.toml:8"]);
+    let mut stranger = home.command(&["status"]);
+    let answered = stranger.env_remove("DAGCTL_TOKEN").env_remove("HOOK_URL").output().unwrap();
+    assert!(answered.status.success(), "no secret is needed to ask a running bot");
     assert_eq!(home.run(&["rules", "--json"]).json().as_array().unwrap().len(), 1);
 
     home.write("rules.toml", &format!("{RULES}\n[[rule]]\nname = \"slow\"\nkind = \"run_duration\"\nmax = \"1h\"\n"));

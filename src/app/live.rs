@@ -600,3 +600,57 @@ fn until_next(deliverer: &Deliverer, unsent: &Report, now: Timestamp) -> Duratio
     });
     if unsent.is_empty() { next } else { next.min(OFFER_AGAIN) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::clock::ManualClock;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    /// Rests once with this hint; how long it took.
+    async fn rested(hint: Option<Span>) -> Duration {
+        let clock = ManualClock::new(Timestamp::from_millis(1_773_273_600_000));
+        let (_sender, mut poll_at) = watch::channel(hint.map(|hint| clock.now() + hint));
+        let begun = Instant::now();
+        assert!(rest(INTERVAL, &clock, &mut poll_at, &CancellationToken::new()).await);
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verdict_that_waits_is_asked_for_soon_and_never_in_a_loop() {
+        let gap = INTERVAL / 10;
+        for (hint, expected) in [
+            (None, INTERVAL),
+            (Some(Span::seconds(8)), Duration::from_millis(10_500)),
+            (Some(Span::zero()), gap),
+            (Some(Span::seconds(-4)), gap),
+            (Some(Span::seconds(-6)), INTERVAL),
+            (Some(Span::hours(2)), INTERVAL),
+        ] {
+            let took = rested(hint).await;
+            assert!(took >= expected && took < expected + Duration::from_millis(50), "{hint:?}: {took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hints_that_keep_coming_do_not_prolong_a_rest() {
+        let clock = ManualClock::new(Timestamp::from_millis(1_773_273_600_000));
+        let (sender, mut poll_at) = watch::channel(None);
+        let cancel = CancellationToken::new();
+        let begun = Instant::now();
+        let hints = async {
+            loop {
+                sender.send_replace(Some(clock.now() - Span::seconds(1)));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            is_on = rest(INTERVAL, &clock, &mut poll_at, &cancel) => assert!(is_on),
+            () = hints => {}
+        }
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        cancel.cancel();
+        assert!(!rest(INTERVAL, &clock, &mut poll_at, &cancel).await, "cancelled");
+    }
+}

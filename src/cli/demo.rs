@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Output, Tone, plain};
-use super::{Context, ExitCode, state};
+use super::{Context, ExitCode};
 use crate::app::demo::{self, Scene, Summary, Telling};
 
 /// Options of `tardy demo`.
@@ -32,9 +32,13 @@ pub(super) fn run(args: &DemoArgs, context: &Context) -> ExitCode {
         context.out.error(&format!("--speed {}: it is from 1 to 1000000000", args.speed));
         return ExitCode::Problems;
     }
-    let runtime = match state::runtime(context) {
+    // One thread: what is told at the same instant is told in the same order every time.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(code) => return code,
+        Err(error) => {
+            context.out.error(&format!("the asynchronous runtime cannot be started: {error}"));
+            return ExitCode::Failed;
+        }
     };
     let out = context.out;
     let temporary = context.environment.get("TMPDIR").unwrap_or("/tmp");

@@ -36,7 +36,8 @@ fn test(name: &str, context: &Context) -> Result<ExitCode, ExitCode> {
         context.out.error(&format!("there is no receiver `{name}`; there are {}", names.join(", ")));
         return Err(ExitCode::Problems);
     };
-    let build = BuildContext::new(config.timezone, Output::console(), context.out.is_colored);
+    let console = if context.out.is_json { Output::error_console() } else { Output::console() };
+    let build = BuildContext::new(config.timezone, console, context.out.is_colored);
     let runtime = state::runtime(context)?;
     let outcome = runtime.block_on(async {
         let notifier = notify::build(receiver, &build).map_err(|error| error.to_string())?;

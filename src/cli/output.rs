@@ -110,6 +110,11 @@ impl Output {
         Arc::new(Mutex::new(std::io::stdout()))
     }
 
+    /// Standard error, for the console receiver when standard output is JSON.
+    pub(super) fn error_console() -> Arc<Mutex<dyn std::io::Write + Send>> {
+        Arc::new(Mutex::new(std::io::stderr()))
+    }
+
     /// A table with a dim head. The last column takes the room that is left and is cut to it.
     pub(super) fn table(&self, head: &[&str], rows: &[Vec<(Tone, String)>]) {
         let mut widths: Vec<usize> = head.iter().map(|cell| width_of(cell)).collect();

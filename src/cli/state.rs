@@ -1,7 +1,7 @@
 //! Where answers come from: the running bot, over its socket, or the store itself when none runs. The
 //! answers are the same.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Context, ExitCode};
@@ -11,7 +11,7 @@ use crate::app::start;
 use crate::app::status::{ReceiverStatus, SourceStatus, Status, StoreStatus, of_engine};
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Diagnostics};
 use crate::engine::history::History;
 use crate::engine::{Engine, Input, Saved};
 use crate::engine::time::Timestamp;
@@ -29,7 +29,7 @@ pub(super) fn config_path(context: &Context) -> Result<PathBuf, ExitCode> {
     if let Some(path) = &context.global.config {
         return Ok(path.clone());
     }
-    config::find(std::path::Path::new(".")).ok_or_else(|| {
+    config::find(Path::new(".")).ok_or_else(|| {
         context.out.error(
             "no configuration: neither tardy.toml nor config/tardy.toml is here; \
              name one with --config FILE, or see how it works with `tardy demo`",
@@ -43,12 +43,14 @@ pub(super) fn load_config(context: &Context) -> Result<Config, ExitCode> {
     let path = config_path(context)?;
     match config::load(&path, &context.environment) {
         Ok(loaded) => Ok(loaded.config),
-        Err(diagnostics) => {
-            context.out.note(&diagnostics.render(context.out.is_error_colored));
-            context.out.error(&format!("{}: {}", path.display(), diagnostics.summary()));
-            Err(ExitCode::Problems)
-        }
+        Err(diagnostics) => Err(refuse_config(&path, &diagnostics, context)),
     }
+}
+
+fn refuse_config(path: &Path, diagnostics: &Diagnostics, context: &Context) -> ExitCode {
+    context.out.note(&diagnostics.render(context.out.is_error_colored));
+    context.out.error(&format!("{}: {}", path.display(), diagnostics.summary()));
+    ExitCode::Problems
 }
 
 /// A runtime for commands that talk to somebody.
@@ -62,26 +64,24 @@ pub(super) fn runtime(context: &Context) -> Result<tokio::runtime::Runtime, Exit
 /// Asks a question of the running bot, or of the store.
 pub(super) fn ask(question: &Question, context: &Context) -> Result<Answer, ExitCode> {
     let Question::Command(command) = question;
-    let config = load_config(context)?;
-    if let Some(response) = ask_running(&Request::Command(command.clone()), &config, context)? {
-        return match response {
-            Response::Answer(answer) => Ok(answer),
-            Response::Refused(why) => Err(failed(context, &why)),
-            Response::Status(_) => Err(ExitCode::Bug),
-        };
+    match ask_running(&Request::Command(command.clone()), context)? {
+        Asked::Answered(Response::Answer(answer)) => Ok(answer),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(Response::Status(_)) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => {
+            let (engine, now) = open_engine(&config, context)?;
+            Ok(answer(&engine, command, now))
+        }
     }
-    let (engine, now) = open_engine(&config, context)?;
-    Ok(answer(&engine, command, now))
 }
 
 /// The state of the whole program.
 pub(super) fn status(context: &Context) -> Result<Status, ExitCode> {
-    let config = load_config(context)?;
-    match ask_running(&Request::Status, &config, context)? {
-        Some(Response::Status(status)) => Ok(*status),
-        Some(Response::Refused(why)) => Err(failed(context, &why)),
-        Some(Response::Answer(_)) => Err(ExitCode::Bug),
-        None => stopped_status(&config, context),
+    match ask_running(&Request::Status, context)? {
+        Asked::Answered(Response::Status(status)) => Ok(*status),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(Response::Answer(_)) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => stopped_status(&config, context),
     }
 }
 
@@ -90,19 +90,44 @@ fn failed(context: &Context, why: &str) -> ExitCode {
     ExitCode::Failed
 }
 
-fn ask_running(
-    request: &Request,
-    config: &Config,
-    context: &Context,
-) -> Result<Option<Response>, ExitCode> {
-    let Some((store, _)) = start::store_path(config) else { return Ok(None) };
-    let socket = control::socket_path(&store);
-    let asked = runtime(context)?.block_on(control::ask(&socket, request));
-    match asked {
-        Ok(response) => Ok(Some(response)),
-        Err(ControlError::NotRunning) => Ok(None),
-        Err(error) => Err(failed(context, &error.to_string())),
+/// What came of asking the running bot.
+enum Asked {
+    Answered(Response),
+    NotRunning(Box<Config>),
+}
+
+/// Asks the running bot. It is found, and answers, also when the configuration has mistakes by now or its
+/// secrets are not set here: only without a bot are those in the way.
+fn ask_running(request: &Request, context: &Context) -> Result<Asked, ExitCode> {
+    let path = config_path(context)?;
+    let loaded = config::load(&path, &context.environment);
+    let store = match &loaded {
+        Ok(loaded) => start::store_path(&loaded.config).map(|(store, _)| store),
+        Err(_) => Some(likely_store_path(&path, context)),
+    };
+    if let Some(store) = store {
+        let socket = control::socket_path(&store);
+        match runtime(context)?.block_on(control::ask(&socket, request)) {
+            Ok(response) => return Ok(Asked::Answered(response)),
+            Err(ControlError::NotRunning) => {}
+            Err(error) => return Err(failed(context, &error.to_string())),
+        }
     }
+    match loaded {
+        Ok(loaded) => Ok(Asked::NotRunning(Box::new(loaded.config))),
+        Err(diagnostics) => Err(refuse_config(&path, &diagnostics, context)),
+    }
+}
+
+/// Where the store is according to a configuration that has mistakes, as far as can be told.
+fn likely_store_path(path: &Path, context: &Context) -> PathBuf {
+    let written = || {
+        let file: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
+        Some(file.get("store")?.get("path")?.as_str()?.to_owned())
+    };
+    let laid_over = context.environment.get("TARDY_STORE__PATH").map(str::to_owned);
+    let store = laid_over.or_else(written).unwrap_or_else(|| "data".to_owned());
+    path.parent().unwrap_or(Path::new("")).join(store)
 }
 
 fn load_store(config: &Config, context: &Context) -> Result<(Loaded, u64, Timestamp), ExitCode> {

@@ -58,11 +58,17 @@ pub(super) fn run(command: &StoreCommand, context: &Context) -> ExitCode {
     })
 }
 
-/// Opens a store that must be there: nothing here may create one.
-fn open(path: &Path, options: SledOptions, context: &Context) -> Result<SledStore, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Io { path: path.to_owned(), why: "there is none".into() });
+/// Nothing here may create a store, but for a restore.
+fn must_exist(path: &Path) -> Result<(), StoreError> {
+    if path.exists() {
+        return Ok(());
     }
+    Err(StoreError::Io { path: path.to_owned(), why: "there is none".into() })
+}
+
+/// Opens a store that must be there.
+fn open(path: &Path, options: SledOptions, context: &Context) -> Result<SledStore, StoreError> {
+    must_exist(path)?;
     let opened = SledStore::open(path, options)?;
     for notice in &opened.notices {
         context.out.note(&notice.to_string());
@@ -105,6 +111,7 @@ fn verify(path: &Path, options: SledOptions, context: &Context) -> Result<ExitCo
 }
 
 fn compact(path: &Path, options: SledOptions, context: &Context) -> Result<ExitCode, StoreError> {
+    must_exist(path)?;
     let done = SledStore::compact(path, options)?;
     if context.out.is_json {
         context.out.json(&serde_json::json!({
@@ -138,6 +145,10 @@ fn restore(
     file: &Path,
     context: &Context,
 ) -> Result<ExitCode, StoreError> {
+    if let Err(error) = std::fs::File::open(file) {
+        context.out.error(&format!("{} cannot be read: {error}; nothing was changed", file.display()));
+        return Ok(ExitCode::Failed);
+    }
     let restored = SledStore::restore(file, path, options)?;
     if context.out.is_json {
         context.out.json(&serde_json::json!({

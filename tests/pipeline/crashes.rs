@@ -1,7 +1,18 @@
 //! Stores that fail and processes that die.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tardy::app::live::{self, Evaluator, Facts, InForce, Shared};
+use tardy::app::pipeline::Pipeline;
+use tardy::engine::Engine;
+use tardy::engine::history::History;
 use tardy::engine::time::Span;
 use tardy::sim::PlannedRun;
+use tardy::store::StoreError;
+use tardy::store::records::{DeliveryOutcome, Sequences};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::chat::Chat;
 use crate::rig::{FAILED, JOB, Mood, Rig, minute};
@@ -71,4 +82,46 @@ async fn a_restart_at_every_step_gives_the_same_messages() {
     assert_eq!(told(&cut.hook), expected);
     assert_eq!(told(&cut.slack), told(&whole.slack));
     assert_eq!(cut.counts(), whole.counts());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_broken_for_good_ends_the_evaluator_aloud() {
+    let rig = Rig::new(FAILED).await;
+    let (config, store, notifiers) = rig.parts();
+    rig.set_mood(Mood::Broken);
+    let policy = Arc::new(config.policy.clone());
+    let engine = Engine::new(Arc::clone(&policy), History::default(), tardy::engine::Saved::default());
+    let pipeline = Pipeline::new(engine, store, Sequences::default());
+    let facts = Facts {
+        config: "tardy.toml".to_owned(),
+        store: "data".to_owned(),
+        sources: vec![("acme".into(), Span::seconds(30))],
+        receivers: Vec::new(),
+        started_at: minute(0),
+        retention: Span::days(180),
+        schedule: config.evaluation_schedule.clone(),
+    };
+    let shared = Arc::new(Shared::new(pipeline, Arc::new(rig.wall.clone()), facts));
+    let (_events, inbox) = live::channel();
+    let (rows, mut row_inbox) = mpsc::channel(8);
+    let alarm = vec![("ops".into(), Arc::clone(&notifiers["ops"]))];
+    let (_in_force, in_force) = watch::channel(InForce { policy, alarm });
+    let (poll_at, _poll_at) = watch::channel(None);
+    let evaluator = Evaluator { shared: Arc::clone(&shared), events: inbox, in_force, rows, poll_at };
+    let running = evaluator.run(CancellationToken::new());
+    let ended = tokio::time::timeout(Duration::from_secs(20), running).await.expect("it ends by itself");
+    assert!(matches!(ended, Err(StoreError::Broken { .. })), "{ended:?}");
+    assert!(row_inbox.try_recv().is_err(), "nothing is told of what is not stored");
+    assert!(rig.ops.said()[0].body.contains("cannot write its store"), "{:?}", rig.ops.said());
+    assert!(shared.status().store.blocked.unwrap().contains("restart Tardy"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_a_notifier_chokes_on_is_given_up_aloud_and_the_others_are_told() {
+    let mut rig = Rig::watching(FAILED).await;
+    rig.add(PlannedRun::failure("bad", JOB, minute(30), Span::minutes(5), "poisonous"));
+    rig.run_to(minute(39)).await;
+    assert_eq!(rig.counts(), [1, 1, 1, 0, 1]);
+    assert!(matches!(&rig.ends("hook")[..], [DeliveryOutcome::Rejected(why)] if why.contains("a bug of Tardy's")));
+    assert!(Rig::story(&rig.ops)[0].1.starts_with("Could not tell hook"));
 }

@@ -129,6 +129,8 @@ pub(crate) enum Mood {
     CrashAfterSending = 2,
     /// Commits of steps, once the end of a delivery was recorded.
     CrashAfterRecording = 3,
+    /// Every commit, for good.
+    Broken = 4,
 }
 
 impl Store for Fragile {
@@ -137,6 +139,10 @@ impl Store for Fragile {
             .writes
             .iter()
             .any(|(table, _, value)| *table == Table::Delivery || (*table == Table::Outbox && value.is_none()));
+        if self.mood.load(Ordering::SeqCst) == Mood::Broken as u8 {
+            let (path, why) = (self.inner.path().to_owned(), "a sync failed".to_owned());
+            return Err(StoreError::Broken { path, why });
+        }
         let is_refused = match self.mood.load(Ordering::SeqCst) {
             1 => true,
             2 => is_settling,
@@ -193,6 +199,8 @@ impl Notifier for Witness {
         if !is_stored {
             self.early.lock().unwrap().push(format!("{:?}", delivery.notification));
         }
+        let is_poisonous = format!("{:?}", delivery.notification.body).contains("poisonous");
+        assert!(!is_poisonous || &*delivery.notification.receiver != "hook", "poisoned, as this test wants it");
         self.inner.deliver(delivery)
     }
 }
@@ -327,6 +335,16 @@ impl Rig {
             (name, Arc::new(witness) as Arc<dyn Notifier>)
         });
         watched.collect()
+    }
+
+    /// A configuration, an open store and notifiers, for a test that puts them together itself.
+    pub(crate) fn parts(&self) -> (Config, Arc<dyn Store>, Notifiers) {
+        let config = self.config().unwrap();
+        let opened = self.open_store(SledOptions::at(self.wall.now()));
+        let (mood, has_settled) = (Arc::clone(&self.mood), AtomicBool::new(false));
+        let store = Arc::new(Fragile { inner: opened.store, mood, has_settled });
+        let notifiers = self.notifiers(&config, &store);
+        (config, store, notifiers)
     }
 
     /// Starts, or starts again, from the store.
