@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::observation::Name;
 
-/// Sorted label set. Identity labels (source, project, job, model, run_id …) plus configured ones.
+/// Sorted label set. Identity labels (source, project, job, model, `run_id` …) plus configured ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Labels(BTreeMap<Name, Name>);
