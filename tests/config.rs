@@ -1,5 +1,8 @@
 //! Configuration files: what is accepted, what is refused, and how the refusal reads.
 
+// How many mutations are tried is said by a variable.
+#![allow(clippy::disallowed_methods)]
+
 use std::path::Path;
 
 use chrono::NaiveTime;
@@ -157,7 +160,7 @@ fn every_wrong_variant_is_explained() {
         for diagnostic in found.iter() {
             assert_explained(diagnostic);
         }
-        listing.push_str(&format!("## {}\n\n{}\n\n", wrong.name, found.render(false)));
+        listing.extend(["## ", &wrong.name, "\n\n", &found.render(false), "\n\n"]);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     insta::assert_snapshot!("wrong", listing);
@@ -246,12 +249,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(rule.severity, Severity::Critical);
 }
 
-#[test]
-fn defaults_of_a_rule_file_are_laid_under_its_rules() {
-    let service = format!(
-        "timezone = \"Europe/Berlin\"\n{SMALL}\n[[calendar]]\nname = \"work\"\ntimezone = \"UTC\"\ndays = [\"mon\"]\n"
-    );
-    let rules = r#"
+const WITH_DEFAULTS: &str = r#"
 [defaults]
 severity = "critical"
 labels = { team = "data", tier = "1" }
@@ -285,7 +283,13 @@ name = "off"
 kind = "run_failed"
 enabled = false
 "#;
-    let policy = load(&service, rules).config.policy;
+
+#[test]
+fn defaults_of_a_rule_file_are_laid_under_its_rules() {
+    let service = format!(
+        "timezone = \"Europe/Berlin\"\n{SMALL}\n[[calendar]]\nname = \"work\"\ntimezone = \"UTC\"\ndays = [\"mon\"]\n"
+    );
+    let policy = load(&service, WITH_DEFAULTS).config.policy;
     let names: Vec<&str> = policy.rules.iter().map(|rule| &*rule.name).collect();
     assert_eq!(names, ["late", "failed", "source-unreachable"]);
     let [late, failed, built_in] = policy.rules.as_slice() else {
@@ -324,7 +328,7 @@ enabled = false
         failed.selectors.job_type.is_match("run") && !failed.selectors.job_type.is_match("plan")
     );
     assert_eq!(built_in.zone, chrono_tz::Europe::Berlin);
-    assert_eq!(late.clear, 0.9);
+    assert!((late.clear - 0.9).abs() < 1e-9);
 }
 
 #[test]
@@ -383,6 +387,11 @@ fn the_specification_resolves_to_what_it_says() {
         .map(|missing| format!("{} {}", missing.place, missing.part))
         .collect();
     insta::assert_snapshot!("not_built", parts.join("\n"));
+}
+
+#[test]
+fn secrets_and_relays_of_the_specification_are_resolved() {
+    let config = load(SERVICE, RULES).config;
     let smtp = config
         .receivers
         .iter()
@@ -471,7 +480,7 @@ fn rule_files_are_found_by_globs() {
     std::fs::write(at("rules/b.toml"), rule("b")).unwrap();
     std::fs::write(at("rules/a.toml"), rule("a")).unwrap();
     let write = |rules: &str| {
-        std::fs::write(at("tardy.toml"), format!("rules = {rules}\n{SMALL}")).unwrap()
+        std::fs::write(at("tardy.toml"), format!("rules = {rules}\n{SMALL}")).unwrap();
     };
     let environment = Environment::from_pairs([("DAGCTL_TOKEN", "x")]);
     let load = || config::load(&at("tardy.toml"), &environment);
@@ -523,6 +532,7 @@ fn rule_files_are_checked_alone() {
     let environment = Environment::default();
     let loaded = config::load_rules_only(std::slice::from_ref(&path), &environment).unwrap();
     assert_eq!(loaded.rules.len(), 24);
+    assert_eq!(loaded.not_built.len(), loaded.warnings.0.len());
     std::fs::write(&path, RULES.replace("quiet =", "quit =")).unwrap();
     let mistakes = config::load_rules_only(std::slice::from_ref(&path), &environment).unwrap_err();
     assert_eq!(mistakes.count(DiagnosticSeverity::Error), 2, "{mistakes}");
@@ -698,15 +708,17 @@ fn keys_are_documented_and_their_examples_are_toml() {
 
 /// `key = default` lines of the keys that have one.
 fn default_lines<'k>(keys: impl Iterator<Item = &'k Key>) -> String {
-    keys.filter(|key| !key.default.is_empty() && !matches!(key.ty, Type::Kind))
+    let lines: Vec<String> = keys
+        .filter(|key| !key.default.is_empty() && !matches!(key.ty, Type::Kind))
         .map(|key| format!("{} = {}\n", key.name, key.default))
-        .collect()
+        .collect();
+    lines.concat()
 }
 
 #[test]
 fn documented_defaults_are_in_force() {
     for variant in config::keys::RULE.variants {
-        let needed: String = variant
+        let needed: Vec<String> = variant
             .keys
             .iter()
             .filter(|key| {
@@ -714,7 +726,7 @@ fn documented_defaults_are_in_force() {
             })
             .map(|key| format!("{}\n", key.example_line()))
             .collect();
-        let needed = needed.replace("finance-by-7", "r");
+        let needed = needed.concat().replace("finance-by-7", "r");
         let more = if variant.name == "run_count" {
             "min = 1\n"
         } else {
@@ -1059,4 +1071,47 @@ fn many_rules_take_no_longer_than_their_number() {
     time(10);
     let (few, many) = (time(500), time(5_000));
     assert!(many < few * 30, "500 rules: {few:?}, 5000 rules: {many:?}");
+}
+
+#[test]
+fn hostile_files_are_refused_and_not_crashed_on() {
+    let deep_header = format!("[{}a]\n", "a.".repeat(100_000));
+    let deep_value = format!("x = {}\n", "[".repeat(100_000));
+    let closed = format!("x = {}{}\n", "[".repeat(50_000), "]".repeat(50_000));
+    let long = format!("timezone = \"{}\"\n", "x".repeat(500_000));
+    let many = "unknown = 1\n".repeat(20_000);
+    let inline = format!("x = {}1{}\n", "{ a = ".repeat(20_000), " }".repeat(20_000));
+    let moving = "timezone = \"\u{202e}\u{1b}[2J\"\n".to_owned();
+    for text in [
+        deep_header,
+        deep_value,
+        closed,
+        long,
+        many,
+        inline,
+        moving,
+        "\u{0}".to_owned(),
+    ] {
+        let mistakes = config::load_texts(("a.toml", &text), &[("b.toml", &text)], &environment());
+        let mistakes = mistakes.unwrap_err();
+        mistakes.iter().for_each(assert_explained);
+        assert!(!mistakes.render(false).contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn files_of_other_systems_are_read() {
+    let windows = format!("\u{feff}{}", SERVICE.replace('\n', "\r\n"));
+    let rules = RULES
+        .replace('\n', "\r\n")
+        .replace("max_age = \"26h\"", "max_age = 26");
+    let files = [("rules/reference.toml", rules.as_str())];
+    let mistakes =
+        config::load_texts(("tardy.toml", &windows), &files, &environment()).unwrap_err();
+    let found = notable(mistakes);
+    assert_eq!(
+        (found.0.len(), found.0[0].line, found.0[0].column),
+        (1, 114, 11),
+        "{found}"
+    );
 }

@@ -7,6 +7,8 @@
 //! | `TARDY_CRASH_CUTS` | power cuts | 20 | 100 |
 
 #![cfg(target_os = "linux")]
+// Child processes are told what to do by variables and answer on their output.
+#![allow(clippy::disallowed_methods, clippy::print_stdout)]
 
 #[path = "support/crash_kill.rs"]
 mod kill;

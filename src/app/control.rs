@@ -75,38 +75,37 @@ pub fn socket_path(store: &Path) -> PathBuf {
     store.with_added_extension("sock")
 }
 
-/// Listens until cancelled. A socket left behind by a killed process is replaced: the store's lock, held
-/// by now, shows that it is dead.
-pub fn listen(
-    path: PathBuf,
-    shared: Arc<Shared>,
-    cancel: CancellationToken,
-) -> Result<tokio::task::JoinHandle<()>, ControlError> {
+/// Makes the socket. One left behind by a killed process is replaced: the store's lock, held by now, shows
+/// that it is dead. Only its owner can open it.
+pub fn bind(path: &Path) -> Result<UnixListener, ControlError> {
     let refuse = |error: std::io::Error| ControlError::Listen {
-        path: path.clone(),
+        path: path.to_owned(),
         why: error.to_string(),
     };
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).map_err(refuse)?;
+    let _ = std::fs::remove_file(path);
+    let listener = UnixListener::bind(path).map_err(refuse)?;
     let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&path, owner_only).map_err(refuse)?;
-    Ok(tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        tokio::spawn(serve(stream, Arc::clone(&shared)));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a question could not be accepted");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                },
-            }
+    std::fs::set_permissions(path, owner_only).map_err(refuse)?;
+    Ok(listener)
+}
+
+/// Answers until cancelled, then takes the socket away.
+pub async fn listen(listener: UnixListener, path: PathBuf, shared: Arc<Shared>, cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    tokio::spawn(serve(stream, Arc::clone(&shared)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a question could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
         }
-        let _ = std::fs::remove_file(&path);
-    }))
+    }
+    let _ = std::fs::remove_file(&path);
 }
 
 async fn serve(stream: UnixStream, shared: Arc<Shared>) {

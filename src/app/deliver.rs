@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::JoinSet;
 
@@ -15,9 +14,9 @@ use crate::engine::notification::{Body, ConversationId, Notification};
 use crate::engine::observation::Name;
 use crate::engine::subject::SubjectKey;
 use crate::engine::time::{Span, Timestamp};
-use crate::engine::{HealthReport, Undeliverable};
+use crate::engine::HealthReport;
 use crate::notify::{Delivery, Handle, Notifier, Outcome};
-use crate::store::records::{self, DeliveryOutcome, DeliveryRecord, OutboxRow};
+use crate::store::records::{self, DeliveryOutcome, DeliveryRecord, OutboxRow, Owed};
 use crate::store::{Commit, Store, StoreError};
 
 /// Deliveries under way at once for one receiver, over different conversations. Chat platforms limit a
@@ -29,6 +28,9 @@ const MIN_BACKOFF: Span = Span::seconds(2);
 
 /// Longest wait between tries.
 const MAX_BACKOFF: Span = Span::minutes(10);
+
+/// Longest wait that a receiver may ask for.
+const MAX_WAIT: Span = Span::hours(1);
 
 /// After so long the fallback hears what was missed; tries go on.
 pub const FALLBACK_AFTER: Span = Span::minutes(5);
@@ -42,11 +44,23 @@ pub struct Deliverer {
     notifiers: BTreeMap<Name, Arc<dyn Notifier>>,
     queues: BTreeMap<Name, Queue>,
     handles: HashMap<ConversationId, Handle>,
-    next_row: Arc<AtomicU64>,
     under_way: JoinSet<Tried>,
     /// Ends that the store could not take yet. Nothing new is sent before it has them: sending again what
     /// may have arrived would only repeat it.
     unrecorded: Option<(Commit, Vec<Change>)>,
+    /// What was owed to the fallback when the store was opened.
+    owed: Vec<Owed>,
+}
+
+/// What there is to deliver, as it was stored.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// Notifications to be delivered.
+    pub outbox: Vec<OutboxRow>,
+    /// References to conversations' first messages.
+    pub handles: BTreeMap<ConversationId, Handle>,
+    /// What the fallback is still to hear of.
+    pub owed: Vec<Owed>,
 }
 
 /// One receiver's rows.
@@ -64,7 +78,7 @@ pub struct Report {
     /// How receivers fared.
     pub health: Vec<HealthReport>,
     /// Deliveries given up, or late for so long that the fallback is to hear of them.
-    pub undeliverable: Vec<Undeliverable>,
+    pub owed: Vec<Owed>,
     /// Settled deliveries.
     pub settled: Vec<DeliveryRecord>,
     /// The store could not record an end; it is tried again before anything else is sent.
@@ -75,7 +89,7 @@ impl Report {
     /// Nothing happened.
     pub fn is_empty(&self) -> bool {
         self.health.is_empty()
-            && self.undeliverable.is_empty()
+            && self.owed.is_empty()
             && self.settled.is_empty()
             && self.store_error.is_none()
     }
@@ -92,20 +106,18 @@ impl Deliverer {
     pub fn new(
         store: Arc<dyn Store>,
         notifiers: BTreeMap<Name, Arc<dyn Notifier>>,
-        outbox: Vec<OutboxRow>,
-        handles: BTreeMap<ConversationId, Handle>,
-        next_row: u64,
+        outgoing: Outgoing,
     ) -> Self {
         let mut deliverer = Self {
             store,
             notifiers,
             queues: BTreeMap::new(),
-            handles: handles.into_iter().collect(),
-            next_row: Arc::new(AtomicU64::new(next_row)),
+            handles: outgoing.handles.into_iter().collect(),
             under_way: JoinSet::new(),
             unrecorded: None,
+            owed: outgoing.owed,
         };
-        deliverer.enqueue(outbox);
+        deliverer.enqueue(outgoing.outbox);
         deliverer
     }
 
@@ -139,8 +151,13 @@ impl Deliverer {
             .values()
             .filter(|queue| queue.leased.len() < CONCURRENCY)
             .flat_map(Queue::first_free)
-            .map(|row| row.next_attempt_at)
+            .map(OutboxRow::due_at)
             .min()
+    }
+
+    /// An end could not be recorded: nothing more is sent before it is. [`Self::start_due`] tries again.
+    pub fn is_blocked(&self) -> bool {
+        self.unrecorded.is_some()
     }
 
     /// Deliveries are under way.
@@ -162,6 +179,7 @@ impl Deliverer {
 
     /// Starts what is due and may go. Records first what could not be recorded before.
     pub fn start_due(&mut self, now: Timestamp, report: &mut Report) {
+        report.owed.append(&mut self.owed);
         if let Some((commit, changes)) = self.unrecorded.take() {
             self.write(commit, changes, report);
         }
@@ -197,7 +215,7 @@ impl Deliverer {
         while let Some(more) = self.under_way.try_join_next() {
             finished.push(more);
         }
-        let tried = finished.into_iter().filter_map(Result::ok).collect();
+        let tried = finished.into_iter().map(joined).collect();
         self.record(tried, now(), report);
     }
 
@@ -212,9 +230,12 @@ impl Deliverer {
 
     fn write(&mut self, commit: Commit, changes: Vec<Change>, report: &mut Report) {
         match super::blocking(|| self.store.commit(&commit)) {
-            Ok(()) => changes
-                .into_iter()
-                .for_each(|change| self.apply(change, report)),
+            Ok(()) => {
+                report.store_error = None;
+                for change in changes {
+                    self.apply(change, report);
+                }
+            }
             Err(error) => {
                 report.store_error = Some(error);
                 self.unrecorded = Some((commit, changes));
@@ -235,69 +256,49 @@ impl Deliverer {
         let (end, handle) = match outcome {
             Outcome::Delivered { handle } => (DeliveryOutcome::Delivered, handle),
             Outcome::Rejected { why } => (DeliveryOutcome::Rejected(why), None),
-            Outcome::Retry { why, .. } if late >= DEAD_AFTER => (DeliveryOutcome::Dead(why), None),
+            Outcome::Retry { why, .. } if late >= DEAD_AFTER => {
+                let why = format!("given up after {} h: {why}", DEAD_AFTER.num_hours());
+                (DeliveryOutcome::Dead(why), None)
+            }
             Outcome::Retry {
                 after,
                 why,
                 is_uncertain,
             } => {
                 row.next_attempt_at =
-                    now + after.unwrap_or_else(|| backoff(row.attempts, row.sequence));
+                    now + after.unwrap_or_else(|| backoff(row.attempts, row.sequence)).min(MAX_WAIT);
                 row.is_uncertain |= is_uncertain;
-                let is_fallback_due = late >= FALLBACK_AFTER && !row.is_fallback_told;
-                row.is_fallback_told |= is_fallback_due;
                 row.why = Some(why.clone());
+                let owed = (late >= FALLBACK_AFTER && !row.is_fallback_told).then(|| {
+                    let minutes = FALLBACK_AFTER.num_minutes();
+                    owed(&row, format!("not reachable for {minutes} min: {why}"), commit)
+                });
+                row.is_fallback_told |= owed.is_some();
                 records::put_outbox(commit, &row);
-                return Change::Later {
-                    row: Box::new(row),
-                    why,
-                    is_fallback_due,
-                    at: now,
-                };
+                return Change::Later { row: Box::new(row), why, owed, at: now };
             }
         };
         let record = delivery_record(&row, &end, now);
-        let number = self.next_row.fetch_add(1, Ordering::Relaxed);
-        records::settle(commit, &row, handle.as_ref(), &record, number);
-        Change::Settled {
-            row: Box::new(row),
-            record,
-            handle,
-            end,
-        }
+        records::settle(commit, &row, handle.as_ref(), &record);
+        let owed = match end {
+            DeliveryOutcome::Delivered => None,
+            DeliveryOutcome::Rejected(why) | DeliveryOutcome::Dead(why) => Some(owed(&row, why, commit)),
+        };
+        Change::Settled { row: Box::new(row), record, handle, owed }
     }
 
     fn apply(&mut self, change: Change, report: &mut Report) {
         match change {
-            Change::Later {
-                row,
-                why,
-                is_fallback_due,
-                at,
-            } => {
+            Change::Later { row, why, owed, at } => {
                 let receiver = row.notification.receiver.clone();
-                if is_fallback_due {
-                    let notification = row.notification.clone();
-                    let why = format!(
-                        "not reachable for {} min: {why}",
-                        FALLBACK_AFTER.num_minutes()
-                    );
-                    report
-                        .undeliverable
-                        .push(Undeliverable { notification, why });
-                }
+                report.owed.extend(owed);
                 self.report_health(&receiver, at, Err(why), report);
                 if let Some(queue) = self.queues.get_mut(&receiver) {
                     queue.release(&row);
                     queue.rows.insert(row.sequence, *row);
                 }
             }
-            Change::Settled {
-                row,
-                record,
-                handle,
-                end,
-            } => {
+            Change::Settled { row, record, handle, owed } => {
                 let receiver = row.notification.receiver.clone();
                 let conversation = row.notification.conversation;
                 if row.notification.is_ending() {
@@ -305,20 +306,8 @@ impl Deliverer {
                 } else if let Some(handle) = handle {
                     self.handles.insert(conversation, handle);
                 }
-                let result = match &end {
-                    DeliveryOutcome::Delivered => Ok(()),
-                    DeliveryOutcome::Rejected(why) | DeliveryOutcome::Dead(why) => {
-                        // Told already when it was late; a rejection is news.
-                        if !row.is_fallback_told {
-                            let notification = row.notification.clone();
-                            report.undeliverable.push(Undeliverable {
-                                notification,
-                                why: why.clone(),
-                            });
-                        }
-                        Err(why.clone())
-                    }
-                };
+                let result = owed.as_ref().map_or(Ok(()), |owed| Err(owed.why.clone()));
+                report.owed.extend(owed);
                 self.report_health(&receiver, record.settled_at, result, report);
                 report.settled.push(record);
                 if let Some(queue) = self.queues.get_mut(&receiver) {
@@ -352,14 +341,14 @@ enum Change {
     Later {
         row: Box<OutboxRow>,
         why: String,
-        is_fallback_due: bool,
+        owed: Option<Owed>,
         at: Timestamp,
     },
     Settled {
         row: Box<OutboxRow>,
         record: DeliveryRecord,
         handle: Option<Handle>,
-        end: DeliveryOutcome,
+        owed: Option<Owed>,
     },
 }
 
@@ -381,7 +370,7 @@ impl Queue {
                 break;
             }
             // A row behind another of its conversation waits, due or not.
-            if seen.insert(row.notification.conversation) && row.next_attempt_at <= now {
+            if seen.insert(row.notification.conversation) && row.due_at() <= now {
                 taken.push(row.clone());
             }
         }
@@ -398,6 +387,14 @@ impl Queue {
     }
 }
 
+/// Writes down what the fallback is to hear of.
+fn owed(row: &OutboxRow, why: String, commit: &mut Commit) -> Owed {
+    let (sequence, notification) = (row.sequence, row.notification.clone());
+    let owed = Owed { sequence, notification, why };
+    records::put_owed(commit, &owed);
+    owed
+}
+
 /// Rows of a receiver that is not configured any more.
 fn refuse_homeless(row: OutboxRow) -> Tried {
     let name = &row.notification.receiver;
@@ -408,14 +405,28 @@ fn refuse_homeless(row: OutboxRow) -> Tried {
     }
 }
 
+/// One try. A notifier that panics refuses its message for good: a poisonous one must not keep Tardy from
+/// telling the others.
 async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Handle>) -> Tried {
-    let delivery = Delivery {
-        notification: &row.notification,
-        handle: handle.as_ref(),
-        attempt: row.attempts + 1,
-    };
-    let outcome = notifier.deliver(delivery).await;
-    Tried { row, outcome }
+    let again = row.clone();
+    let trying = tokio::spawn(async move {
+        let delivery = Delivery {
+            notification: &row.notification,
+            handle: handle.as_ref(),
+            attempt: row.attempts + 1,
+        };
+        notifier.deliver(delivery).await
+    });
+    let outcome = trying.await.unwrap_or_else(|error| {
+        tracing::error!(receiver.name = %again.notification.receiver, %error, "a bug: the notifier failed");
+        Outcome::Rejected { why: "a bug of Tardy's keeps this message from being sent; see its log".to_owned() }
+    });
+    Tried { row: again, outcome }
+}
+
+/// Tries do not panic, and nobody aborts them.
+fn joined(tried: Result<Tried, tokio::task::JoinError>) -> Tried {
+    tried.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// 2 s, 4 s, 8 s … up to 10 min, spread by up to a quarter so that many rows do not come back together.

@@ -4,8 +4,10 @@
 pub mod clock;
 pub mod control;
 pub mod deliver;
+pub mod demo;
 pub mod live;
 pub mod pipeline;
+pub mod start;
 pub mod status;
 pub mod upkeep;
 

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::observation::ProjectKey;
+use super::deliver::Report;
+use crate::engine::observation::{Execution, Name, Observation, ProjectKey, Run};
 use crate::engine::time::Timestamp;
-use crate::engine::{Engine, Input, Step};
+use crate::engine::{Engine, Input, Step, Undeliverable};
+use crate::notify::mask;
 use crate::source::{Batch, Cursor};
-use crate::store::records::{self, OutboxRow, Sequences};
+use crate::store::records::{self, OutboxRow, Segments, Sequences};
 use crate::store::{Commit, Store, StoreError};
 
 /// The engine with its store.
@@ -43,12 +45,14 @@ pub struct Incoming {
     pub input: Input,
     /// To be stored with it.
     pub cursors: BTreeMap<ProjectKey, Cursor>,
+    /// Debts to the fallback that the input pays, by outbox row.
+    pub paid: Vec<u64>,
 }
 
 impl Incoming {
     /// Adds what a poll brought.
     pub fn add(&mut self, batch: Batch) {
-        self.input.observations.extend(batch.observations);
+        self.input.observations.extend(batch.observations.into_iter().map(without_secrets));
         for (project, known_until) in batch.coverage {
             let known = self.input.coverage.entry(project).or_insert(known_until);
             *known = (*known).max(known_until);
@@ -56,15 +60,41 @@ impl Incoming {
         self.cursors.extend(batch.cursors);
     }
 
+    /// Adds what deliveries brought.
+    pub fn add_report(&mut self, report: Report) {
+        self.input.health.extend(report.health);
+        for owed in report.owed {
+            self.paid.push(owed.sequence);
+            let (notification, why) = (owed.notification, owed.why);
+            self.input.undeliverable.push(Undeliverable { notification, why });
+        }
+    }
+
     /// Nothing in it.
     pub fn is_empty(&self) -> bool {
         let input = &self.input;
         self.cursors.is_empty()
+            && self.paid.is_empty()
             && input.observations.is_empty()
             && input.coverage.is_empty()
             && input.health.is_empty()
             && input.undeliverable.is_empty()
             && input.notices.is_empty()
+    }
+}
+
+/// Error texts come from anywhere; what looks like a secret in them is masked before anything is kept.
+fn without_secrets(observation: Observation) -> Observation {
+    let mask = |error: Option<Name>| error.map(|text| mask::mask(&text).into());
+    match observation {
+        Observation::Run(project, run) => {
+            Observation::Run(project, Run { error: mask(run.error), ..run })
+        }
+        Observation::Execution(project, execution) => {
+            let error = mask(execution.error);
+            Observation::Execution(project, Execution { error, ..execution })
+        }
+        other => other,
     }
 }
 
@@ -94,9 +124,9 @@ impl Pipeline {
         &self.store
     }
 
-    /// Numbers of rows, for maintenance.
-    pub fn sequences_mut(&mut self) -> &mut Sequences {
-        &mut self.sequences
+    /// Numbers of history segments, for upkeep.
+    pub fn segments(&self) -> Segments {
+        self.sequences.segments.clone()
     }
 
     /// A step waits to be written: call [`Self::retry`] until it is, before the next activation.
@@ -114,7 +144,7 @@ impl Pipeline {
         debug_assert!(!self.is_blocked(), "retry before the next activation");
         let step = self.engine.step(incoming.input, now);
         let (commit, rows) =
-            records::commit_step(&step, &incoming.cursors, &mut self.sequences, now);
+            records::commit_step(&step, &incoming.cursors, &incoming.paid, &mut self.sequences, now);
         self.unwritten = Some(Unwritten { commit, rows, step });
         self.retry().map(|activation| {
             activation.unwrap_or(Activation {

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::deliver::Report;
 use crate::engine::alert::AlertState;
 use crate::engine::observation::Name;
 use crate::engine::subject::SubjectKey;
 use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Step};
 use crate::source::{Batch, Problem};
+use crate::store::records::DeliveryOutcome;
 
 /// The state of the whole program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,8 +48,6 @@ pub struct Status {
     pub runs: usize,
     /// Model executions held.
     pub executions: usize,
-    /// Runs with a status nobody knows, by word.
-    pub unknown_statuses: BTreeMap<String, u64>,
 }
 
 /// A source.
@@ -55,6 +55,8 @@ pub struct Status {
 pub struct SourceStatus {
     /// Configured name.
     pub name: String,
+    /// Milliseconds between polls.
+    pub poll_interval_millis: i64,
     /// When it was last asked.
     pub polled_at: Option<Timestamp>,
     /// When it was last read completely.
@@ -80,6 +82,8 @@ pub struct ReceiverStatus {
     pub waiting: usize,
     /// The last success.
     pub delivered_at: Option<Timestamp>,
+    /// Deliveries given up since the start.
+    pub given_up: u64,
     /// Failing without a success since.
     pub failing_since: Option<Timestamp>,
     /// What went wrong last.
@@ -106,6 +110,8 @@ pub struct Notes {
     pub waiting: BTreeMap<Name, usize>,
     /// The last success, by receiver.
     pub delivered_at: BTreeMap<Name, Timestamp>,
+    /// Deliveries given up since the start, by receiver.
+    pub given_up: BTreeMap<Name, u64>,
     /// Why the store cannot be written.
     pub blocked: Option<String>,
     /// Why the newest configuration was refused.
@@ -133,6 +139,18 @@ impl Notes {
             *status.counts.entry(kind).or_default() += 1;
         }
         status.problems.clone_from(&batch.problems);
+    }
+
+    /// Notes ends of deliveries.
+    pub fn note_deliveries(&mut self, report: &Report) {
+        for record in &report.settled {
+            let receiver = record.receiver.clone();
+            if record.outcome == DeliveryOutcome::Delivered {
+                self.delivered_at.insert(receiver, record.settled_at);
+            } else {
+                *self.given_up.entry(receiver).or_default() += 1;
+            }
+        }
     }
 
     /// Notes a step.

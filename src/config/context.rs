@@ -179,12 +179,12 @@ fn finished(draft: Draft, texts: &[SourceText]) -> Diagnostic {
     Diagnostic {
         severity: draft.severity,
         code: draft.code,
-        message: draft.message,
+        message: clipped(draft.message, 600),
         file: text.name.clone(),
         line,
         column,
         span: draft.place.range(),
-        help: draft.help,
+        help: draft.help.map(|help| clipped(help, 4_000)),
         label: draft.label,
         excerpt: excerpt(text, draft.place),
         related: draft.related.map(|(place, label)| {
@@ -201,11 +201,23 @@ fn finished(draft: Draft, texts: &[SourceText]) -> Diagnostic {
     }
 }
 
+/// Text from a file may be as long as the file.
+fn clipped(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
 /// The candidate most like `word`, when one is like enough to be meant.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    const LONGEST_NAME: usize = 100;
+    if word.len() > LONGEST_NAME {
+        return None;
+    }
     let fold = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let wanted = fold(word);
     let len = wanted.chars().count();
@@ -226,16 +238,11 @@ pub(super) fn nearest<'a>(
 pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 40;
     let words: Vec<&str> = words.into_iter().collect();
-    let mut text = words
-        .iter()
-        .take(SHOWN)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    if words.len() > SHOWN {
-        text.push_str(&format!(" and {} more", words.len() - SHOWN));
+    let shown = words[..words.len().min(SHOWN)].join(", ");
+    match words.len() - words.len().min(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    text
 }
 
 /// A remedy for an unknown word: the nearest one, and all of them.

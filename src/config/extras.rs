@@ -4,14 +4,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::engine::time::Span;
 
+use super::addresses;
 use super::context::{Context, Draft};
+use super::cursor::Cursor;
 use super::keys;
 use super::known::{Known, Names, name_or_default};
 use super::place::Place;
 use super::receivers::snowflake;
 use super::service::no_secret;
 use super::softness;
-use super::tree::{Cursor, Spot, Table};
+use super::tree::{Spot, Table};
 use super::values::{self, Refusal};
 use super::{ChatDiscordConfig, ChatSlackConfig, DigestConfig, HeartbeatConfig, WebConfig};
 
@@ -39,7 +41,7 @@ pub(super) fn read(
         not_built.push(("[[digest]]".to_owned(), table.place));
         extras
             .digests
-            .extend(read_digest(context, table, known, &mut names));
+            .push(read_digest(context, table, known, &mut names));
     }
     if let Some(table) = top.table("chat") {
         read_chat(context, table, &mut extras, not_built);
@@ -60,7 +62,7 @@ fn read_digest(
     table: Spot<Table>,
     known: &Known,
     names: &mut Names<()>,
-) -> Option<DigestConfig> {
+) -> DigestConfig {
     let mut cursor = Cursor::new(context, &keys::DIGEST, table);
     let name = cursor.unique_name();
     if let Some(name) = &name {
@@ -80,7 +82,7 @@ fn read_digest(
         send_empty: cursor.boolean("send_empty").unwrap_or(false),
     };
     cursor.finish();
-    Some(digest)
+    digest
 }
 
 fn read_chat(
@@ -189,7 +191,7 @@ fn permission(text: &str) -> Result<String, Refusal> {
 
 fn read_web(context: &Context<'_>, table: Spot<Table>) -> WebConfig {
     let mut cursor = Cursor::new(context, &keys::WEB, table);
-    let listen = cursor.parsed("listen", values::socket);
+    let listen = cursor.parsed("listen", addresses::socket);
     if let Some(listen) = &listen
         && !listen.value.ip().is_loopback()
         && !cursor.has("token")

@@ -8,8 +8,9 @@ use crate::engine::calendar::Calendar;
 use crate::engine::observation::Name;
 
 use super::context::{Context, Draft, did_you_mean};
+use super::cursor::Cursor;
 use super::place::Place;
-use super::tree::{Cursor, Spot};
+use super::tree::Spot;
 use super::values;
 
 /// Names of one sort of thing, each with the place where it was given and what it stands for.
@@ -52,13 +53,11 @@ impl<T> Names<T> {
 
     /// What a name stands for; an unknown one is a mistake with the nearest name.
     pub(super) fn find(&self, context: &Context<'_>, name: &Spot<String>) -> Option<&T> {
-        match self.items.get(&name.value) {
-            Some((_, item)) => item.as_ref(),
-            None => {
-                context.push(self.unknown(name));
-                None
-            }
+        let found = self.items.get(&name.value);
+        if found.is_none() {
+            context.push(self.unknown(name));
         }
+        found.and_then(|(_, item)| item.as_ref())
     }
 
     fn unknown(&self, name: &Spot<String>) -> Draft {

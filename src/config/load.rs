@@ -14,7 +14,7 @@ use super::environment::Environment;
 use super::known::Known;
 use super::place::{Place, SourceText, folder, shown};
 use super::tree::{Origin, Spot, Table, Tree, convert_table};
-use super::{Config, overlay, rules, service};
+use super::{Config, NotBuilt, overlay, rules, service};
 
 /// Longest file that is read; the reference rule file is 5 KiB.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -35,6 +35,8 @@ pub struct Loaded {
 pub struct LoadedRules {
     /// Enabled rules, without their calendars, which only the service file knows.
     pub rules: Vec<Rule>,
+    /// Parts that this version does not have.
+    pub not_built: Vec<NotBuilt>,
     /// Warnings.
     pub warnings: Diagnostics,
 }
@@ -100,12 +102,17 @@ pub fn load_rules_only(
         .filter_map(|path| add_file(&context, path, None))
         .collect();
     let found = rules::read(&context, &places, &Known::nothing());
+    let missing = found.not_built.into_iter();
+    let not_built = missing
+        .map(|(part, place)| service::warn_not_built(&context, part, place))
+        .collect();
     let warnings = context.into_diagnostics();
     if warnings.has_errors() {
         return Err(warnings);
     }
     Ok(LoadedRules {
         rules: found.rules,
+        not_built,
         warnings,
     })
 }

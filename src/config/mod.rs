@@ -7,7 +7,9 @@
 //!
 //! It does not ask any API whether the named jobs exist, and it never repeats the text of a secret.
 
+mod addresses;
 mod context;
+mod cursor;
 mod diagnostic;
 mod environment;
 mod extras;
@@ -126,7 +128,7 @@ pub enum StoreConfig {
         /// How long history is kept.
         retention: Span,
     },
-    /// PostgreSQL. Not built yet.
+    /// `PostgreSQL`. Not built yet.
     Postgres {
         /// Connection string.
         url: SecretString,

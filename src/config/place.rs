@@ -186,15 +186,15 @@ fn suspected_secrets(text: &str) -> Vec<Range<usize>> {
 /// What to hide of the value at `at`: a string's content, to its closing quote or, without one, to the
 /// end of its line; of a table, what is neither the name of a variable nor a path.
 fn hidden_values(text: &str, at: usize) -> Vec<Range<usize>> {
+    static MEMBER: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"(\w*)[ \t]*=?[ \t]*(?:"([^"]*)|'([^']*))["']?"#)
+            .expect("a constant expression that a test compiles")
+    });
     let rest = text.get(at..).unwrap_or_default();
     let line = rest.lines().next().unwrap_or_default();
     if !line.starts_with('{') {
         return hidden_value(text, at).into_iter().collect();
     }
-    static MEMBER: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r#"(\w*)[ \t]*=?[ \t]*(?:"([^"]*)|'([^']*))["']?"#)
-            .expect("a constant expression that a test compiles")
-    });
     let is_variable = |text: &str| {
         !text.is_empty()
             && text

@@ -2,13 +2,15 @@
 
 use crate::notify::{Discord, Email, Receiver, ReceiverKind, Slack, Smtp, SmtpTls};
 
+use super::addresses;
 use super::context::{Context, Draft};
+use super::cursor::Cursor;
 use super::keys::{self, Variant};
 use super::known::{Known, Names, name_or_default};
 use super::place::Place;
 use super::service::{address, no_secret};
-use super::tree::{Cursor, Spot, Table};
-use super::values::{self, Refusal};
+use super::tree::{Spot, Table};
+use super::values::Refusal;
 
 /// Reads every `[[smtp]]`.
 pub(super) fn read_relays(top: &mut Cursor<'_>) -> Names<Smtp> {
@@ -37,7 +39,8 @@ fn read_relay(cursor: &mut Cursor<'_>, name: Option<&Spot<String>>) -> Smtp {
         Some("none") => (SmtpTls::None, 25),
         _ => (SmtpTls::StartTls, 587),
     };
-    if let Some(word) = tls_word.filter(|_| tls == SmtpTls::None && !values::is_loopback(&host)) {
+    if let Some(word) = tls_word.filter(|_| tls == SmtpTls::None && !addresses::is_loopback(&host))
+    {
         cursor.context.push(
             Draft::error(
                 "unprotected-smtp",
@@ -60,7 +63,7 @@ fn read_relay(cursor: &mut Cursor<'_>, name: Option<&Spot<String>>) -> Smtp {
         tls,
         credentials: read_credentials(cursor),
         from: cursor
-            .parsed("from", values::mail)
+            .parsed("from", addresses::mail)
             .map(|from| from.value)
             .unwrap_or_default(),
     }
@@ -205,7 +208,9 @@ pub(super) fn snowflake(text: &str) -> Result<String, Refusal> {
 
 fn read_email(cursor: &mut Cursor<'_>, relays: &Names<Smtp>) -> ReceiverKind {
     let context = cursor.context;
-    let to = cursor.parsed_list("to", values::mail).unwrap_or_default();
+    let to = cursor
+        .parsed_list("to", addresses::mail)
+        .unwrap_or_default();
     if to.is_empty() && cursor.has("to") && !cursor.has_items("to") {
         context.push(
             Draft::error("empty", cursor.place_of("to"), "`to` is an empty list")

@@ -9,11 +9,13 @@ use crate::engine::route::{EscalationStep, Inhibition, Owner, Route};
 use crate::engine::rule::KIND_NAMES;
 use crate::engine::time::Span;
 
+use super::addresses;
 use super::context::{Context, Draft, did_you_mean, nearest};
+use super::cursor::Cursor;
 use super::keys;
 use super::known::{Known, Names, name_or_default};
 use super::place::Place;
-use super::tree::{Cursor, Spot, Table};
+use super::tree::{Spot, Table};
 use super::values::{self, Refusal};
 
 const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
@@ -215,7 +217,7 @@ fn read_matchers(cursor: &mut Cursor<'_>, key: &'static str) -> Vec<Spot<Matcher
     let texts = cursor.texts(key).unwrap_or_default();
     let context = cursor.context;
     let read = |text: &Spot<String>| {
-        let matcher = super::tree::interpret(context, text, values::matcher)?;
+        let matcher = super::cursor::interpret(context, text, values::matcher)?;
         check_words(context, text, &matcher);
         Some(matcher)
     };
@@ -402,7 +404,9 @@ pub(super) fn read_owners(
             discord: cursor
                 .parsed("discord", discord_mention)
                 .map(|text| text.value),
-            email: cursor.parsed("email", values::mail).map(|text| text.value),
+            email: cursor
+                .parsed("email", addresses::mail)
+                .map(|text| text.value),
             projects,
             jobs,
             models,

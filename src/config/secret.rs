@@ -2,10 +2,12 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::addresses;
 use super::context::{Draft, nearest};
+use super::cursor::Cursor;
 use super::place::Place;
-use super::tree::{Cursor, Spot, Table, Tree, content_place, mask_texts};
-use super::values::{self, Refusal};
+use super::tree::{Spot, Table, Tree, content_place, mask_texts};
+use super::values::Refusal;
 
 /// A secret's file is not longer than this; keys and addresses are far shorter.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -36,7 +38,7 @@ impl Cursor<'_> {
 
     /// A secret whose value is an http(s) address.
     pub(super) fn secret_url(&mut self, name: &'static str) -> Option<Spot<SecretString>> {
-        self.secret_checked(name, |text| values::web_address(text).map(|_| ()))
+        self.secret_checked(name, |text| addresses::web_address(text).map(|_| ()))
     }
 
     /// A secret whose value passes `check`.

@@ -3,7 +3,7 @@
 //! After a mistake any value will do in its place, because the whole configuration is refused in the
 //! end; reading goes on so that every other mistake is found too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono_tz::Tz;
 use secrecy::SecretString;
@@ -17,12 +17,14 @@ use crate::engine::schedule::Cron;
 use crate::engine::time::{Span, config_span};
 use crate::notify::Receiver;
 
+use super::addresses;
 use super::context::{Context, Draft};
+use super::cursor::Cursor;
 use super::keys;
 use super::known::{Known, Names, name_or_default};
 use super::place::Place;
 use super::rules::Rules;
-use super::tree::{Cursor, Spot, Table};
+use super::tree::{Spot, Table};
 use super::values::{self, Refusal};
 use super::{Config, NotBuilt, SourceConfig, StoreConfig};
 use super::{extras, receivers, routing, windows};
@@ -132,7 +134,8 @@ fn source_policy(source: &SourceConfig) -> SourcePolicy {
     }
 }
 
-fn warn_not_built(context: &Context<'_>, part: String, place: Place) -> NotBuilt {
+/// Notes a part that this version does not have.
+pub(super) fn warn_not_built(context: &Context<'_>, part: String, place: Place) -> NotBuilt {
     context.push(
         Draft::warning(
             "not-built",
@@ -246,7 +249,7 @@ fn header_value(cursor: &mut Cursor<'_>, key: &'static str) -> String {
 fn run_url(text: &str) -> Result<String, Refusal> {
     const KNOWN: [&str; 2] = ["project_id", "run_id"];
     let text = values::template(text, |name| KNOWN.contains(&name), KNOWN)?;
-    values::link(&text)
+    addresses::link(&text)
 }
 
 fn read_store(
@@ -270,24 +273,16 @@ fn read_store(
         .has("retention")
         .then(|| cursor.place_of("retention"));
     let retention = cursor.span_from("retention", Span::days(1), Span::days(180));
-    let store = match kind.name {
-        "postgres" => {
-            not_built.push(("store \"postgres\"".to_owned(), cursor.place_of("kind")));
-            let url = cursor.secret_checked("url", values::postgres_address);
-            StoreConfig::Postgres {
-                url: url.map_or_else(no_secret, |url| url.value),
-                retention,
-            }
-        }
-        _ => {
-            let path = cursor
-                .text("path")
-                .map_or_else(|| "data".to_owned(), |path| path.value);
-            StoreConfig::Sled {
-                path: context.folder.join(PathBuf::from(path)),
-                retention,
-            }
-        }
+    let store = if kind.name == "postgres" {
+        not_built.push(("store \"postgres\"".to_owned(), cursor.place_of("kind")));
+        let url = cursor.secret_checked("url", addresses::postgres_address);
+        let url = url.map_or_else(no_secret, |url| url.value);
+        StoreConfig::Postgres { url, retention }
+    } else {
+        let path = cursor.text("path");
+        let path = path.map_or_else(|| "data".to_owned(), |path| path.value);
+        let path = context.folder.join(path);
+        StoreConfig::Sled { path, retention }
     };
     cursor.finish();
     (store, retention_place)
@@ -385,6 +380,7 @@ impl Cursor<'_> {
 
     /// An http(s) address.
     pub(super) fn web_address(&mut self, name: &'static str) -> Option<Url> {
-        self.parsed(name, values::web_address).map(|url| url.value)
+        self.parsed(name, addresses::web_address)
+            .map(|url| url.value)
     }
 }

@@ -7,7 +7,8 @@ use crate::engine::schedule::{Cron, CronError, Dialect};
 use crate::engine::time::{Span, Timestamp};
 
 use super::context::Draft;
-use super::tree::{Cursor, Spot};
+use super::cursor::Cursor;
+use super::tree::Spot;
 use super::values;
 
 impl Cursor<'_> {
@@ -24,7 +25,7 @@ impl Cursor<'_> {
             );
             return None;
         }
-        let cron = super::tree::interpret(context, &text, |text| values::cron(context, text))?;
+        let cron = super::cursor::interpret(context, &text, |text| values::cron(context, text))?;
         let soft = context.soft_once(&cron.value, zone, || first_soft(&cron.value, zone));
         if let Some(at) = soft {
             let when = at.in_zone(zone).format("%-d %B %Y");
@@ -87,9 +88,9 @@ fn transition(mut low: Timestamp, mut high: Timestamp, zone: Tz) -> Timestamp {
     while high - low > Span::milliseconds(1) {
         let middle = low + (high - low) / 2;
         if offset(middle) == before {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
     }
     high

@@ -7,9 +7,10 @@ use chrono_tz::Tz;
 use crate::engine::calendar::Calendar;
 
 use super::context::{Context, Draft};
+use super::cursor::Cursor;
 use super::keys::{self, Section};
 use super::known::{Known, Names, name_or_default};
-use super::tree::{Cursor, Spot, Table};
+use super::tree::{Spot, Table};
 use super::values;
 
 /// Reads both into what is known.

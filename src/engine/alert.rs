@@ -7,7 +7,7 @@ use super::labels::{Fingerprint, Labels};
 use super::notification::{AlertView, Fact};
 use super::observation::Name;
 use super::rule::{Rule, Severity};
-use super::time::{Span, Timestamp, human_span};
+use super::time::{Span, Timestamp};
 
 /// What a rule says of a subject (or one occurrence at it) at an instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,15 +183,13 @@ impl Alert {
     pub fn view(&self, is_new: bool) -> AlertView {
         let (headline, facts) = match &self.ending {
             Some(ending) if self.ended_at.is_some() => {
-                (ending.headline.clone(), ending.facts.clone())
+                // An ending may be the first that is heard of it: it says what was, too.
+                let mut facts = ending.facts.clone();
+                facts.push(Fact::new("Was", self.headline()));
+                (ending.headline.clone(), facts)
             }
             Some(_) | None => (self.headline().to_owned(), self.evidence.facts.clone()),
         };
-        let mut facts = facts;
-        if let Some(ended_at) = self.ended_at {
-            let lasted = human_span(ended_at.since(self.fired_at.unwrap_or(self.began_at)));
-            facts.push(Fact::new("Lasted", lasted));
-        }
         AlertView {
             id: self.id(),
             rule: self.rule.clone(),

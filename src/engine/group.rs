@@ -13,7 +13,7 @@ use super::alert::{Alert, AlertState, EndReason};
 use super::inhibition::Inhibitors;
 use super::labels::{Fingerprint, Labels};
 use super::notification::{
-    AlertView, Body, ConversationId, Notification, Reason, Suppressed, SuppressionReason,
+    AlertView, Body, ConversationId, MAX_ALERTS_TOLD, Notification, Reason, Suppressed, SuppressionReason,
 };
 use super::observation::Name;
 use super::route::Route;
@@ -360,8 +360,9 @@ impl Group {
             decided_at: now,
             group: self.key.labels.clone(),
             route: self.key.route.clone(),
-            body: Body::Alerts(views.into_iter().map(|(view, _)| view).collect()),
-            suppressed,
+            omitted: views.len().saturating_sub(MAX_ALERTS_TOLD),
+            body: Body::Alerts(views.into_iter().take(MAX_ALERTS_TOLD).map(|(view, _)| view).collect()),
+            suppressed: suppressed.into_iter().take(MAX_ALERTS_TOLD).collect(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -10,19 +11,26 @@ use sha2::{Digest as _, Sha256};
 use super::observation::Name;
 
 /// Sorted label set. Identity labels (source, project, job, model, `run_id` …) plus configured ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Labels(BTreeMap<Name, Name>);
+/// Cloning shares the set; one that is changed is copied first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Arc<Vec<(Name, Name)>>);
 
 impl Labels {
     /// Adds or replaces a label; empty values are not kept.
     pub fn set(&mut self, name: &str, value: impl Into<Name>) {
         let value = value.into();
-        if value.is_empty() {
-            self.0.remove(name);
-        } else {
-            self.0.insert(name.into(), value);
+        let found = self.find(name);
+        match (found, value.is_empty()) {
+            (Ok(at), _) if *self.0[at].1 == *value => {}
+            (Ok(at), false) => Arc::make_mut(&mut self.0)[at].1 = value,
+            (Ok(at), true) => drop(Arc::make_mut(&mut self.0).remove(at)),
+            (Err(at), false) => Arc::make_mut(&mut self.0).insert(at, (name.into(), value)),
+            (Err(_), true) => {}
         }
+    }
+
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
     }
 
     /// Adds a label and returns the set.
@@ -34,7 +42,7 @@ impl Labels {
 
     /// A label's value; a missing label is the empty text, as in Alertmanager.
     pub fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", |value| value)
+        self.find(name).map_or("", |at| &self.0[at].1)
     }
 
     /// All labels, sorted by name.
@@ -48,6 +56,19 @@ impl Labels {
         names.iter().fold(Self::default(), |labels, name| {
             labels.with(name, self.get(name))
         })
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = BTreeMap::<Name, Name>::deserialize(deserializer)?;
+        Ok(Self(Arc::new(map.into_iter().filter(|(_, value)| !value.is_empty()).collect())))
     }
 }
 

@@ -1339,6 +1339,7 @@ fn notice(receiver: &Name, key: &str, reason: Reason, body: Body, now: Timestamp
         group: Labels::default(),
         route: "notice".into(),
         body,
+        omitted: 0,
         suppressed: Vec::new(),
     }
 }

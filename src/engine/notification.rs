@@ -39,9 +39,16 @@ pub struct Notification {
     pub route: Name,
     /// What is said.
     pub body: Body,
-    /// Alerts of the group that are kept quiet, and why; shown as a count.
+    /// Alerts that belong to it and are not in the body, because there are more than
+    /// [`MAX_ALERTS_TOLD`]: only counted.
+    #[serde(default)]
+    pub omitted: usize,
+    /// Alerts of the group that are kept quiet, and why; shown as a count. At most [`MAX_ALERTS_TOLD`].
     pub suppressed: Vec<Suppressed>,
 }
+
+/// Most alerts written out in one notification: people read the first ten, and the row must fit the store.
+pub const MAX_ALERTS_TOLD: usize = 200;
 
 impl Notification {
     /// Stable id of this delivery: `<conversation>-<sequence>`; the same at every attempt.

@@ -108,11 +108,12 @@ impl Paint {
                 .extend(wrap(line, limits::COLUMNS - 2).map(|line| self.edge(message.tone, &line)));
         }
         let shown = message.cards.len().min(limits::ALERTS);
-        for card in &message.cards[..shown] {
-            if message.cards.len() > 1 {
-                lines.extend(self.title(card));
+        for (index, card) in message.cards[..shown].iter().enumerate() {
+            lines.extend(self.title(message, card));
+            match index {
+                0 => lines.extend(self.rows(card)),
+                _ => lines.extend(self.last_row(card)),
             }
-            lines.extend(self.rows(card));
         }
         lines.extend(message.remainder(shown).map(|more| {
             self.edge(
@@ -135,51 +136,62 @@ impl Paint {
         head
     }
 
-    fn title(self, card: &Card) -> impl Iterator<Item = String> {
-        let word = card.tone.word();
-        let lines: Vec<String> =
-            wrap(&card.headline, limits::COLUMNS - columns(word) - 4).collect();
-        let tone = card.tone;
+    fn title(self, message: &Message, card: &Card) -> Vec<String> {
+        let title = message.title(card).unwrap_or_default();
+        let lines = wrap(&title, limits::COLUMNS - 2).filter(|line| !line.is_empty());
         lines
-            .into_iter()
-            .enumerate()
-            .map(move |(index, line)| match index {
-                0 => self.edge(tone, &format!("{}  {line}", self.tone(tone, word))),
-                _ => self.edge(
-                    tone,
-                    &format!("{:width$}  {line}", "", width = columns(word)),
-                ),
-            })
+            .map(|line| self.edge(card.tone, &self.tone(card.tone, &line)))
+            .collect()
     }
 
     fn rows(self, card: &Card) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut row = |name: &str, value: &str| {
-            const NAME: usize = 12;
-            let name = shorten(name, NAME);
-            for (index, part) in wrap(value, limits::COLUMNS - NAME - 4).enumerate() {
-                let name = if index == 0 { name.as_str() } else { "" };
-                let pad = " ".repeat(NAME.saturating_sub(columns(name)));
-                let label = self.dim(name);
-                lines.push(self.edge(card.tone, &format!("{label}{pad}  {part}")));
-            }
-        };
+        let mut row = |name: &str, value: &str| lines.extend(self.row(card.tone, name, value));
         for fact in card.facts.iter().chain([&card.duration]) {
             row(&fact.name, &fact.value);
         }
-        for line in card.error.iter().flat_map(|error| error.lines()) {
-            row("Error", line);
-        }
+        let mut block = |name: &str, text: &Option<String>| {
+            for (index, line) in text.iter().flat_map(|text| text.lines()).enumerate() {
+                row(if index == 0 { name } else { "" }, line);
+            }
+        };
+        block("Error", &card.error);
+        block("About", &card.description);
         row("Rule", &card.rule_with_origin());
-        card.description.iter().for_each(|text| row("About", text));
-        card.notes.iter().for_each(|note| row("Note", note));
-        card.owner.iter().for_each(|owner| row("Owner", owner));
-        card.run_url.iter().for_each(|url| row("Run", url));
+        if let Some(owner) = &card.owner {
+            row("Owner", owner);
+        }
+        if let Some(url) = &card.run_url {
+            row("Run", url);
+        }
         match &card.runbook {
             Some(Runbook::Link(text) | Runbook::Text(text)) => row("Runbook", text),
             None => {}
         }
-        row("Why", &card.why_command());
+        lines.extend(self.last_row(card));
+        lines
+    }
+
+    /// How to ask for more, with the alert's circumstances.
+    fn last_row(self, card: &Card) -> Vec<String> {
+        let why = [card.why_command().as_str()]
+            .into_iter()
+            .chain(card.notes.iter().copied())
+            .collect::<Vec<_>>()
+            .join("; ");
+        self.row(card.tone, "Why", &why)
+    }
+
+    fn row(self, tone: Tone, name: &str, value: &str) -> Vec<String> {
+        const NAME: usize = 14;
+        let name = shorten(name, NAME);
+        let mut lines = Vec::new();
+        for (index, part) in wrap(value, limits::COLUMNS - NAME - 4).enumerate() {
+            let name = if index == 0 { name.as_str() } else { "" };
+            let pad = " ".repeat(NAME.saturating_sub(columns(name)));
+            let line = format!("{}{pad}  {part}", self.dim(name));
+            lines.push(self.edge(tone, line.trim_end()));
+        }
         lines
     }
 

@@ -131,18 +131,27 @@ impl EmailNotifier {
         let until = Instant::now() + ATTEMPT_BUDGET.to_std().unwrap_or_default();
         let mut session = self.relay.session(until);
         let mut failed = Vec::new();
+        let mut general: Option<Failure> = None;
         for (index, to) in self.to.iter().enumerate() {
             if results.contains_key(&index) {
                 continue;
             }
-            match self.send_one(&mut session, letter, to).await {
-                Ok(()) => {
-                    results.insert(index, Fate::Has);
-                }
-                Err(failure) if failure.is_permanent => {
-                    results.insert(index, Fate::Refused(failure.why));
-                }
-                Err(failure) => failed.push((index, failure)),
+            let sent = match &general {
+                // Asking again for every recipient could lock the account.
+                Some(failure) => Err(failure.clone()),
+                None => self.send_one(&mut session, letter, to).await,
+            };
+            let Err(failure) = sent else {
+                results.insert(index, Fate::Has);
+                continue;
+            };
+            if failure.is_general() {
+                general = Some(failure.clone());
+            }
+            if failure.is_permanent {
+                results.insert(index, Fate::Refused(failure.why));
+            } else {
+                failed.push((index, failure));
             }
         }
         session.park();
@@ -159,7 +168,7 @@ impl EmailNotifier {
             .to(to)
             .map_err(|why| Failure::permanent(format!("{}: {why}", to.email)))?;
         let sent = session.send(&self.from.email, &to.email, &mail).await;
-        sent.map_err(|failure| failure.about(&to.email.to_string()))
+        sent.map_err(|failure| failure.about(to.email.as_ref()))
     }
 
     /// Everybody has a result.
@@ -188,7 +197,7 @@ impl EmailNotifier {
             subject,
             refused: refused
                 .take(limits::HANDLE_RECIPIENTS)
-                .map(|to| super::text::cut(&to.email.to_string(), 60))
+                .map(|to| super::text::cut(to.email.as_ref(), 60))
                 .collect(),
         };
         Outcome::Delivered {
@@ -212,7 +221,7 @@ impl EmailNotifier {
         Outcome::Retry {
             after: None,
             why,
-            is_uncertain: failed.iter().any(|(_, failure)| failure.is_uncertain),
+            is_uncertain: failed.iter().any(|(_, failure)| failure.is_uncertain()),
         }
     }
 }

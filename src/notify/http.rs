@@ -3,7 +3,7 @@
 //! Guarantees: connect and total time-outs; no redirect is followed; at most 64 KiB of an answer are read;
 //! an answer 429 is waited for and tried again inside the attempt while [`ATTEMPT_BUDGET`] allows, and the
 //! receiver's later requests wait too; no error text holds the address. It does not decide what a status
-//! means: that is each receiver's business, through [`Reply`].
+//! means: that is each receiver's business.
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -149,17 +149,6 @@ impl Client {
         &self.endpoint
     }
 
-    /// A JSON request.
-    pub(crate) fn json(&self, method: Method, url: Url, body: Vec<u8>) -> Request {
-        let mut request = Request::new(method, url);
-        let json = reqwest::header::HeaderValue::from_static("application/json");
-        request
-            .headers_mut()
-            .insert(reqwest::header::CONTENT_TYPE, json);
-        *request.body_mut() = Some(body.into());
-        request
-    }
-
     /// Begins an attempt: everything sent through it shares one budget.
     pub(crate) fn attempt(&self) -> Attempt<'_> {
         Attempt {
@@ -176,6 +165,17 @@ impl Client {
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         *free_at = Some(Instant::now() + wait);
     }
+}
+
+/// A JSON request.
+pub(crate) fn json(method: Method, url: Url, body: Vec<u8>) -> Request {
+    let mut request = Request::new(method, url);
+    let json = reqwest::header::HeaderValue::from_static("application/json");
+    request
+        .headers_mut()
+        .insert(reqwest::header::CONTENT_TYPE, json);
+    *request.body_mut() = Some(body.into());
+    request
 }
 
 /// The shared clients: one that goes through the machine's proxy settings, one for loopback that does not.
@@ -208,7 +208,7 @@ fn build(is_local: bool, timeouts: &Timeouts) -> Result<reqwest::Client, BuildEr
         .retry(reqwest::retry::never())
         .connect_timeout(timeouts.connect)
         .timeout(timeouts.total)
-        .pool_idle_timeout(Duration::from_secs(60));
+        .pool_idle_timeout(Duration::from_mins(1));
     let builder = if is_local {
         builder.no_proxy()
     } else {
@@ -435,4 +435,96 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let until = date(text)?;
     let now = date(headers.get(reqwest::header::DATE)?.to_str().ok()?)?;
     Some((until - now).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_against_the_answers_own() {
+        const DATE: &str = "Tue, 10 Mar 2026 12:00:00 GMT";
+        for (pairs, seconds) in [
+            (&[("retry-after", "7")][..], Some(7.0)),
+            (&[("retry-after", "0.25")], Some(0.25)),
+            (
+                &[
+                    ("retry-after", "Tue, 10 Mar 2026 12:01:30 GMT"),
+                    ("date", DATE),
+                ],
+                Some(90.0),
+            ),
+            (
+                &[
+                    ("retry-after", "Tue, 10 Mar 2026 11:00:00 GMT"),
+                    ("date", DATE),
+                ],
+                Some(0.0),
+            ),
+            (&[("retry-after", "Tue, 10 Mar 2026 12:01:30 GMT")], None),
+            (&[("retry-after", "-3")], None),
+            (&[("retry-after", "NaN")], None),
+            (&[("retry-after", "soon")], None),
+            (&[], None),
+        ] {
+            let wait = retry_after(&headers(pairs)).map(|wait| wait.as_secs_f64());
+            assert_eq!(wait, seconds, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn discords_body_is_more_exact_than_its_header() {
+        let reply = |body: &str| Reply {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            headers: headers(&[("retry-after", "2")]),
+            body: body.as_bytes().to_vec(),
+            is_whole: true,
+        };
+        let body = r#"{"message":"limited","retry_after":1.125,"global":true}"#;
+        assert_eq!(limit_wait(&reply(body)), Duration::from_millis(1_125));
+        assert_eq!(limit_wait(&reply("")), Duration::from_secs(2));
+        let absurd = r#"{"retry_after":1e15}"#;
+        assert_eq!(limit_wait(&reply(absurd)), Duration::from_hours(24));
+    }
+
+    #[test]
+    fn metadata_addresses_are_refused_and_loopback_is_known() {
+        for (url, is_refused) in [
+            ("http://169.254.169.254/latest", true),
+            ("http://[fe80::1]/", true),
+            ("http://[fd00:ec2::254]/", true),
+            ("http://[::ffff:169.254.169.254]/", true),
+            ("http://metadata.google.internal/", true),
+            ("http://10.0.0.1/", false),
+            ("https://hooks.slack.com/x", false),
+        ] {
+            assert_eq!(is_metadata(&Url::parse(url).unwrap()), is_refused, "{url}");
+        }
+        for (url, is_local) in [
+            ("http://127.0.0.1:80/", true),
+            ("http://[::1]/", true),
+            ("http://localhost/", true),
+            ("http://localhost.example.com/", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(url).unwrap()), is_local, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_a_receiver_says_is_shown_without_its_address() {
+        let address =
+            SecretString::from("https://chat.example.com/hooks/abcdefghijkl?key=mnopqrstu");
+        let endpoint = Endpoint::new(&address, "team", true).unwrap();
+        let said = endpoint
+            .scrub("\u{1b}[31mCannot POST /hooks/abcdefghijkl\nmnopqrstu @ chat.example.com");
+        assert_eq!(said, "Cannot POST *** *** @ ***");
+        assert!(endpoint.scrub(&"x".repeat(5_000)).len() <= limits::ECHO + 2);
+    }
 }

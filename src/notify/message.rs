@@ -5,16 +5,19 @@
 //! Guarantees: pure; the same notification gives the same message; the first line stands alone; every alert
 //! has a word for how bad it is, never a colour alone. It does not escape anything.
 
-use std::collections::BTreeMap;
+mod words;
 
 use chrono_tz::Tz;
 use url::Url;
 
+use self::words::{
+    alerts, first_line, kind_words, mentioned, severity_word, subject_of, summary, suppressed,
+    topic,
+};
 use super::limits::message as limits;
 use super::mask::mask;
 use super::text;
-use crate::engine::labels::Labels;
-use crate::engine::notification::{AlertView, Body, Fact, Notification, Reason, Suppressed};
+use crate::engine::notification::{AlertView, Body, Fact, Notification, Reason};
 use crate::engine::rule::Severity;
 use crate::engine::time::{Timestamp, human_span, human_time};
 
@@ -149,12 +152,8 @@ impl Card {
             hidden_facts: said.count().saturating_sub(limits::FACTS),
             facts,
             duration: duration(alert, now, zone),
-            error: alert.error.as_deref().map(error).filter(is_some_text),
-            description: alert
-                .description
-                .as_deref()
-                .map(description)
-                .filter(is_some_text),
+            error: alert.error.as_deref().map(error).and_then(some),
+            description: alert.description.as_deref().map(description).and_then(some),
             rule: line(&alert.rule, limits::NAME),
             origin: line(&alert.origin, limits::NAME),
             run_url: alert.run_url.as_deref().and_then(link),
@@ -162,7 +161,7 @@ impl Card {
                 .owner
                 .as_deref()
                 .map(|owner| line(owner, limits::NAME))
-                .filter(is_some_text),
+                .and_then(some),
             runbook: alert.runbook.as_deref().and_then(runbook),
             id: line(&alert.id, limits::FACT_NAME),
             notes,
@@ -256,7 +255,7 @@ impl Message {
             first_line: first_line(notification),
             summary: summary(notification),
             cards: alerts[..shown].iter().map(card).collect(),
-            hidden_alerts: alerts.len() - shown,
+            hidden_alerts: alerts.len() - shown + notification.omitted,
             notice: notice_text(&notification.body),
             suppressed: suppressed(&notification.suppressed),
             topic: topic(notification),
@@ -284,22 +283,34 @@ impl Message {
         }
     }
 
+    /// What stands above a card; `None` when the first line has said it.
+    pub fn title(&self, card: &Card) -> Option<String> {
+        let is_said = self.cards.len() == 1 && card.headline == self.first_line;
+        (!is_said).then(|| format!("{}: {}", card.tone.word(), card.headline))
+    }
+
     /// Plain text: for mail, and wherever nothing else is understood.
     pub fn plain(&self, alerts: usize) -> String {
         let mut lines = vec![self.first_line.clone(), self.summary.clone()];
         lines.extend(self.notice.iter().map(|notice| format!("\n{notice}")));
         let shown = self.cards.len().min(alerts);
-        for card in &self.cards[..shown] {
+        for (index, card) in self.cards[..shown].iter().enumerate() {
+            let detail = if index < 3 {
+                Detail::Full
+            } else {
+                Detail::Brief
+            };
             lines.push(String::new());
-            lines.push(plain_card(card));
+            lines.extend(self.title(card));
+            lines.push(plain_rows(&card.at(detail)));
         }
         lines.extend(self.remainder(shown).map(|more| format!("\n{more}")));
         lines.join("\n")
     }
 }
 
-fn plain_card(card: &Card) -> String {
-    let mut lines = vec![format!("[{}] {}", card.tone.word(), card.headline)];
+fn plain_rows(card: &Card) -> String {
+    let mut lines = Vec::new();
     let mut row = |name: &str, value: &str| lines.push(format!("  {name}: {value}"));
     for fact in &card.facts {
         row(&fact.name, &fact.value);
@@ -312,8 +323,11 @@ fn plain_card(card: &Card) -> String {
     for note in &card.notes {
         row("Note", note);
     }
-    for (name, value) in [("Owner", &card.owner), ("Run", &card.run_url)] {
-        value.iter().for_each(|value| row(name, value));
+    if let Some(owner) = &card.owner {
+        row("Owner", owner);
+    }
+    if let Some(url) = &card.run_url {
+        row("Run", url);
     }
     match &card.runbook {
         Some(Runbook::Link(text) | Runbook::Text(text)) => row("Runbook", text),
@@ -335,8 +349,8 @@ fn long(text: &str, limit: usize) -> String {
     text::block(&mask(&text::block(text, limit * 4)), limit)
 }
 
-fn is_some_text(text: &String) -> bool {
-    !text.is_empty()
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn headline(alert: &AlertView) -> String {
@@ -398,231 +412,234 @@ fn whole_tone(notification: &Notification) -> Tone {
     }
 }
 
-fn alerts(notification: &Notification) -> &[AlertView] {
-    match &notification.body {
-        Body::Alerts(alerts) => alerts,
-        Body::Notice { .. } => &[],
-    }
-}
-
 fn duration(alert: &AlertView, now: Timestamp, zone: Tz) -> Fact {
     let began = human_time(alert.began_at, now, zone);
-    match alert.ended_at {
-        Some(ended_at) => {
-            let lasted = human_span(ended_at.since(alert.began_at));
-            let ended = human_time(ended_at, now, zone);
-            Fact::new("Lasted", format!("{lasted}, {began} to {ended}"))
-        }
-        None => {
-            let open = human_span(now.since(alert.began_at));
-            Fact::new("Open", format!("{open}, since {began}"))
-        }
+    if let Some(ended_at) = alert.ended_at {
+        let lasted = human_span(ended_at.since(alert.began_at));
+        let ended = human_time(ended_at, now, zone);
+        return Fact::new("Lasted", format!("{lasted}, {began} to {ended}"));
     }
-}
-
-/// The alert the first line is about: the worst one; the worst new one when others joined.
-fn lead(notification: &Notification) -> Option<&AlertView> {
-    let alerts = alerts(notification);
-    let worst = |is_wanted: &dyn Fn(&AlertView) -> bool| {
-        let wanted = alerts.iter().filter(|alert| is_wanted(alert));
-        // The first among equals: the engine has put them in order.
-        wanted.rev().max_by_key(|alert| alert.severity)
-    };
-    let is_firing = |alert: &AlertView| alert.ended_at.is_none();
-    let joined = (notification.reason == Reason::NewAlerts)
-        .then(|| worst(&|alert| is_firing(alert) && alert.is_new))
-        .flatten();
-    joined
-        .or_else(|| worst(&is_firing))
-        .or_else(|| worst(&|_| true))
-}
-
-fn first_line(notification: &Notification) -> String {
-    let alerts = alerts(notification);
-    let Some(alert) = lead(notification) else {
-        return match &notification.body {
-            Body::Notice { headline, .. } => line(headline, limits::HEADLINE),
-            Body::Alerts(_) => "Nothing fires".to_owned(),
-        };
-    };
-    let said = if notification.is_ending() {
-        ending(notification.reason, alert)
-    } else {
-        state(notification, alert)
-    };
-    let counted = alerts
-        .iter()
-        .filter(|alert| notification.is_ending() || alert.ended_at.is_none());
-    match counted.count().saturating_sub(1) {
-        0 => said,
-        more => format!("{said} and {more} more"),
-    }
-}
-
-/// `Recovered: finance nightly-refresh after 42 min`.
-fn ending(reason: Reason, alert: &AlertView) -> String {
-    let lasted = alert
-        .ended_at
-        .map(|ended_at| human_span(ended_at.since(alert.began_at)))
-        .unwrap_or_default();
-    let subject = subject_of(&alert.labels);
-    let what = if subject.is_empty() {
-        headline(alert)
-    } else {
-        subject
-    };
-    match reason {
-        Reason::RuleRemoved => format!("Closed, its rule was removed: {what} after {lasted}"),
-        Reason::Undeliverable => format!("Not told elsewhere. Recovered: {what} after {lasted}"),
-        _ => format!("Recovered: {what} after {lasted}"),
-    }
-}
-
-fn state(notification: &Notification, alert: &AlertView) -> String {
-    let headline = headline(alert);
-    let open = human_span(notification.decided_at.since(alert.began_at));
-    match notification.reason {
-        Reason::First | Reason::NewAlerts | Reason::AllResolved | Reason::Notice => headline,
-        Reason::Reminder => format!("Still so after {open}: {headline}"),
-        Reason::Escalated => format!("Not acknowledged, {open}: {headline}"),
-        Reason::Upgraded => format!("Now {}: {headline}", alert.severity.as_str()),
-        Reason::Changed => format!("Changed: {headline}"),
-        Reason::SomeResolved => format!("Some recovered; still: {headline}"),
-        Reason::Flapping => format!("Flapping: {headline}"),
-        Reason::RuleRemoved => format!("A rule was removed; still: {headline}"),
-        Reason::Undeliverable => format!("Not told elsewhere: {headline}"),
-    }
-}
-
-fn summary(notification: &Notification) -> String {
-    let mut parts = vec![whole_tone(notification).word().to_owned()];
-    parts.extend(reason_words(notification.reason).map(str::to_owned));
-    let alerts = alerts(notification);
-    let firing = alerts
-        .iter()
-        .filter(|alert| alert.ended_at.is_none())
-        .count();
-    match alerts.len() {
-        0 | 1 => {}
-        all if firing == all => parts.push(format!("{all} alerts")),
-        all => parts.push(format!("{all} alerts, {firing} still firing")),
-    }
-    parts.join(", ")
-}
-
-fn reason_words(reason: Reason) -> Option<&'static str> {
-    match reason {
-        Reason::First | Reason::AllResolved | Reason::Notice => None,
-        Reason::NewAlerts => Some("more alerts joined"),
-        Reason::Escalated => Some("escalated"),
-        Reason::Upgraded => Some("got worse"),
-        Reason::Changed => Some("changed"),
-        Reason::SomeResolved => Some("some resolved"),
-        Reason::Reminder => Some("reminder"),
-        Reason::Flapping => Some("flapping"),
-        Reason::RuleRemoved => Some("rule removed"),
-        Reason::Undeliverable => Some("passed on because another receiver could not be told"),
-    }
+    let open = human_span(now.since(alert.began_at));
+    Fact::new("Open", format!("{open}, since {began}"))
 }
 
 fn notice_text(body: &Body) -> Option<String> {
     match body {
-        Body::Notice { text, .. } => Some(long(text, limits::NOTICE)).filter(is_some_text),
+        Body::Notice { text, .. } => Some(long(text, limits::NOTICE)).and_then(some),
         Body::Alerts(_) => None,
     }
 }
 
-fn suppressed(suppressed: &[Suppressed]) -> Option<String> {
-    if suppressed.is_empty() {
-        return None;
-    }
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for alert in suppressed {
-        *counts
-            .entry(line(&alert.reason.to_string(), limits::NAME))
-            .or_default() += 1;
-    }
-    let mut reasons: Vec<(String, usize)> = counts.into_iter().collect();
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let others: usize = reasons
-        .iter()
-        .skip(limits::SUPPRESSION_REASONS)
-        .map(|(_, count)| count)
-        .sum();
-    reasons.truncate(limits::SUPPRESSION_REASONS);
-    let mut parts: Vec<String> = reasons
-        .into_iter()
-        .map(|(reason, count)| format!("{count} {reason}"))
-        .collect();
-    if others > 0 {
-        parts.push(format!("{others} for other reasons"));
-    }
-    Some(format!(
-        "{} kept quiet: {}",
-        suppressed.len(),
-        parts.join(", ")
-    ))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::labels::{Fingerprint, Labels};
+    use crate::engine::notification::{ConversationId, Suppressed, SuppressionReason};
 
-/// `finance nightly-refresh`, from the labels that name a subject.
-fn subject_of(labels: &Labels) -> String {
-    let parts = ["project", "job", "model"].map(|name| labels.get(name));
-    let parts = parts.map(|part| line(part, limits::NAME));
-    let named: Vec<&str> = parts
-        .iter()
-        .map(String::as_str)
-        .filter(|part| !part.is_empty())
-        .collect();
-    if named.is_empty() {
-        return line(labels.get("source"), limits::NAME);
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(&format!("2026-03-10T{text}:00Z")).unwrap()
     }
-    text::cut(&named.join(" "), limits::NAME)
-}
 
-fn kind_words(alert: &AlertView) -> String {
-    line(&alert.kind, limits::NAME).replace('_', " ")
-}
-
-fn topic(notification: &Notification) -> String {
-    let Some(alert) = lead(notification) else {
-        return first_line(notification);
-    };
-    let group = subject_of(&notification.group);
-    let subject = if group.is_empty() {
-        subject_of(&alert.labels)
-    } else {
-        group
-    };
-    if subject.is_empty() {
-        return kind_words(alert);
-    }
-    format!("{subject}: {}", kind_words(alert))
-}
-
-fn severity_word(notification: &Notification) -> &'static str {
-    match notification.body {
-        Body::Notice { .. } => "notice",
-        Body::Alerts(_) => notification.severity().as_str(),
-    }
-}
-
-/// Mentioned when an alert opens and when it escalates, never otherwise.
-fn mentioned(notification: &Notification) -> Vec<String> {
-    let is_escalated = notification.reason == Reason::Escalated;
-    let is_told = |alert: &&AlertView| {
-        alert.ended_at.is_none()
-            && (is_escalated || (alert.is_new && notification.reason.is_pinging()))
-    };
-    let mut owners = Vec::new();
-    for owner in alerts(notification)
-        .iter()
-        .filter(is_told)
-        .filter_map(|alert| alert.owner.as_ref())
-    {
-        if !owners.contains(owner) {
-            owners.push(owner.clone());
+    fn alert(id: &str, severity: Severity) -> AlertView {
+        AlertView {
+            id: id.to_owned(),
+            rule: "nightly".into(),
+            kind: "run_failed".into(),
+            origin: "rules/finance.toml:12".to_owned(),
+            severity,
+            labels: Labels::default()
+                .with("project", "finance")
+                .with("job", "nightly"),
+            headline: format!("Failed: {id}"),
+            facts: vec![Fact::new("Observed", "1 of 40 models failed")],
+            error: None,
+            run_url: None,
+            description: None,
+            runbook: None,
+            owner: Some("finance-data".to_owned()),
+            began_at: at("04:00"),
+            fired_at: at("04:05"),
+            ended_at: None,
+            is_new: false,
+            is_already_so: false,
         }
     }
-    owners.truncate(10);
-    owners
+
+    fn told(reason: Reason, alerts: Vec<AlertView>) -> Notification {
+        Notification {
+            receiver: "team".into(),
+            conversation: ConversationId(Fingerprint::of("x", &Labels::default())),
+            sequence: u32::from(reason != Reason::First),
+            reason,
+            decided_at: at("05:00"),
+            group: Labels::default(),
+            route: "root".into(),
+            body: Body::Alerts(alerts),
+            omitted: 0,
+        suppressed: Vec::new(),
+        }
+    }
+
+    fn first_line_of(reason: Reason, alerts: Vec<AlertView>) -> String {
+        Message::new(&told(reason, alerts), Tz::UTC).first_line
+    }
+
+    #[test]
+    fn the_first_line_says_what_happened() {
+        use Severity::{Critical, Warning};
+        let two = || vec![alert("a", Critical), alert("b", Warning)];
+        for (reason, expected) in [
+            (Reason::First, "Failed: a and 1 more"),
+            (Reason::NewAlerts, "Failed: a and 1 more"),
+            (Reason::Reminder, "Still so after 1 h: Failed: a and 1 more"),
+            (
+                Reason::Escalated,
+                "Not acknowledged, 1 h: Failed: a and 1 more",
+            ),
+            (Reason::Upgraded, "Now critical: Failed: a and 1 more"),
+            (Reason::Changed, "Changed: Failed: a and 1 more"),
+            (
+                Reason::SomeResolved,
+                "Some recovered; still: Failed: a and 1 more",
+            ),
+            (Reason::Flapping, "Flapping: Failed: a and 1 more"),
+            (
+                Reason::Undeliverable,
+                "Not told elsewhere: Failed: a and 1 more",
+            ),
+        ] {
+            assert_eq!(first_line_of(reason, two()), expected);
+        }
+    }
+
+    #[test]
+    fn the_worst_leads_and_a_new_one_leads_when_it_joins() {
+        use Severity::{Critical, Warning};
+        let mut joined = alert("new", Warning);
+        joined.is_new = true;
+        let alerts = vec![alert("w", Warning), alert("c", Critical), joined];
+        assert_eq!(
+            first_line_of(Reason::First, alerts.clone()),
+            "Failed: c and 2 more"
+        );
+        assert_eq!(
+            first_line_of(Reason::NewAlerts, alerts),
+            "Failed: new and 2 more"
+        );
+    }
+
+    #[test]
+    fn an_ending_says_how_long_it_lasted() {
+        let mut ended = alert("a", Severity::Critical);
+        ended.ended_at = Some(at("04:42"));
+        ended.headline = "Recovered: finance nightly succeeded".to_owned();
+        let one = vec![ended.clone()];
+        for (reason, expected) in [
+            (
+                Reason::AllResolved,
+                "Recovered: finance nightly succeeded (lasted 42 min)",
+            ),
+            (
+                Reason::First,
+                "Recovered: finance nightly succeeded (lasted 42 min)",
+            ),
+            (
+                Reason::Undeliverable,
+                "Not told elsewhere. Recovered: finance nightly succeeded (lasted 42 min)",
+            ),
+        ] {
+            assert_eq!(first_line_of(reason, one.clone()), expected);
+        }
+        let firing = vec![alert("b", Severity::Warning), ended.clone(), ended];
+        let message = Message::new(&told(Reason::SomeResolved, firing), Tz::UTC);
+        assert_eq!(message.first_line, "Some recovered; still: Failed: b");
+        assert_eq!(
+            message.summary,
+            "Warning, some resolved, 3 alerts, 1 still firing"
+        );
+        assert_eq!(message.cards[1].tone.word(), "Resolved");
+        assert_eq!(
+            message.cards[1].duration.value,
+            "42 min, 04:00 UTC to 04:42 UTC"
+        );
+    }
+
+    #[test]
+    fn secrets_and_strange_links_are_not_shown() {
+        let mut bad = alert("a", Severity::Critical);
+        bad.headline = "cannot reach postgres://u:hunter2@db/x".to_owned();
+        bad.facts = vec![
+            Fact::new("Observed", "password=hunter2"),
+            Fact::new("Empty", ""),
+        ];
+        bad.error = Some(format!(
+            "{}\nAuthorization: Bearer hunter2hunter2",
+            "x".repeat(900)
+        ));
+        bad.description = Some("token=hunter2".to_owned());
+        bad.run_url = Some("javascript:alert(1)".to_owned());
+        bad.runbook = Some("https://u:hunter2@wiki/x".to_owned());
+        let message = Message::new(&told(Reason::First, vec![bad]), Tz::UTC);
+        let shown = format!("{message:?} {}", message.plain(9));
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(!shown.contains("javascript"), "{shown}");
+        assert_eq!(message.cards[0].facts.len(), 1);
+        assert!(message.cards[0].error.as_ref().unwrap().starts_with('…'));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let mut alert = alert("a", Severity::Critical);
+        alert.facts = (0..20).map(|n| Fact::new("F", n.to_string())).collect();
+        let mut notification = told(Reason::First, vec![alert; 300]);
+        notification.suppressed = (0..9)
+            .map(|n| Suppressed {
+                id: n.to_string(),
+                headline: String::new(),
+                reason: SuppressionReason::Silenced(format!("s{}", n.min(7))),
+            })
+            .collect();
+        let message = Message::new(&notification, Tz::UTC);
+        assert_eq!(message.cards[0].hidden_facts, 5);
+        assert_eq!(message.cards[0].at(Detail::Brief).hidden_facts, 16);
+        assert_eq!(
+            message.remainder(10).unwrap(),
+            "and 290 more; 9 kept quiet: 2 silenced by s7, 1 silenced by s0, 1 silenced by s1, \
+             1 silenced by s2, 1 silenced by s3, 3 for other reasons"
+        );
+    }
+
+    #[test]
+    fn owners_are_mentioned_when_it_opens_or_escalates() {
+        let mut opened = alert("a", Severity::Critical);
+        opened.is_new = true;
+        let mentioned = |reason, alert: &AlertView| {
+            let message = Message::new(&told(reason, vec![alert.clone()]), Tz::UTC);
+            !message.mentioned.is_empty()
+        };
+        assert!(mentioned(Reason::First, &opened));
+        assert!(mentioned(
+            Reason::Escalated,
+            &alert("a", Severity::Critical)
+        ));
+        assert!(!mentioned(
+            Reason::Reminder,
+            &alert("a", Severity::Critical)
+        ));
+        assert!(!mentioned(Reason::Changed, &opened), "never on edits");
+    }
+
+    #[test]
+    fn the_topic_has_no_times_and_prefers_the_group() {
+        let mut notification = told(Reason::First, vec![alert("a", Severity::Critical)]);
+        assert_eq!(
+            Message::new(&notification, Tz::UTC).topic,
+            "finance nightly: run failed"
+        );
+        notification.group = Labels::default().with("project", "sales");
+        assert_eq!(
+            Message::new(&notification, Tz::UTC).topic,
+            "sales: run failed"
+        );
+    }
 }

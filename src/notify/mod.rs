@@ -1,6 +1,6 @@
 //! Telling people: one notifier for each kind of receiver.
 //!
-//! Role: a [`Notification`](crate::engine::notification::Notification) becomes a neutral [`message`], which
+//! Role: a [`Notification`] becomes a neutral [`message`], which
 //! each kind of receiver lays out, escapes, fits to its platform's [`limits`] and sends. Guarantees: text
 //! from outside is data and cannot ping, link, inject or reorder; secrets are [`mask`]ed and no [`Outcome`]
 //! holds one; every wait, body and answer is bounded; a repeated delivery is harmless wherever the platform
@@ -19,7 +19,7 @@ mod console;
 mod discord_webhook;
 mod email;
 mod slack_webhook;
-mod text;
+pub(crate) mod text;
 mod webhook;
 
 use std::io::Write;

@@ -2,8 +2,8 @@
 //!
 //! A webhook returns no reference to what it posted: nothing can be edited, threaded or deleted. So every
 //! notification is a new message, and from the second on it names the first: `Update on k3x9pq: …`.
-//! Layout is Block Kit within Slack's limits. Untrusted text stands in plain-text objects or code, and in
-//! mrkdwn only with `& < >` escaped, which also takes mentions and links apart.
+//! Layout is Block Kit within Slack's limits. Untrusted text stands in plain-text objects or code, everywhere
+//! with `& < >` escaped, which also takes mentions and links apart.
 
 use std::pin::Pin;
 
@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::http::{Attempt, Client, Endpoint, Reply};
+use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::slack as limits;
 use super::message::{Card, Detail, Message, Runbook};
 use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, text};
@@ -69,9 +69,7 @@ impl SlackWebhook {
     async fn post(&self, attempt: &Attempt<'_>, payload: &Value) -> Result<Reply, Outcome> {
         let url = self.client.endpoint().url().clone();
         let body = payload.to_string().into_bytes();
-        attempt
-            .send(self.client.json(Method::POST, url, body))
-            .await
+        attempt.send(http::json(Method::POST, url, body)).await
     }
 
     fn outcome(&self, reply: &Reply, first: Option<String>) -> Outcome {
@@ -181,6 +179,25 @@ fn escape(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
+/// Escaped, and cut so that the escaped text fits.
+fn escape_within(text: &str, limit: usize) -> String {
+    let escaped = escape(text);
+    if text::measure(&escaped) <= limit {
+        return escaped;
+    }
+    let mut used = 1;
+    let kept = text.chars().take_while(|c| {
+        used += match c {
+            '&' => 5,
+            '<' | '>' => 4,
+            c => c.len_utf16(),
+        };
+        used <= limit
+    });
+    let kept: String = kept.collect();
+    format!("{}…", escape(kept.trim_end()))
+}
+
 /// A code span: nothing inside is interpreted, so only what would end it is replaced.
 fn code(text: &str) -> String {
     format!(
@@ -207,7 +224,7 @@ fn link(url: &str, label: &str) -> String {
 }
 
 fn plain_text(text: &str, limit: usize) -> Value {
-    json!({ "type": "plain_text", "text": text::cut(text, limit), "emoji": false })
+    json!({ "type": "plain_text", "text": escape_within(text, limit), "emoji": false })
 }
 
 fn section(text: &str) -> Value {
@@ -218,7 +235,7 @@ fn mrkdwn_section(text: &str) -> Value {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } })
 }
 
-fn context(texts: Vec<Value>) -> Value {
+fn context(texts: &[Value]) -> Value {
     json!({ "type": "context", "elements": texts })
 }
 
@@ -249,18 +266,18 @@ fn blocks(message: &Message, first_line: &str, mentions: &str) -> Vec<Value> {
         "type": "header",
         "text": plain_text(first_line, limits::HEADER),
     })];
-    if text::measure(first_line) > limits::HEADER {
+    if text::measure(&escape(first_line)) > limits::HEADER {
         blocks.push(section(first_line));
     }
     let summary = format!("{} {}", message.tone.sign(), message.summary);
-    blocks.push(context(vec![plain_text(&summary, limits::FIELD)]));
+    blocks.push(context(&[plain_text(&summary, limits::FIELD)]));
     if !mentions.is_empty() {
         blocks.push(mrkdwn_section(mentions));
     }
     blocks.extend(message.notice.as_deref().map(section));
     let shown = add_cards(&mut blocks, message);
     if let Some(more) = message.remainder(shown) {
-        blocks.push(context(vec![plain_text(&more, limits::FIELD)]));
+        blocks.push(context(&[plain_text(&more, limits::FIELD)]));
     }
     blocks
 }
@@ -268,7 +285,7 @@ fn blocks(message: &Message, first_line: &str, mentions: &str) -> Vec<Value> {
 /// Adds as many cards as fit, in as much detail as fits; says how many.
 fn add_cards(blocks: &mut Vec<Value>, message: &Message) -> usize {
     // The line about the rest comes last and must fit too.
-    let rest = json_size(&[context(vec![plain_text(
+    let rest = json_size(&[context(&[plain_text(
         &message.remainder(0).unwrap_or_default(),
         limits::FIELD,
     )])])
@@ -303,14 +320,8 @@ fn json_size(blocks: &[Value]) -> usize {
 
 fn card_blocks(card: &Card, message: &Message) -> Vec<Value> {
     let mut blocks = vec![json!({ "type": "divider" })];
-    if message.cards.len() > 1 || card.headline != message.first_line {
-        let headline = format!(
-            "{} {}: {}",
-            card.tone.sign(),
-            card.tone.word(),
-            card.headline
-        );
-        blocks.push(section(&headline));
+    if let Some(title) = message.title(card) {
+        blocks.push(section(&format!("{} {title}", card.tone.sign())));
     }
     let facts = card.facts.iter().chain([&card.duration]);
     let fields: Vec<Value> = facts
@@ -321,7 +332,7 @@ fn card_blocks(card: &Card, message: &Message) -> Vec<Value> {
     }
     blocks.extend(card.description.as_deref().map(section));
     blocks.extend(card.error.as_deref().map(error_section));
-    blocks.push(context(origins(card)));
+    blocks.push(context(&origins(card)));
     blocks
 }
 
@@ -369,6 +380,8 @@ mod tests {
 
     #[test]
     fn data_cannot_mention_link_or_leave_its_span() {
+        assert_eq!(escape_within("a<b&c", 20), "a&lt;b&amp;c");
+        assert_eq!(escape_within("a<b&c", 10), "a&lt;b…");
         assert_eq!(
             escape("<!channel> & <@U1>"),
             "&lt;!channel&gt; &amp; &lt;@U1&gt;"

@@ -54,7 +54,9 @@ pub(crate) fn tail(text: &str, limit: usize, also: impl Fn(&str) -> String) -> S
 
 /// Shortened to `limit` units, with a mark where it was cut.
 pub(crate) fn cut(text: &str, limit: usize) -> String {
-    if measure(text) <= limit {
+    // Bytes are never fewer than units, and a unit is at most three bytes.
+    let is_short = text.len() <= limit || (text.len() <= 3 * limit && measure(text) <= limit);
+    if is_short {
         return text.to_owned();
     }
     let mut units = CUT.len_utf16();

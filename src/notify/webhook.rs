@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use sha2::Sha256;
 
-use super::http::{Client, Endpoint, Reply};
+use super::http::{self, Client, Endpoint, Reply};
 use super::limits::webhook as limits;
 use super::message::{Card, Message, Runbook};
 use super::{BuildContext, BuildError, Delivery, Notifier, Outcome, text};
@@ -51,7 +51,7 @@ impl Webhook {
             .secret
             .as_ref()
             .map(|secret| signature(secret, timestamp, &body));
-        let mut request = self.client.json(Method::POST, url, body);
+        let mut request = http::json(Method::POST, url, body);
         let mut set = |name: &'static str, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 request.headers_mut().insert(name, value);
@@ -272,5 +272,20 @@ fn event(notification: &Notification) -> &'static str {
         | Reason::Flapping
         | Reason::RuleRemoved
         | Reason::Notice => "updated",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with Python's hmac, as `docs/webhook.md` shows.
+    #[test]
+    fn the_signature_is_what_the_documentation_computes() {
+        let signature = signature(&"swordfish".into(), 1_773_144_300, br#"{"version":1}"#);
+        assert_eq!(
+            signature,
+            "v1=cff9e32596d0d2975da4dddb272f67710ea48d0c9801b40b39473a9f65effd6d"
+        );
     }
 }

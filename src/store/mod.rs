@@ -173,6 +173,14 @@ pub enum StoreError {
         /// What was wrong.
         why: String,
     },
+    /// It failed while it was written, and what it has in memory may be half a commit.
+    #[error("the store {} failed: {why}; restart Tardy, which then checks and repairs it", path.display())]
+    Broken {
+        /// The folder.
+        path: PathBuf,
+        /// What went wrong.
+        why: String,
+    },
     /// Anything else the system said.
     #[error("the store {} failed: {why}", path.display())]
     Io {
@@ -192,6 +200,7 @@ impl StoreError {
             | Self::ReadOnly { .. }
             | Self::Damaged { .. }
             | Self::Newer { .. }
+            | Self::Broken { .. }
             | Self::Record { .. } => false,
         }
     }

@@ -1,10 +1,13 @@
 //! What the bytes in a store mean: typed records, the same for every backend.
 //!
 //! Every value begins with one version byte. State (alerts, groups, memories, outbox rows) is JSON, so
-//! that a field added later has a default; history is packed ([`segment`](super::segment)). Keys sort:
-//! numbers are big-endian, texts end in a zero byte. It decides nothing; it only writes down.
+//! that a field added later has a default; history is packed ([`segment`](super::segment)). Keys are of
+//! fixed length: instants and numbers are big-endian so that they sort, names are hashed and stand in the
+//! record. It decides nothing; it only writes down.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -49,6 +52,13 @@ pub struct OutboxRow {
     pub why: Option<String>,
 }
 
+impl OutboxRow {
+    /// Not before this instant. What was never tried is due at once, wherever a clock has been set since.
+    pub fn due_at(&self) -> Timestamp {
+        if self.attempts == 0 { Timestamp::from_millis(0) } else { self.next_attempt_at }
+    }
+}
+
 /// What was told to whom; append-only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRecord {
@@ -84,6 +94,19 @@ pub enum DeliveryOutcome {
     Dead(String),
 }
 
+/// What the fallback is still to hear of: a delivery that was given up or is late. Written with the end of
+/// the try, and gone in the commit that has the fallback's notification, so that a crash in between loses
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Owed {
+    /// The outbox row it is about.
+    pub sequence: u64,
+    /// What was not told.
+    pub notification: Notification,
+    /// Why, in words for people.
+    pub why: String,
+}
+
 /// Everything a start needs.
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -95,12 +118,14 @@ pub struct Loaded {
     pub cursors: BTreeMap<ProjectKey, Cursor>,
     /// Notifications to be delivered, in order.
     pub outbox: Vec<OutboxRow>,
+    /// What the fallback is still to hear of.
+    pub owed: Vec<Owed>,
     /// References to conversations' first messages.
     pub handles: BTreeMap<ConversationId, Handle>,
     /// Records that could not be read and were left out, with their reasons.
     pub problems: Vec<StoreError>,
-    /// The next free number of history segments.
-    pub next_segment: u64,
+    /// The greatest number of a history segment.
+    pub last_segment: u64,
 }
 
 /// Writes a JSON record.
@@ -137,17 +162,18 @@ fn readable(key: &[u8]) -> String {
         .collect()
 }
 
-fn text_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
+/// A key of fixed length from texts of any length: what it stands for is in the record.
+fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
+    let labels = (0..10).zip(parts).fold(Labels::default(), |labels, (index, part)| {
+        labels.with(&format!("part{index}"), *part)
+    });
     let mut key = prefix.as_bytes().to_vec();
-    for part in parts {
-        key.extend(part.as_bytes());
-        key.push(0);
-    }
+    key.extend(print_key(Fingerprint::of(prefix, &labels)));
     key
 }
 
-fn project_parts(key: &ProjectKey) -> [&str; 2] {
-    [&key.source, &key.project_id]
+fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
+    hashed_key(prefix, &[&project.source, &project.project_id])
 }
 
 /// Instants sort as unsigned numbers when the sign bit is flipped.
@@ -174,47 +200,57 @@ fn group_key(key: &GroupKey) -> Vec<u8> {
 /// Numbers handed out by the writer.
 #[derive(Debug, Default)]
 pub struct Sequences {
-    /// Next outbox row.
+    /// The last outbox row.
     pub outbox: u64,
-    /// Next history segment.
-    pub segment: u64,
-    /// Next append-only row (transitions, deliveries).
-    pub row: u64,
+    /// Numbers of history segments, shared with upkeep.
+    pub segments: Segments,
 }
 
-impl Sequences {
-    /// Hands out the next number for an append-only row.
-    pub fn next_row(&mut self) -> u64 {
-        self.row += 1;
-        self.row
+/// Hands out numbers of history segments; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Segments(Arc<AtomicU64>);
+
+impl Segments {
+    /// Goes on after `last`.
+    pub fn after(last: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(last)))
+    }
+
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
 
-/// Writes down a step, with the cursors it belongs to: one commit. Returns the outbox rows it contains.
+/// Writes down a step, with the cursors it belongs to and the debts to the fallback that it pays: one commit.
+/// Returns the outbox rows it contains.
 pub fn commit_step(
     step: &Step,
     cursors: &BTreeMap<ProjectKey, Cursor>,
+    paid: &[u64],
     sequences: &mut Sequences,
     now: Timestamp,
 ) -> (Commit, Vec<OutboxRow>) {
     let mut commit = Commit::default();
+    for sequence in paid {
+        commit.delete(Table::Meta, owed_key(*sequence));
+    }
     put_observations(step, sequences, &mut commit);
     for (project, cursor) in cursors {
         commit.put(
             Table::Cursor,
-            text_key("cursor/", &project_parts(project)),
-            json(cursor),
+            project_key("cursor/", project),
+            json(&(project, cursor)),
         );
     }
     for (project, known_until) in &step.changed.coverage {
         commit.put(
             Table::Cursor,
-            text_key("known/", &project_parts(project)),
-            json(known_until),
+            project_key("known/", project),
+            json(&(project, known_until)),
         );
     }
     for (what, since) in &step.changed.since {
-        commit.put(Table::Meta, text_key("since/", &[what]), json(since));
+        commit.put(Table::Meta, hashed_key("since/", &[what]), json(&(what, since)));
     }
     for (print, alert) in &step.changed.alerts {
         put_or_delete(&mut commit, Table::Alert, print_key(*print), alert.as_ref());
@@ -225,9 +261,10 @@ pub fn commit_step(
     for (key, group) in &step.changed.groups {
         put_or_delete(&mut commit, Table::Group, group_key(key), group.as_ref());
     }
-    for transition in &step.transitions {
+    for (transition, index) in step.transitions.iter().zip(0_u32..) {
         let mut key = time_key(transition.recorded_at).to_vec();
-        key.extend(sequences.next_row().to_be_bytes());
+        key.extend(print_key(transition.fingerprint));
+        key.extend(index.to_be_bytes());
         commit.put(Table::Transition, key, json(transition));
     }
     for row in &step.ledger {
@@ -251,30 +288,26 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
     for (project, record) in &step.changed.projects {
         commit.put(
             Table::History,
-            text_key("project/", &project_parts(project)),
+            project_key("project/", project),
             json(record),
         );
     }
     for ((project, job), record) in &step.changed.jobs {
-        let [source, id] = project_parts(project);
+        let key = hashed_key("job/", &[&project.source, &project.project_id, job]);
         commit.put(
             Table::History,
-            text_key("job/", &[source, id, job]),
-            json(record),
+            key,
+            json(&(project, record)),
         );
     }
     for segment in segment::pack(&step.changed.observations) {
-        sequences.segment += 1;
-        commit.put(
-            Table::History,
-            segment_key(&segment, sequences.segment),
-            segment.to_bytes(),
-        );
+        let key = segment_key(&segment, sequences.segments.next());
+        commit.put(Table::History, key, segment.to_bytes());
     }
 }
 
 fn segment_key(segment: &Segment, number: u64) -> Vec<u8> {
-    let mut key = text_key("segment/", &project_parts(&segment.project));
+    let mut key = project_key("segment/", &segment.project);
     key.extend(segment.day.to_be_bytes());
     key.extend(number.to_be_bytes());
     key
@@ -309,15 +342,20 @@ pub fn put_outbox(commit: &mut Commit, row: &OutboxRow) {
     commit.put(Table::Outbox, outbox_key(row.sequence), json(row));
 }
 
+/// Writes down what the fallback is to hear of.
+pub fn put_owed(commit: &mut Commit, owed: &Owed) {
+    commit.put(Table::Meta, owed_key(owed.sequence), json(owed));
+}
+
+fn owed_key(sequence: u64) -> Vec<u8> {
+    let mut key = b"owed/".to_vec();
+    key.extend(sequence.to_be_bytes());
+    key
+}
+
 /// Writes down that a delivery is settled: the row goes, the record stays, the handle is kept while the
 /// conversation goes on.
-pub fn settle(
-    commit: &mut Commit,
-    row: &OutboxRow,
-    handle: Option<&Handle>,
-    record: &DeliveryRecord,
-    row_number: u64,
-) {
+pub fn settle(commit: &mut Commit, row: &OutboxRow, handle: Option<&Handle>, record: &DeliveryRecord) {
     commit.delete(Table::Outbox, outbox_key(row.sequence));
     let conversation = print_key(row.notification.conversation.0);
     match handle {
@@ -326,7 +364,7 @@ pub fn settle(
         None => {}
     }
     let mut key = time_key(record.settled_at).to_vec();
-    key.extend(row_number.to_be_bytes());
+    key.extend(row.sequence.to_be_bytes());
     commit.put(Table::Delivery, key, json(record));
 }
 
@@ -358,6 +396,13 @@ pub fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
     Ok(loaded)
 }
 
+/// How far sources have been read.
+pub fn load_cursors_only(store: &dyn Store) -> Result<BTreeMap<ProjectKey, Cursor>, StoreError> {
+    let mut loaded = Loaded::default();
+    load_cursors(store, &mut loaded)?;
+    Ok(loaded.cursors)
+}
+
 fn print_of(key: &[u8]) -> Option<Fingerprint> {
     Some(Fingerprint::from_u128(u128::from_be_bytes(
         key.try_into().ok()?,
@@ -381,104 +426,57 @@ fn read<T: DeserializeOwned>(
     Ok(records)
 }
 
-/// The zero-terminated texts of a key behind its prefix.
-fn texts<'a>(key: &'a [u8], prefix: &str) -> Vec<&'a str> {
-    key.get(prefix.len()..)
-        .unwrap_or_default()
-        .split(|byte| *byte == 0)
-        .filter_map(|part| std::str::from_utf8(part).ok())
-        .collect()
-}
-
-fn project_of(key: &[u8], prefix: &str) -> Option<ProjectKey> {
-    let parts = texts(key, prefix);
-    let (source, project_id) = (parts.first()?, parts.get(1)?);
-    Some(ProjectKey {
-        source: (*source).into(),
-        project_id: (*project_id).into(),
-    })
+/// All records of a table under a prefix that can be read; the others are listed.
+fn read_under<T: DeserializeOwned>(
+    store: &dyn Store,
+    table: Table,
+    prefix: &str,
+    problems: &mut Vec<StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut values = Vec::new();
+    for record in store.scan(table, prefix.as_bytes()) {
+        let (key, bytes) = record?;
+        match from_json(table, &key, &bytes) {
+            Ok(value) => values.push(value),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Ok(values)
 }
 
 fn load_meta(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
-    for record in store.scan(Table::Meta, b"since/") {
-        let (key, bytes) = record?;
-        match (
-            texts(&key, "since/").first(),
-            from_json(Table::Meta, &key, &bytes),
-        ) {
-            (Some(what), Ok(since)) => {
-                loaded.saved.since.insert((*what).to_owned(), since);
-            }
-            (_, Err(problem)) => loaded.problems.push(problem),
-            (None, Ok(_)) => {}
-        }
-    }
+    let since = read_under(store, Table::Meta, "since/", &mut loaded.problems)?;
+    loaded.saved.since = since.into_iter().collect();
+    loaded.owed = read_under(store, Table::Meta, "owed/", &mut loaded.problems)?;
     Ok(())
 }
 
 fn load_cursors(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
-    for record in store.scan(Table::Cursor, b"cursor/") {
-        let (key, bytes) = record?;
-        match (
-            project_of(&key, "cursor/"),
-            from_json(Table::Cursor, &key, &bytes),
-        ) {
-            (Some(project), Ok(cursor)) => {
-                loaded.cursors.insert(project, cursor);
-            }
-            (_, Err(problem)) => loaded.problems.push(problem),
-            (None, Ok(_)) => {}
-        }
-    }
-    for record in store.scan(Table::Cursor, b"known/") {
-        let (key, bytes) = record?;
-        match (
-            project_of(&key, "known/"),
-            from_json(Table::Cursor, &key, &bytes),
-        ) {
-            (Some(project), Ok(known_until)) => {
-                loaded.saved.coverage.insert(project, known_until);
-            }
-            (_, Err(problem)) => loaded.problems.push(problem),
-            (None, Ok(_)) => {}
-        }
-    }
+    let cursors = read_under(store, Table::Cursor, "cursor/", &mut loaded.problems)?;
+    loaded.cursors = cursors.into_iter().collect();
+    let known = read_under(store, Table::Cursor, "known/", &mut loaded.problems)?;
+    loaded.saved.coverage = known.into_iter().collect();
     Ok(())
 }
 
 fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
-    for record in store.scan(Table::History, b"project/") {
-        let (key, bytes) = record?;
-        match from_json::<ProjectRecord>(Table::History, &key, &bytes) {
-            Ok(record) => loaded.history.restore_project(record),
-            Err(problem) => loaded.problems.push(problem),
-        }
+    let problems = &mut loaded.problems;
+    for record in read_under::<ProjectRecord>(store, Table::History, "project/", problems)? {
+        loaded.history.restore_project(record);
     }
-    for record in store.scan(Table::History, b"job/") {
-        let (key, bytes) = record?;
-        match (
-            project_of(&key, "job/"),
-            from_json::<JobRecord>(Table::History, &key, &bytes),
-        ) {
-            (Some(project), Ok(record)) => loaded.history.restore_job(&project, record),
-            (_, Err(problem)) => loaded.problems.push(problem),
-            (None, Ok(_)) => {}
-        }
+    let jobs = read_under::<(ProjectKey, JobRecord)>(store, Table::History, "job/", problems)?;
+    for (project, record) in jobs {
+        loaded.history.restore_job(&project, record);
     }
     for record in store.scan(Table::History, b"segment/") {
         let (key, bytes) = record?;
-        loaded.next_segment = loaded.next_segment.max(segment_number(&key));
-        let (Some(project), observations) = (project_of(&key, "segment/"), Segment::unpack(&bytes))
-        else {
-            continue;
-        };
-        match observations {
-            Ok(stored) => restore(&mut loaded.history, &project, stored),
-            Err(why) => loaded.problems.push(StoreError::Record {
-                table: Table::History,
-                key: readable(&key),
-                why,
-            }),
+        loaded.last_segment = loaded.last_segment.max(segment_number(&key));
+        match Segment::unpack(&bytes) {
+            Ok(observations) => restore(&mut loaded.history, observations),
+            Err(why) => {
+                let key = readable(&key);
+                loaded.problems.push(StoreError::Record { table: Table::History, key, why });
+            }
         }
     }
     Ok(())
@@ -489,14 +487,14 @@ fn segment_number(key: &[u8]) -> u64 {
         .map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-fn restore(history: &mut History, project: &ProjectKey, observations: Vec<Observation>) {
+fn restore(history: &mut History, observations: Vec<Observation>) {
     for observation in observations {
         match observation {
-            Observation::Run(_, run) => drop(history.observe_run(project, run)),
-            Observation::Execution(_, execution) => {
-                drop(history.observe_execution(project, execution))
+            Observation::Run(project, run) => drop(history.observe_run(&project, run)),
+            Observation::Execution(project, execution) => {
+                drop(history.observe_execution(&project, execution));
             }
-            Observation::Plan(_, plan) => drop(history.observe_plan(project, plan)),
+            Observation::Plan(project, plan) => drop(history.observe_plan(&project, plan)),
             Observation::Project(_) | Observation::Jobs(..) => {}
         }
     }
@@ -510,7 +508,7 @@ const MERGE_ABOVE: usize = 16;
 pub fn compact_history(
     store: &dyn Store,
     cutoff: Timestamp,
-    sequences: &mut Sequences,
+    segments: &Segments,
 ) -> Result<(usize, usize), StoreError> {
     let mut by_day: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
     for record in store.scan(Table::History, b"segment/") {
@@ -531,7 +529,7 @@ pub fn compact_history(
             keys.into_iter()
                 .for_each(|key| commit.delete(Table::History, key));
         } else if keys.len() > MERGE_ABOVE {
-            after += merge(store, keys, sequences, &mut commit)?;
+            after += merge(store, keys, segments, &mut commit)?;
         } else {
             after += keys.len();
         }
@@ -543,17 +541,14 @@ pub fn compact_history(
 fn merge(
     store: &dyn Store,
     keys: Vec<Vec<u8>>,
-    sequences: &mut Sequences,
+    segments: &Segments,
     commit: &mut Commit,
 ) -> Result<usize, StoreError> {
     let mut newest: BTreeMap<(u8, Name), Observation> = BTreeMap::new();
     for key in keys {
         let bytes = store.get(Table::History, &key)?.unwrap_or_default();
-        let Some(project) = project_of(&key, "segment/") else {
-            continue;
-        };
         // A segment that cannot be read stays as it is, for `store verify` to show.
-        let Ok(observations) = Segment::unpack_for(&bytes, &project) else {
+        let Ok(observations) = Segment::unpack(&bytes) else {
             continue;
         };
         for observation in observations {
@@ -570,13 +565,8 @@ fn merge(
     let observations: Vec<Observation> = newest.into_values().collect();
     let mut count = 0;
     for segment in segment::pack(&observations) {
-        sequences.segment += 1;
         count += 1;
-        commit.put(
-            Table::History,
-            segment_key(&segment, sequences.segment),
-            segment.to_bytes(),
-        );
+        commit.put(Table::History, segment_key(&segment, segments.next()), segment.to_bytes());
     }
     Ok(count)
 }
@@ -623,15 +613,16 @@ fn time_range<T: DeserializeOwned>(
         .collect()
 }
 
-/// Deletes append-only rows from before `cutoff`; returns how many.
+/// Rows deleted in one commit.
+const FORGET_BATCH: usize = 10_000;
+
+/// Deletes promises, transitions and deliveries from before `cutoff`; returns how many.
 pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
-    /// Rows deleted in one commit.
-    const BATCH: usize = 10_000;
-    let mut forgotten = 0;
+    let mut forgotten = forget_promises(store, cutoff)?;
     for table in [Table::Transition, Table::Delivery] {
         loop {
             let mut commit = Commit::default();
-            for record in store.range(table, b"", Some(&time_key(cutoff))).take(BATCH) {
+            for record in store.range(table, b"", Some(&time_key(cutoff))).take(FORGET_BATCH) {
                 commit.delete(table, record?.0);
             }
             if commit.is_empty() {
@@ -642,6 +633,24 @@ pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
         }
     }
     Ok(forgotten)
+}
+
+/// Deletes promises that were due before `cutoff`. Their keys end in that instant.
+fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
+    let before = time_key(cutoff);
+    let mut old = Vec::new();
+    for record in store.scan(Table::Ledger, b"") {
+        let (key, _) = record?;
+        if key.last_chunk::<8>().is_some_and(|due_at| *due_at < before) {
+            old.push(key);
+        }
+    }
+    for keys in old.chunks(FORGET_BATCH) {
+        let mut commit = Commit::default();
+        keys.iter().for_each(|key| commit.delete(Table::Ledger, key.clone()));
+        store.commit(&commit)?;
+    }
+    Ok(old.len())
 }
 
 /// Checks that a record can be read as what its table holds; for `store verify`.
@@ -666,6 +675,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
                 })
         }
         Table::Meta if key == b"format" => Ok(()),
+        Table::Meta if key.starts_with(b"owed/") => from_json::<Owed>(table, key, bytes).map(drop),
         Table::Meta | Table::Cursor | Table::History => as_json(),
     }
 }

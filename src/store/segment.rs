@@ -32,6 +32,8 @@ pub(super) struct Segment {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Packed {
+    source: String,
+    project_id: String,
     day: u32,
     texts: Vec<String>,
     runs: Vec<PackedRun>,
@@ -104,7 +106,7 @@ pub(super) fn pack(observations: &[Observation]) -> Vec<Segment> {
     let mut segments = Vec::new();
     for ((project, day), rows) in by_day {
         for chunk in rows.chunks(MAX_ROWS) {
-            let packed = Packer::new(day).pack(chunk);
+            let packed = Packer::new(&project, day).pack(chunk);
             segments.push(Segment {
                 project: project.clone(),
                 day,
@@ -122,9 +124,11 @@ struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    fn new(day: u32) -> Self {
+    fn new(project: &ProjectKey, day: u32) -> Self {
         Self {
             packed: Packed {
+                source: project.source.to_string(),
+                project_id: project.project_id.to_string(),
                 day,
                 ..Packed::default()
             },
@@ -195,20 +199,8 @@ impl Segment {
         postcard::to_extend(&self.packed, bytes).expect("own segments are always encodable")
     }
 
-    /// Reads back observations; their project is a placeholder, to be known from the key.
+    /// Reads back observations. The error says what is wrong.
     pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<Observation>, String> {
-        let nowhere = ProjectKey {
-            source: "".into(),
-            project_id: "".into(),
-        };
-        Self::unpack_for(bytes, &nowhere)
-    }
-
-    /// Reads back observations of `project`. The error says what is wrong.
-    pub(super) fn unpack_for(
-        bytes: &[u8],
-        project: &ProjectKey,
-    ) -> Result<Vec<Observation>, String> {
         let packed: Packed = match bytes.split_first() {
             Some((&PACKED_VERSION, rest)) => {
                 postcard::from_bytes(rest).map_err(|error| error.to_string())?
@@ -216,6 +208,8 @@ impl Segment {
             Some((version, _)) => return Err(format!("unknown segment version {version}")),
             None => return Err("empty".into()),
         };
+        let project =
+            ProjectKey { source: packed.source.into(), project_id: packed.project_id.into() };
         let texts: Vec<Name> = packed
             .texts
             .iter()
@@ -331,10 +325,9 @@ mod tests {
         ];
         let segments = pack(&rows);
         assert_eq!(segments.len(), 2, "one for each day");
-        let project = rows[0].project();
         let back: Vec<Observation> = segments
             .iter()
-            .flat_map(|segment| Segment::unpack_for(&segment.to_bytes(), &project).unwrap())
+            .flat_map(|segment| Segment::unpack(&segment.to_bytes()).unwrap())
             .collect();
         assert_eq!(back, rows);
     }

@@ -17,23 +17,23 @@ use super::platform;
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: String,
-    pub path: String,
-    pub query: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 }
 
 /// What the next request meets instead of the usual behaviour.
 #[derive(Clone, Debug)]
-pub enum Scripted {
+pub(crate) enum Scripted {
     /// This answer; the request is not acted on.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// The request is acted on, and no answer ever comes.
@@ -51,17 +51,17 @@ struct Inside {
 
 /// The server; gone when the runtime is.
 #[derive(Clone)]
-pub struct Chat {
-    pub addr: SocketAddr,
+pub(crate) struct Chat {
+    pub(crate) addr: SocketAddr,
     inside: Arc<Mutex<Inside>>,
 }
 
-pub const SECRET: &str = "T0tally-Secret_token-0123456789";
+pub(crate) const SECRET: &str = "T0tally-Secret_token-0123456789";
 const GUILD: &str = "900000000000000001";
 const CHANNEL: &str = "800000000000000001";
 
 impl Chat {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let chat = Self {
             addr: listener.local_addr().unwrap(),
@@ -72,26 +72,22 @@ impl Chat {
         chat
     }
 
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addr)
-    }
-
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.inside.lock().unwrap().seen.clone()
     }
 
     /// Requests that say something: not Discord's question for the server's id.
-    pub fn said(&self) -> Vec<Seen> {
+    pub(crate) fn said(&self) -> Vec<Seen> {
         let mut seen = self.seen();
         seen.retain(|seen| seen.method != "GET");
         seen
     }
 
-    pub fn script(&self, scripted: Scripted) {
+    pub(crate) fn script(&self, scripted: Scripted) {
         self.inside.lock().unwrap().script.push_back(scripted);
     }
 
-    pub fn answer_next(&self, status: u16, headers: &[(&'static str, &str)], body: &str) {
+    pub(crate) fn answer_next(&self, status: u16, headers: &[(&'static str, &str)], body: &str) {
         let headers = headers
             .iter()
             .map(|(name, value)| (*name, (*value).to_owned()));
@@ -99,7 +95,7 @@ impl Chat {
     }
 
     /// Messages a Discord channel shows, oldest first.
-    pub fn messages(&self) -> Vec<Value> {
+    pub(crate) fn messages(&self) -> Vec<Value> {
         self.inside
             .lock()
             .unwrap()
@@ -109,11 +105,11 @@ impl Chat {
             .collect()
     }
 
-    pub fn delete_messages(&self) {
+    pub(crate) fn delete_messages(&self) {
         self.inside.lock().unwrap().messages.clear();
     }
 
-    pub fn revoke(&self) {
+    pub(crate) fn revoke(&self) {
         self.inside.lock().unwrap().is_revoked = true;
     }
 

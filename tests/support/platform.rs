@@ -19,7 +19,7 @@ fn str_of(value: &Value) -> &str {
 }
 
 /// A Slack message with or without blocks.
-pub fn check_slack(payload: &Value) -> Check {
+pub(crate) fn check_slack(payload: &Value) -> Check {
     let text = str_of(&payload["text"]);
     ensure(!text.is_empty(), "text missing")?;
     ensure(length(text) <= 4_000, "text too long")?;
@@ -72,7 +72,10 @@ fn check_text(object: &Value, limit: usize) -> Check {
     ensure(!text.trim().is_empty(), "empty text")?;
     ensure(length(text) <= limit, "text object too long")?;
     match str_of(&object["type"]) {
-        "plain_text" => ensure(object["emoji"] == false, "data could become emoji"),
+        "plain_text" => {
+            ensure(!text.contains(['<', '>']), "markup from data")?;
+            ensure(object["emoji"] == false, "data could become emoji")
+        }
         "mrkdwn" => check_mrkdwn(text),
         other => Err(format!("unknown text {other}")),
     }
@@ -94,7 +97,7 @@ fn check_mrkdwn(text: &str) -> Check {
 }
 
 /// A Discord message body, posted or edited.
-pub fn check_discord(body: &Value) -> Check {
+pub(crate) fn check_discord(body: &Value) -> Check {
     let content = str_of(&body["content"]);
     ensure(length(content) <= 2_000, "content too long")?;
     let embeds = body["embeds"].as_array().cloned().unwrap_or_default();

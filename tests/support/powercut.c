@@ -14,6 +14,8 @@
  *   M  folder made           bytes: path
  *   A  acknowledged          bytes: a line on standard output that starts with "ack "
  *
+ * The fdatasync with the number POWERCUT_FAIL fails.
+ *
  * Syncs do not reach the real disk: the test decides what they mean. sync_file_range is not recorded, because it makes
  * nothing durable.
  */
@@ -42,6 +44,7 @@ static uint64_t next_sync = 1;
 static int log_fd = -1;
 static const char *dir;
 static size_t dir_len;
+static long fdatasyncs, fails_at; /* 0: none fails */
 
 static int (*real_open)(const char *, int, ...);
 static int (*real_openat)(int, const char *, int, ...);
@@ -77,6 +80,8 @@ __attribute__((constructor)) static void start(void) {
     dir = getenv("POWERCUT_DIR");
     if (!log || !dir) return;
     dir_len = strlen(dir);
+    const char *fails = getenv("POWERCUT_FAIL");
+    fails_at = fails ? atol(fails) : 0;
     log_fd = real_open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
@@ -231,6 +236,10 @@ int fsync(int fd) {
 }
 
 int fdatasync(int fd) {
+    if (handle(fd) && fails_at && ++fdatasyncs == fails_at) {
+        errno = EIO;
+        return -1;
+    }
     return handle(fd) ? synced(fd, 0) : real_fdatasync(fd);
 }
 

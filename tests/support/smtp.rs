@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What goes wrong with the next mail.
 #[derive(Clone, Copy, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// `421` and the connection is closed, at MAIL.
     HangUp,
     /// `451` at MAIL.
@@ -35,13 +35,13 @@ struct State {
 
 /// The server; gone when the runtime is.
 #[derive(Clone)]
-pub struct Smtp {
-    pub addr: SocketAddr,
+pub(crate) struct Smtp {
+    pub(crate) addr: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
 impl Smtp {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             addr: listener.local_addr().unwrap(),
@@ -58,16 +58,16 @@ impl Smtp {
     }
 
     /// Recipient and bytes of every accepted mail, in order.
-    pub fn mails(&self) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn mails(&self) -> Vec<(String, Vec<u8>)> {
         self.state.lock().unwrap().mails.clone()
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
     }
 
     /// Answers this recipient with `reply` from now on; `None`: accepts it again.
-    pub fn refuse(&self, recipient: &str, reply: Option<&str>) {
+    pub(crate) fn refuse(&self, recipient: &str, reply: Option<&str>) {
         let refused = &mut self.state.lock().unwrap().refused;
         match reply {
             Some(reply) => refused.insert(recipient.to_owned(), reply.to_owned()),
@@ -75,12 +75,12 @@ impl Smtp {
         };
     }
 
-    pub fn fail_next(&self, fault: Fault) {
+    pub(crate) fn fail_next(&self, fault: Fault) {
         self.state.lock().unwrap().faults.push_back(fault);
     }
 
     /// Only this password is let in (AUTH PLAIN).
-    pub fn require(&self, password: &str) {
+    pub(crate) fn require(&self, password: &str) {
         self.state.lock().unwrap().password = Some(password.to_owned());
     }
 }
@@ -154,21 +154,21 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
     }
 }
 
-fn is_hang_up(fault: &Fault) -> bool {
+fn is_hang_up(fault: Fault) -> bool {
     matches!(fault, Fault::HangUp)
 }
 
-fn is_busy(fault: &Fault) -> bool {
+fn is_busy(fault: Fault) -> bool {
     matches!(fault, Fault::Busy)
 }
 
 /// The next fault, if it is one of those asked for.
-fn take(state: &Arc<Mutex<State>>, wanted: &[fn(&Fault) -> bool]) -> Option<Fault> {
+fn take(state: &Arc<Mutex<State>>, wanted: &[fn(Fault) -> bool]) -> Option<Fault> {
     let faults = &mut state.lock().unwrap().faults;
     let next = *faults.front()?;
     wanted
         .iter()
-        .any(|is| is(&next))
+        .any(|is| is(next))
         .then(|| faults.pop_front())?
 }
 

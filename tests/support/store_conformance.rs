@@ -1,4 +1,5 @@
-//! What every backend must do. To check one, add a test that calls [`conformance`] with how to make it.
+//! What every backend must do. To check one, add a test that calls [`conformance`] with how to make
+//! it.
 
 use std::collections::BTreeMap;
 use std::sync::Barrier;
@@ -64,7 +65,8 @@ fn keys(records: &[Record]) -> Vec<&[u8]> {
 }
 
 fn pattern(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|n| (n % 251) as u8 ^ seed).collect()
+    let cycle = (0..251_u8).map(|n| n ^ seed).cycle();
+    cycle.take(len).collect()
 }
 
 fn what_is_written_is_read(store: &dyn Store) {

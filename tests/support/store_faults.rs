@@ -1,86 +1,16 @@
-//! What the embedded store does when its files, its disk or another process let it down.
+//! What the embedded store does with damage, other formats, and its upkeep.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
-use tardy::engine::time::{Span, Timestamp};
+use tardy::engine::time::Span;
 use tardy::store::sled::{
-    FORMAT_KEY, FORMAT_VERSION, Opened, SNAPSHOTS_KEPT, SledOptions, SledStore, StoreNotice,
+    FORMAT_KEY, FORMAT_VERSION, SNAPSHOTS_KEPT, SledOptions, SledStore, StoreNotice,
 };
 use tardy::store::{Commit, Store, StoreError, Table};
 
-type Content = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
-
-const CHILD: &str = "TARDY_TEST_STORE_CHILD";
-
-/// Numbers that look random and are the same in every run (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-}
-
-fn at(days: i64) -> Timestamp {
-    Timestamp::from_millis(1_800_000_000_000) + Span::days(days)
-}
-
-fn open(path: &Path) -> Result<Opened, StoreError> {
-    SledStore::open(path, SledOptions::at(at(0)))
-}
-
-fn open_quietly(path: &Path) -> SledStore {
-    let opened = open(path).unwrap();
-    assert_eq!(opened.notices, []);
-    opened.store
-}
-
-fn put(store: &SledStore, table: Table, key: &[u8], value: &[u8]) {
-    let mut commit = Commit::default();
-    commit.put(table, key.to_vec(), value.to_vec());
-    store.commit(&commit).unwrap();
-}
-
-fn content(store: &SledStore) -> Result<Content, StoreError> {
-    let mut all = Content::new();
-    for table in Table::ALL {
-        for record in store.scan(table, &[]) {
-            let (key, value) = record?;
-            all.insert((table, key), value);
-        }
-    }
-    Ok(all)
-}
-
-/// Churn like Tardy's: some keys rewritten over and over, some appended, a few large, a few deleted.
-fn churn(store: &SledStore, dice: &mut Dice, commits: u64) {
-    for _ in 0..commits {
-        let mut commit = Commit::default();
-        for _ in 0..=dice.roll(5) {
-            let table = Table::ALL[1 + usize::try_from(dice.roll(10)).unwrap()];
-            let key = dice.roll(120).to_be_bytes().to_vec();
-            let len = match dice.roll(20) {
-                0 => 4_000 + dice.roll(16_000),
-                _ => dice.roll(300),
-            };
-            let fill = u8::try_from(dice.roll(256)).unwrap();
-            match dice.roll(8) {
-                0 => commit.delete(table, key),
-                _ => commit.put(table, key, vec![fill; usize::try_from(len).unwrap()]),
-            }
-        }
-        store.commit(&commit).unwrap();
-    }
-}
+use crate::common::{Content, Dice, at, churn, content, names, open, open_quietly, put};
 
 fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -95,15 +25,6 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
 fn files_of_live(path: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = fs::read_dir(path.join("live"))
         .unwrap()
@@ -114,10 +35,8 @@ fn files_of_live(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-// ---------------------------------------------------------------------------------------------- damage
-
-/// A store with a snapshot, and commits after it; the process that wrote it was "killed": everything is
-/// copied while it is open.
+/// A store with a snapshot, and commits after it; the process that wrote it was "killed":
+/// everything is copied while it is open.
 struct Patient {
     _dir: tempfile::TempDir,
     path: PathBuf,
@@ -150,8 +69,8 @@ impl Patient {
         }
     }
 
-    /// Damages a copy with `damage` and opens it. What it opens with must be the truth, or the snapshot and
-    /// be said so. Returns whether it was restored.
+    /// Damages a copy with `damage` and opens it. What it opens with must be the truth, or the
+    /// snapshot and be said so. Returns whether it was restored.
     fn is_restored_after(&self, what: &str, damage: impl FnOnce(&Path)) -> bool {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("copy");
@@ -331,223 +250,6 @@ fn without_a_snapshot_a_damaged_store_starts_empty_and_says_so() {
     assert!(opened.notices[0].is_loss(), "{:?}", opened.notices);
 }
 
-// -------------------------------------------------------------------------------------- other processes
-
-/// This test program once more, running one of the `child_*` tests below.
-fn child(test: &str, arguments: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    let name = format!("faults::{test}");
-    command.args(["--ignored", "--exact", &name, "--nocapture"]);
-    command.env(CHILD, arguments).stdout(Stdio::piped());
-    command
-}
-
-fn line_with(child: &mut Child, wanted: &str) -> String {
-    let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-    lines
-        .map(Result::unwrap)
-        .find(|line| line.contains(wanted))
-        .unwrap_or_else(|| panic!("the child never said {wanted:?}"))
-}
-
-fn child_argument() -> PathBuf {
-    PathBuf::from(std::env::var(CHILD).unwrap())
-}
-
-#[test]
-#[ignore = "a child process of other tests"]
-fn child_holds_the_lock() {
-    let _store = open_quietly(&child_argument());
-    println!("holding");
-    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-}
-
-#[test]
-fn a_store_open_elsewhere_names_the_other_process() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store");
-    let mut child = child("child_holds_the_lock", path.to_str().unwrap())
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    line_with(&mut child, "holding");
-    let error = open(&path).unwrap_err();
-    let StoreError::Locked { pid, .. } = error else {
-        panic!("{error}");
-    };
-    assert_eq!(pid, child.id());
-    assert!(!error.is_transient());
-    drop(child.stdin.take());
-    child.wait().unwrap();
-    drop(open_quietly(&path));
-}
-
-// ------------------------------------------------------------------------------------------- full disks
-
-/// Runs a child on a small disk of its own: a tmpfs in a mount namespace. `None` where that is not allowed.
-fn on_a_small_disk(test: &str, megabytes: u32) -> Option<String> {
-    let dir = tempfile::tempdir().unwrap();
-    let mount = dir.path().to_str().unwrap().to_owned();
-    let script = format!("mount -t tmpfs -o size={megabytes}m none {mount} && exec \"$0\" \"$@\"");
-    let can_mount = format!("mount -t tmpfs -o size=1m none {mount}");
-    let unshare = ["--map-root-user", "--mount", "sh", "-c"];
-    let probe = Command::new("unshare")
-        .args(unshare)
-        .arg(can_mount)
-        .status();
-    if !probe.is_ok_and(|status| status.success()) {
-        println!("skipped: no mount namespace here");
-        return None;
-    }
-    let test = child(test, &mount);
-    let mut command = Command::new("unshare");
-    command.args(unshare).arg(script);
-    command.arg(test.get_program()).args(test.get_args());
-    command.env(CHILD, mount);
-    let output = command.output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}\n{errors}");
-    Some(text)
-}
-
-#[test]
-#[ignore = "a child process of other tests"]
-fn child_fills_its_disk() {
-    let disk = child_argument();
-    let path = disk.join("store");
-    let store = open_quietly(&path);
-    let mut acknowledged = 0_u32;
-    let commit_next = |acknowledged: &mut u32| {
-        let mut commit = Commit::default();
-        let key = acknowledged.to_be_bytes().to_vec();
-        commit.put(Table::Transition, key, vec![7; 3_000]);
-        store.commit(&commit).map(|()| *acknowledged += 1)
-    };
-    for _ in 0..50 {
-        commit_next(&mut acknowledged).unwrap();
-    }
-    assert!(path.join("ballast").exists());
-    fill(&disk.join("filler"));
-    // The ballast is given up so that what is under way can be recorded.
-    for _ in 0..20 {
-        commit_next(&mut acknowledged).unwrap();
-    }
-    assert!(!path.join("ballast").exists());
-    fill(&disk.join("filler2"));
-    let error = commit_next(&mut acknowledged).unwrap_err();
-    assert!(
-        matches!(error, StoreError::Full { .. }) && error.is_transient(),
-        "{error}"
-    );
-    assert_eq!(content(&store).unwrap().len(), 71, "reading goes on");
-    let error = store.snapshot(at(1)).unwrap_err();
-    assert!(matches!(error, StoreError::Full { .. }), "{error}");
-    // A full disk is no damage.
-    drop(store);
-    let error = open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Full { .. }), "{error}");
-    assert_eq!(names(&path), ["live", "tardy.lock"]);
-    // And once there is space everything goes on.
-    fs::remove_file(disk.join("filler")).unwrap();
-    fs::remove_file(disk.join("filler2")).unwrap();
-    let store = open_quietly(&path);
-    put(&store, Table::Alert, b"a", b"1");
-    assert_eq!(content(&store).unwrap().len(), 72);
-    assert!(path.join("ballast").exists());
-    println!("done");
-}
-
-fn fill(path: &Path) {
-    let mut file = File::create(path).unwrap();
-    for size in [65_536, 4_096, 1] {
-        while file.write_all(&vec![1; size]).is_ok() {}
-    }
-}
-
-#[test]
-fn a_full_disk_is_said_and_survived() {
-    if let Some(text) = on_a_small_disk("child_fills_its_disk", 32) {
-        assert!(text.contains("done"), "{text}");
-    }
-}
-
-#[test]
-#[ignore = "a child process of other tests"]
-fn child_may_not_grow_its_file() {
-    let store = open_quietly(&child_argument());
-    for n in 0..u32::MAX {
-        let mut commit = Commit::default();
-        for part in 0..4_u8 {
-            let mut key = n.to_be_bytes().to_vec();
-            key.push(part);
-            commit.put(Table::Transition, key, vec![part; 2_000]);
-        }
-        match store.commit(&commit) {
-            Ok(()) => println!("acknowledged {n}"),
-            Err(error) => {
-                assert!(matches!(error, StoreError::Full { .. }), "{error}");
-                println!("full at {n}");
-                return;
-            }
-        }
-    }
-}
-
-/// Sled itself runs into the limit here, in the middle of a write: quotas do not show in free space.
-#[test]
-fn a_limit_that_strikes_within_sled_loses_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store");
-    drop(open_quietly(&path));
-    let test = child("child_may_not_grow_its_file", path.to_str().unwrap());
-    // In blocks of 512 bytes: 3 MiB. Without the trap the signal would end the process.
-    let output = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 6144; exec \"$0\" \"$@\""])
-        .arg(test.get_program())
-        .args(test.get_args())
-        .env(CHILD, &path)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("full at"), "{text}\n{errors}");
-    let acknowledged = text.matches("acknowledged").count();
-    assert!(acknowledged > 50, "{text}");
-    let opened = open(&path).unwrap();
-    assert_eq!(opened.notices, []);
-    let found = content(&opened.store).unwrap().len() - 1;
-    assert_eq!(found % 4, 0, "half a commit");
-    assert!(found / 4 >= acknowledged, "{found} of {acknowledged}");
-}
-
-#[test]
-#[ignore = "a child process of other tests"]
-fn child_finds_its_disk_read_only() {
-    let disk = child_argument();
-    let path = disk.join("store");
-    put(&open_quietly(&path), Table::Alert, b"a", b"1");
-    let remount = Command::new("mount")
-        .args(["-o", "remount,ro"])
-        .arg(&disk)
-        .status();
-    assert!(remount.unwrap().success());
-    for path in [&path, &disk.join("new")] {
-        let error = open(path).unwrap_err();
-        assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
-    }
-    println!("done");
-}
-
-#[test]
-fn a_read_only_disk_is_said() {
-    if let Some(text) = on_a_small_disk("child_finds_its_disk_read_only", 32) {
-        assert!(text.contains("done"), "{text}");
-    }
-}
-
-// ------------------------------------------------------------------------------------ formats and upkeep
-
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
@@ -631,7 +333,7 @@ fn verify_counts_records_and_lists_bad_ones() {
     }
     put(&store, Table::Alert, b"job/x", b"bad");
     let verified = store
-        .verify(&mut |table, _, value| match (table, value) {
+        .verify(|table, _, value| match (table, value) {
             (Table::Alert, b"bad") => Err("not an alert".to_owned()),
             (Table::Ledger, [n]) if *n >= 20 => Err("over 20".to_owned()),
             _ => Ok(()),

@@ -7,7 +7,7 @@ use tardy::engine::notification::{
 use tardy::engine::rule::Severity;
 use tardy::engine::time::{Span, Timestamp};
 
-pub fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     Timestamp::parse(&format!("2026-03-10T{text}:00Z")).unwrap()
 }
 
@@ -18,7 +18,7 @@ fn labels() -> Labels {
 }
 
 /// A critical alert with everything known.
-pub fn alert(id: &str) -> AlertView {
+pub(crate) fn alert(id: &str) -> AlertView {
     AlertView {
         id: id.to_owned(),
         rule: "nightly-on-time".into(),
@@ -47,8 +47,9 @@ pub fn alert(id: &str) -> AlertView {
     }
 }
 
-pub fn ended(id: &str) -> AlertView {
+pub(crate) fn ended(id: &str) -> AlertView {
     AlertView {
+        headline: "Recovered: finance nightly-refresh succeeded".to_owned(),
         ended_at: Some(at("11:42")),
         is_new: false,
         ..alert(id)
@@ -56,7 +57,7 @@ pub fn ended(id: &str) -> AlertView {
 }
 
 /// Of one conversation; `sequence` sets it a quarter of an hour later each.
-pub fn notification(sequence: u32, reason: Reason, alerts: Vec<AlertView>) -> Notification {
+pub(crate) fn notification(sequence: u32, reason: Reason, alerts: Vec<AlertView>) -> Notification {
     Notification {
         receiver: "team".into(),
         conversation: ConversationId(Fingerprint::of("conversation", &labels())),
@@ -66,15 +67,16 @@ pub fn notification(sequence: u32, reason: Reason, alerts: Vec<AlertView>) -> No
         group: labels(),
         route: "root".into(),
         body: Body::Alerts(alerts),
+        omitted: 0,
         suppressed: Vec::new(),
     }
 }
 
-pub fn first() -> Notification {
+pub(crate) fn first() -> Notification {
     notification(0, Reason::First, vec![alert("k3x9pq")])
 }
 
-pub fn reminder(sequence: u32) -> Notification {
+pub(crate) fn reminder(sequence: u32) -> Notification {
     let alert = AlertView {
         is_new: false,
         ..alert("k3x9pq")
@@ -82,7 +84,7 @@ pub fn reminder(sequence: u32) -> Notification {
     notification(sequence, Reason::Reminder, vec![alert])
 }
 
-pub fn changed(sequence: u32) -> Notification {
+pub(crate) fn changed(sequence: u32) -> Notification {
     let alert = AlertView {
         is_new: false,
         error: Some("another error".to_owned()),
@@ -91,12 +93,12 @@ pub fn changed(sequence: u32) -> Notification {
     notification(sequence, Reason::Changed, vec![alert])
 }
 
-pub fn recovered(sequence: u32) -> Notification {
+pub(crate) fn recovered(sequence: u32) -> Notification {
     notification(sequence, Reason::AllResolved, vec![ended("k3x9pq")])
 }
 
 /// Forty alerts, some of them over, some kept quiet.
-pub fn many() -> Notification {
+pub(crate) fn many() -> Notification {
     let mut alerts: Vec<AlertView> = (0..40).map(|index| alert(&format!("a{index}"))).collect();
     for alert in &mut alerts[1..] {
         alert.severity = Severity::Warning;
@@ -120,7 +122,7 @@ pub fn many() -> Notification {
     }
 }
 
-pub fn notice() -> Notification {
+pub(crate) fn notice() -> Notification {
     Notification {
         body: Body::Notice {
             headline: "rules/finance.toml was not reloaded: line 12".to_owned(),
@@ -131,7 +133,7 @@ pub fn notice() -> Notification {
 }
 
 /// Texts that try to ping, link, inject, reorder, hide, or be too long.
-pub const HOSTILE: &[&str] = &[
+pub(crate) const HOSTILE: &[&str] = &[
     "@everyone <@123456789012345678> <@&1> <#2>",
     "<!channel> <!here> <@U123> <http://evil|run>",
     "</td><script>alert(1)</script><img src=x onerror=alert(1)>",
@@ -142,12 +144,14 @@ pub const HOSTILE: &[&str] = &[
     "```\n*bold* _it_ ~no~ `code` ||spoiler|| [a](http://evil) # head",
     "👩\u{200d}💻🚀 astral 𝕏 数据 مرحبا",
     "&amp; &lt;b&gt; {{ 7*7 }} {% raw %} ${x} %0d%0aBcc:x",
+    "?q=\"><script>alert(1)</script>' onmouseover=alert(1) x=\"",
+    "<!-- --> ]]> <![endif]--> --> </style></title></mj-text> {% endfor %} {# x #}",
     "",
     "   ",
 ];
 
 /// Every text of the alert is `text`.
-pub fn hostile(text: &str) -> Notification {
+pub(crate) fn hostile(text: &str) -> Notification {
     let alert = AlertView {
         id: text.chars().take(12).collect(),
         rule: text.into(),
@@ -177,11 +181,11 @@ pub fn hostile(text: &str) -> Notification {
 }
 
 /// A megabyte in every text, of characters that count double or grow when escaped.
-pub fn long(unit: &str) -> Notification {
+pub(crate) fn long(unit: &str) -> Notification {
     let text = unit.repeat((1 << 20) / unit.len());
     let mut long = hostile(&text);
     if let Body::Alerts(alerts) = &mut long.body {
-        alerts[0].facts = vec![Fact::new(&text, text.as_str()); 40];
+        alerts[0].facts = vec![Fact::new(&unit.repeat(300), unit.repeat(3000)); 40];
         *alerts = vec![alerts[0].clone(); 3];
     }
     long

@@ -3,16 +3,19 @@
 //! are made from these tables, and the decoder refuses to run (in debug builds) when it reads a key that
 //! is not here or leaves one unread.
 
+mod extras;
+mod kinds;
+mod receivers;
+mod routing;
 mod rules;
 mod service;
 mod types;
 
+pub use extras::{CHAT, CHAT_DISCORD, CHAT_PERMISSIONS, CHAT_SLACK, DIGEST, HEARTBEAT, OWNER, WEB};
+pub use receivers::{RECEIVER, SMTP};
+pub use routing::{ESCALATE, INHIBIT, ROUTE, ROUTE_CHILD};
 pub use rules::{ANNOTATIONS, DEFAULTS, PLACEHOLDERS, RULE, RULES_FILE};
-pub use service::{
-    CALENDAR, CHAT, CHAT_DISCORD, CHAT_PERMISSIONS, CHAT_SLACK, DIGEST, ESCALATE, EVALUATION,
-    HEARTBEAT, INHIBIT, MUTE, OWNER, RECEIVER, ROUTE, ROUTE_CHILD, SERVICE_FILE, SMTP, SOURCE,
-    STORE, WEB,
-};
+pub use service::{CALENDAR, EVALUATION, MUTE, SERVICE_FILE, SOURCE, STORE};
 pub use types::Type;
 
 /// A table of the configuration and its keys.

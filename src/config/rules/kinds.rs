@@ -20,7 +20,8 @@ use crate::engine::rule::{Clock, Limit, RuleKind};
 use crate::engine::time::{Span, config_span};
 
 use super::super::context::Draft;
-use super::super::tree::{Cursor, Spot};
+use super::super::cursor::Cursor;
+use super::super::tree::Spot;
 use super::super::values;
 use super::objective::References;
 

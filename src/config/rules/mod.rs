@@ -14,11 +14,12 @@ use crate::engine::schedule::Cron;
 use crate::engine::time::Span;
 
 use super::context::{Context, Draft, did_you_mean, nearest};
+use super::cursor::Cursor;
 use super::keys::{self, PLACEHOLDERS};
 use super::known::{Known, Names, name_or_default};
 use super::place::Place;
-use super::tree::{Cursor, Spot, Table};
-use super::values;
+use super::tree::{Spot, Table};
+use super::{addresses, values};
 use objective::References;
 
 /// Rules and what of them this version does not have.
@@ -182,67 +183,80 @@ fn read_rule(
     };
     let own_zone = cursor.zone("timezone").or(defaults.zone);
     let zone = own_zone.unwrap_or(reading.known.zone);
-    let labels = read_labels(&mut cursor);
-    let labels = labels
+    let (schedule, is_never) = read_schedule(&mut cursor, defaults, zone);
+    let head = Head {
+        name: name_or_default(name.as_ref()),
+        kind: kinds::read(&mut cursor, variant.name, own_zone, &mut reading.references),
+        schedule,
+        zone,
+        origin: context.origin(place),
+    };
+    let is_enabled = cursor.boolean("enabled").unwrap_or(true);
+    let rule = read_shared(&mut cursor, head, defaults, reading.known);
+    cursor.finish();
+    reading.references.add_rule(&rule);
+    if is_enabled && !is_never {
+        if let Some(part) = rule.kind.not_built() {
+            let part = format!("rule `{}`: {part}", rule.name);
+            reading.found.not_built.push((part, place));
+        }
+        reading.found.rules.push(rule);
+    }
+}
+
+/// What is settled before the keys that every rule has.
+struct Head {
+    name: Name,
+    kind: RuleKind,
+    schedule: Option<Cron>,
+    zone: Tz,
+    origin: String,
+}
+
+/// The schedule, and whether it never fires.
+fn read_schedule(cursor: &mut Cursor<'_>, defaults: &Defaults, zone: Tz) -> (Option<Cron>, bool) {
+    let own = cursor.schedule(zone);
+    if cursor.has("schedule") {
+        let is_never = own.is_none();
+        (own.map(|schedule| schedule.value), is_never)
+    } else {
+        (defaults.schedule.clone(), defaults.is_never)
+    }
+}
+
+/// Reads the keys that every rule has.
+fn read_shared(cursor: &mut Cursor<'_>, head: Head, defaults: &Defaults, known: &Known) -> Rule {
+    let own_labels = read_labels(cursor);
+    let labels = own_labels
         .iter()
         .fold(defaults.labels.clone(), |all, (key, value)| {
             all.with(key, value)
         });
-    let own_schedule = cursor.schedule(zone);
-    let is_never = match cursor.has("schedule") {
-        true => own_schedule.is_none(),
-        false => defaults.is_never,
-    };
-    let kind = kinds::read(&mut cursor, variant.name, own_zone, &mut reading.references);
-    let is_enabled = cursor.boolean("enabled").unwrap_or(true);
-    let rule = Rule {
-        name: name_or_default(name.as_ref()),
-        kind,
-        selectors: read_selectors(&mut cursor, defaults),
-        severity: read_severity(&mut cursor)
-            .or(defaults.severity)
-            .unwrap_or(Severity::Warning),
-        annotations: merged(
-            read_annotations(&mut cursor, &labels),
-            &defaults.annotations,
-        ),
+    let severity = read_severity(cursor).or(defaults.severity);
+    let hold = read_span(cursor, "for").or(defaults.hold);
+    let keep_firing_for = read_span(cursor, "keep_firing_for").or(defaults.keep_firing_for);
+    let calendar = known.calendar_of(cursor);
+    let receivers = known.receivers_of(cursor, "receivers");
+    Rule {
+        name: head.name,
+        kind: head.kind,
+        selectors: read_selectors(cursor, defaults),
+        severity: severity.unwrap_or(Severity::Warning),
+        annotations: merged(read_annotations(cursor, &labels), &defaults.annotations),
         labels,
-        schedule: own_schedule
-            .map(|schedule| schedule.value)
-            .or_else(|| defaults.schedule.clone()),
-        hold: read_span(&mut cursor, "for")
-            .or(defaults.hold)
-            .unwrap_or_default(),
-        keep_firing_for: read_span(&mut cursor, "keep_firing_for")
-            .or(defaults.keep_firing_for)
-            .unwrap_or_default(),
+        schedule: head.schedule,
+        hold: hold.unwrap_or_default(),
+        keep_firing_for: keep_firing_for.unwrap_or_default(),
         times: cursor
             .parsed("times", values::times)
             .map(|times| times.value),
         clear: cursor
             .number("clear")
             .map_or(DEFAULT_CLEAR, |clear| clear.value),
-        calendar: reading
-            .known
-            .calendar_of(&mut cursor)
-            .or_else(|| defaults.calendar.clone()),
-        receivers: reading
-            .known
-            .receivers_of(&mut cursor, "receivers")
-            .or_else(|| defaults.receivers.clone()),
-        zone,
-        origin: context.origin(place),
-    };
-    cursor.finish();
-    reading.references.add_rule(&rule);
-    if is_enabled && !is_never {
-        if let Some(part) = rule.kind.not_built() {
-            reading
-                .found
-                .not_built
-                .push((format!("rule `{}`: {part}", rule.name), place));
-        }
-        reading.found.rules.push(rule);
+        calendar: calendar.or_else(|| defaults.calendar.clone()),
+        receivers: receivers.or_else(|| defaults.receivers.clone()),
+        zone: head.zone,
+        origin: head.origin,
     }
 }
 
@@ -277,7 +291,7 @@ fn read_selectors(cursor: &mut Cursor<'_>, defaults: &Defaults) -> Selectors {
     let job_type = cursor
         .job_types()
         .or_else(|| defaults.job_type.clone())
-        .unwrap_or_default();
+        .unwrap_or_else(|| Patterns::new(["!janitor"]));
     Selectors {
         project,
         job,
@@ -336,7 +350,7 @@ fn read_labels(cursor: &mut Cursor<'_>) -> Labels {
     let context = cursor.context;
     let mut labels = Labels::default();
     for (name, value) in cursor.map("labels").unwrap_or_default() {
-        if super::tree::interpret(context, &name, values::label_name).is_none() {
+        if super::cursor::interpret(context, &name, values::label_name).is_none() {
             continue;
         }
         if RESERVED_LABELS.contains(&name.value.as_str()) {
@@ -370,7 +384,7 @@ fn read_annotations(cursor: &mut Cursor<'_>, labels: &Labels) -> Annotations {
     let mut text = |key| cursor.parsed(key, template).map(|text| text.value);
     let (summary, description, owner) = (text("summary"), text("description"), text("owner"));
     let runbook = cursor.parsed("runbook", |text| {
-        template(text).and_then(|text| values::link(&text))
+        template(text).and_then(|text| addresses::link(&text))
     });
     cursor.finish();
     Annotations {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
-use super::super::message::{Card, Message, Runbook, Tone};
+use super::super::message::{Card, Detail, Message, Runbook, Tone};
 use super::super::text;
 use crate::engine::notification::Notification;
 
@@ -145,14 +145,16 @@ impl Header for NoAutoReply {
     }
 }
 
-static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+/// The template, laid out once; data never passes through MJML.
+static TEMPLATE: LazyLock<Result<Environment<'static>, String>> = LazyLock::new(|| {
+    let html = mjml_to_html(include_str!("../../../templates/mail.mjml"))?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment
-        .add_template("mail.mjml", include_str!("../../../templates/mail.mjml"))
-        .expect("the template is a constant that a test renders");
-    environment
+        .add_template_owned("mail", html)
+        .map_err(|error| error.to_string())?;
+    Ok(environment)
 });
 
 #[derive(Serialize)]
@@ -161,20 +163,19 @@ struct Page<'a> {
     summary: &'a str,
     color: String,
     notice: Option<&'a str>,
-    cards: Vec<CardView<'a>>,
+    cards: Vec<CardView>,
     more: Option<String>,
     receiver: String,
     decided: &'a str,
 }
 
 #[derive(Serialize)]
-struct CardView<'a> {
-    word: &'static str,
+struct CardView {
+    title: Option<String>,
     color: String,
-    headline: &'a str,
-    description: Option<&'a str>,
+    description: Option<String>,
     rows: Vec<Row>,
-    error: Option<&'a str>,
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -184,39 +185,39 @@ struct Row {
     href: Option<String>,
 }
 
-/// The HTML body; `None` when it fails or is too large, and the plain text goes alone.
+/// The HTML body, with less detail when it is too large; `None` when it fails or is too large even so, and
+/// the plain text goes alone.
 fn html(message: &Message, receiver: &str) -> Option<String> {
-    let shown = message.cards.len().min(limits::ALERTS);
-    let mjml = TEMPLATES.get_template("mail.mjml").and_then(|template| {
-        template.render(Serde(Page {
-            first_line: &message.first_line,
-            summary: &message.summary,
-            color: color(message.tone),
-            notice: message.notice.as_deref(),
-            cards: message.cards[..shown].iter().map(card).collect(),
-            more: message.remainder(shown),
-            receiver: text::line(receiver, 80),
-            decided: &message.decided,
-        }))
-    });
-    let html = match mjml {
-        Ok(mjml) => mjml_to_html(&mjml),
-        Err(error) => Err(error.to_string()),
-    };
-    match html {
-        Ok(html) if html.len() <= limits::HTML_BYTES => Some(html),
-        Ok(html) => {
-            tracing::warn!(
-                mail.html_bytes = html.len(),
-                "mail sent as plain text: its HTML is too large"
-            );
-            None
-        }
-        Err(error) => {
-            tracing::error!("mail sent as plain text: its template failed: {error}");
-            None
+    for full_cards in [3, 0] {
+        match filled(message, receiver, full_cards) {
+            Ok(html) if html.len() <= limits::HTML_BYTES => return Some(html),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!("mail sent as plain text: its template failed: {error}");
+                return None;
+            }
         }
     }
+    tracing::warn!("mail sent as plain text: its HTML is too large");
+    None
+}
+
+fn filled(message: &Message, receiver: &str, full_cards: usize) -> Result<String, String> {
+    let shown = message.cards.len().min(limits::ALERTS);
+    let page = Page {
+        first_line: &message.first_line,
+        summary: &message.summary,
+        color: color(message.tone),
+        notice: message.notice.as_deref(),
+        cards: cards(&message.cards[..shown], message, full_cards),
+        more: message.remainder(shown),
+        receiver: text::line(receiver, 80),
+        decided: &message.decided,
+    };
+    let environment = TEMPLATE.as_ref().map_err(Clone::clone)?;
+    let template = environment.get_template("mail");
+    let html = template.and_then(|template| template.render(Serde(page)));
+    html.map_err(|error| error.to_string())
 }
 
 fn mjml_to_html(mjml: &str) -> Result<String, String> {
@@ -235,15 +236,24 @@ fn color(tone: Tone) -> String {
     format!("#{:06x}", tone.rgb())
 }
 
-fn card(card: &Card) -> CardView<'_> {
-    CardView {
-        word: card.tone.word(),
-        color: color(card.tone),
-        headline: &card.headline,
-        description: card.description.as_deref(),
-        rows: rows(card),
-        error: card.error.as_deref(),
-    }
+fn cards(cards: &[Card], message: &Message, full_cards: usize) -> Vec<CardView> {
+    let view = |(index, card): (usize, &Card)| {
+        let detail = if index < full_cards {
+            Detail::Full
+        } else {
+            Detail::Brief
+        };
+        let title = message.title(card);
+        let card = card.at(detail);
+        CardView {
+            title,
+            color: color(card.tone),
+            rows: rows(&card),
+            description: card.description,
+            error: card.error,
+        }
+    };
+    cards.iter().enumerate().map(view).collect()
 }
 
 fn rows(card: &Card) -> Vec<Row> {

@@ -40,10 +40,20 @@ pub(super) struct Failure {
     pub(super) why: String,
     /// Trying again would not help.
     pub(super) is_permanent: bool,
+    stage: Stage,
+}
+
+/// Where it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Before any mail: the relay is not to be reached or does not let us in.
+    Relay,
+    /// The relay answered no, and the dialogue can go on.
+    Answered,
+    /// The dialogue broke before the mail was handed over.
+    Broken,
     /// The mail was handed over, and no answer came.
-    pub(super) is_uncertain: bool,
-    /// The dialogue is in a known state and can go on.
-    is_answered: bool,
+    HandedOver,
 }
 
 impl Failure {
@@ -52,21 +62,37 @@ impl Failure {
         Self {
             why,
             is_permanent: true,
-            is_uncertain: false,
-            is_answered: true,
+            stage: Stage::Answered,
         }
     }
 
     fn passing(why: String) -> Self {
         Self {
+            why,
             is_permanent: false,
-            is_answered: false,
-            ..Self::permanent(why)
+            stage: Stage::Broken,
         }
     }
 
-    /// Names the recipient.
+    fn at(self, stage: Stage) -> Self {
+        Self { stage, ..self }
+    }
+
+    /// It would happen to every recipient.
+    pub(super) fn is_general(&self) -> bool {
+        self.stage == Stage::Relay
+    }
+
+    /// The recipient may have it.
+    pub(super) fn is_uncertain(&self) -> bool {
+        self.stage == Stage::HandedOver
+    }
+
+    /// Names the recipient, if it is about one.
     pub(super) fn about(self, recipient: &str) -> Self {
+        if self.is_general() {
+            return self;
+        }
         Self {
             why: format!("{}: {}", text::line(recipient, 80), self.why),
             ..self
@@ -149,7 +175,7 @@ impl Session<'_> {
         let was_reused = std::mem::take(&mut self.is_reused);
         let sent = self.send_once(from, to, mail).await;
         match sent {
-            Err(failure) if was_reused && !failure.is_answered && !failure.is_uncertain => {
+            Err(failure) if was_reused && failure.stage == Stage::Broken => {
                 self.send_once(from, to, mail).await
             }
             sent => sent,
@@ -157,14 +183,21 @@ impl Session<'_> {
     }
 
     async fn send_once(&mut self, from: &Address, to: &Address, mail: &[u8]) -> Answer<()> {
+        if self.until <= Instant::now() {
+            let why = "no time was left in this attempt".to_owned();
+            return Err(Failure::passing(why).at(Stage::Relay));
+        }
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => self
+                .connect()
+                .await
+                .map_err(|failure| failure.at(Stage::Relay))?,
         };
         let sent = self.dialogue(&mut connection, from, to, mail).await;
         let is_usable = match &sent {
             Ok(()) => true,
-            Err(failure) if failure.is_answered => {
+            Err(failure) if failure.stage == Stage::Answered => {
                 self.command(connection.command(Rset)).await.is_ok()
             }
             Err(_) => false,
@@ -200,10 +233,12 @@ impl Session<'_> {
         self.command(connection.command(recipient)).await?;
         self.command(connection.command(Data)).await?;
         let handed_over = self.command(connection.message(mail)).await;
-        handed_over.map(|_| ()).map_err(|failure| Failure {
-            is_uncertain: !failure.is_answered,
-            ..failure
-        })
+        handed_over
+            .map(|_| ())
+            .map_err(|failure| match failure.stage {
+                Stage::Broken => failure.at(Stage::HandedOver),
+                Stage::Relay | Stage::Answered | Stage::HandedOver => failure,
+            })
     }
 
     async fn connect(&self) -> Answer<AsyncSmtpConnection> {
@@ -232,15 +267,18 @@ impl Session<'_> {
         if let Some((user, password)) = &relay.smtp.credentials {
             let credentials = Credentials::new(user.clone(), password.expose_secret().to_owned());
             let mechanisms = [Mechanism::Plain, Mechanism::Login];
-            self.timed(connection.auth(&mechanisms, &credentials))
-                .await
-                .map_err(|failure| Failure {
-                    why: format!(
-                        "the relay does not let us in ({}); check its username and password",
-                        failure.why
-                    ),
+            let let_in = self.timed(connection.auth(&mechanisms, &credentials)).await;
+            let_in.map_err(|failure| {
+                let remedy = if failure.is_permanent {
+                    "; check its username and password"
+                } else {
+                    ""
+                };
+                Failure {
+                    why: format!("the relay does not let us in ({}){remedy}", failure.why),
                     ..failure
-                })?;
+                }
+            })?;
         }
         Ok(connection)
     }
@@ -283,8 +321,11 @@ impl Session<'_> {
                 None => said,
             },
             is_permanent: error.is_permanent() || error.is_client(),
-            is_uncertain: false,
-            is_answered,
+            stage: if is_answered {
+                Stage::Answered
+            } else {
+                Stage::Broken
+            },
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! * it only ever sends GET, and only to the configured host;
 //! * coverage of a project is claimed only when a whole pass over its runs was read, with evidence that
-//!   no row slipped between pages ([`pages`]), and never beyond the server's own clock;
+//!   no row slipped between pages (`pages` tells how), and never beyond the server's own clock;
 //! * a poll never fails as a whole: what could be read is reported with what could not;
 //! * memory and time of a poll are bounded, whatever the server sends.
 //!

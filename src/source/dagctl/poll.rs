@@ -281,28 +281,7 @@ impl Dagctl {
         } = self;
         let mut round = Round::new(api, settings, memory, now, *last_skew);
         if is_due(*listed_at, now) {
-            match list_projects(&mut round).await {
-                Ok((projects, has_unread)) => {
-                    *listed_at = Some(now);
-                    note_unmatched_patterns(&mut round, &projects);
-                    let patterns = &settings.projects;
-                    let is_watched =
-                        |p: &Project| patterns.is_match_any(&[&p.key.project_id, &p.name]);
-                    let mut watched: Vec<_> = projects.into_iter().filter(is_watched).collect();
-                    if has_unread {
-                        // The unreadable row may be a project that is known: it is not gone.
-                        let is_missing = |p: &Project| watched.iter().all(|held| held.key != p.key);
-                        let held: Vec<_> = listed.iter().flatten().cloned().collect();
-                        let missing: Vec<_> = held.into_iter().filter(is_missing).collect();
-                        watched.extend(missing);
-                    }
-                    *listed = Some(watched);
-                }
-                Err(error) => {
-                    *listed_at = None;
-                    round.fail(None, &error);
-                }
-            }
+            *listed_at = read_projects(&mut round, listed).await.then_some(now);
         }
         for project in listed.iter().flatten() {
             if round.is_over {
@@ -358,6 +337,31 @@ fn resting(rest: Span) -> Batch {
 /// Never read, read long ago, or the clock was set back.
 pub(super) fn is_due(read_at: Option<Timestamp>, now: Timestamp) -> bool {
     read_at.is_none_or(|at| now < at || now - at >= SURVEY_EVERY)
+}
+
+/// Reads the list of projects and keeps those that are watched; says whether it could be read.
+async fn read_projects(round: &mut Round<'_>, listed: &mut Option<Vec<Project>>) -> bool {
+    let (projects, has_unread) = match list_projects(round).await {
+        Ok(read) => read,
+        Err(error) => {
+            round.fail(None, &error);
+            return false;
+        }
+    };
+    note_unmatched_patterns(round, &projects);
+    let patterns = &round.settings.projects;
+    let is_watched = |p: &Project| patterns.is_match_any(&[&p.key.project_id, &p.name]);
+    let mut watched: Vec<Project> = projects.into_iter().filter(is_watched).collect();
+    if has_unread {
+        // The unreadable row may be a project that is known: it is not gone.
+        for held in listed.iter().flatten() {
+            if watched.iter().all(|project| project.key != held.key) {
+                watched.push(held.clone());
+            }
+        }
+    }
+    *listed = Some(watched);
+    true
 }
 
 /// The projects, and whether there are more that could not be read.

@@ -454,128 +454,96 @@ async fn a_list_that_never_settles_covers_nothing() {
     );
 }
 
-/// The answer to one path, by name, and what must come of it.
-#[tokio::test]
-async fn refusals_are_named_and_cover_nothing() {
-    let huge = "x".repeat(MAX_BODY_BYTES + 1);
-    for (what, answer, kind, tries) in [
-        (
-            "401",
-            ResponseTemplate::new(401),
-            ProblemKind::Unauthorized,
-            1,
-        ),
-        (
-            "403",
-            ResponseTemplate::new(403).set_body_json(json!({"message": "no"})),
-            ProblemKind::Forbidden,
-            1,
-        ),
-        ("404", ResponseTemplate::new(404), ProblemKind::NotFound, 1),
-        (
-            "400",
-            ResponseTemplate::new(400),
-            ProblemKind::ServerError,
-            1,
-        ),
-        (
-            "302",
-            ResponseTemplate::new(302).insert_header("location", "http://127.0.0.1:1/"),
-            ProblemKind::ServerError,
-            1,
-        ),
-        (
-            "429",
-            ResponseTemplate::new(429),
-            ProblemKind::RateLimited,
-            3,
-        ),
-        (
-            "500",
-            ResponseTemplate::new(500).set_body_string(format!("token {TOKEN}")),
-            ProblemKind::ServerError,
-            3,
-        ),
+/// Answers to `/runs`: name, answer, what it must be called, requests it may cost.
+fn refusals() -> Vec<(&'static str, ResponseTemplate, ProblemKind, usize)> {
+    use ProblemKind as Kind;
+    let status = ResponseTemplate::new;
+    let ok = |body: &str| status(200).set_body_string(body);
+    let late = status(200).set_delay(Duration::from_secs(3));
+    let elsewhere = status(302).insert_header("location", "http://127.0.0.1:1/");
+    let echo = status(500).set_body_string(format!("token {TOKEN}"));
+    vec![
+        ("401", status(401), Kind::Unauthorized, 1),
+        ("403", status(403), Kind::Forbidden, 1),
+        ("404", status(404), Kind::NotFound, 1),
+        ("400", status(400), Kind::ServerError, 1),
+        ("302", elsewhere, Kind::ServerError, 1),
+        ("429", status(429), Kind::RateLimited, 3),
+        ("500", echo, Kind::ServerError, 3),
         (
             "503",
-            ResponseTemplate::new(503).insert_header("retry-after", "0"),
-            ProblemKind::ServerError,
+            status(503).insert_header("retry-after", "0"),
+            Kind::ServerError,
             3,
         ),
-        (
-            "garbage",
-            ResponseTemplate::new(200).set_body_string("<html>"),
-            ProblemKind::BadBody,
-            1,
-        ),
-        (
-            "no list",
-            ResponseTemplate::new(200).set_body_json(json!({"ok": true})),
-            ProblemKind::BadBody,
-            1,
-        ),
+        ("garbage", ok("<html>"), Kind::BadBody, 1),
+        ("no list", ok("{\"ok\": true}"), Kind::BadBody, 1),
         (
             "huge",
-            ResponseTemplate::new(200).set_body_string(huge),
-            ProblemKind::BadBody,
+            ok(&"x".repeat(MAX_BODY_BYTES + 1)),
+            Kind::BadBody,
             1,
         ),
-        (
-            "late",
-            ResponseTemplate::new(200).set_delay(Duration::from_secs(3)),
-            ProblemKind::Timeout,
-            3,
-        ),
-    ] {
-        let fake = Fake::start().await;
-        fake.edit(|world| world.set("p1", run_row("r1", "success", noon())));
-        let mut settings = settings(&fake.server.uri());
-        settings.timeouts.total = Duration::from_millis(if what == "late" { 30 } else { 5_000 });
-        let mut client = Dagctl::resume(settings, BTreeMap::new()).unwrap();
-        let good = client.poll(noon()).await;
-        assert!(good.is_complete, "{what}: {:?}", good.problems);
-        fake.take_requests();
-        fake.script(move |request, _| {
-            request
-                .url
-                .path()
-                .ends_with("/runs")
-                .then(|| answer.clone())
-        });
-        let batch = client.poll(noon() + Span::seconds(5)).await;
-        assert_eq!(kinds(&batch), [kind], "{what}");
-        assert!(
-            !batch.is_complete && batch.coverage.is_empty() && !batch.has_more,
-            "{what}"
-        );
-        assert_eq!(
-            batch.cursors[&key("p1")],
-            good.cursors[&key("p1")],
-            "{what}: the cursor stays"
-        );
-        assert_eq!(fake.take_requests().len(), tries, "{what}");
-        let problem = &batch.problems[0];
-        assert_eq!(problem.project_id.as_deref(), Some("p1"), "{what}");
-        assert!(
-            problem
-                .message
-                .starts_with("GET /projects/p1/runs page 1: "),
-            "{}",
-            problem.message
-        );
-        assert!(!format!("{batch:?}{client:?}").contains(TOKEN), "{what}");
-        assert!(
-            !problem.message.contains("127.0.0.1"),
-            "{what}: {}",
-            problem.message
-        );
-        // And it sees again.
-        fake.edit(|world| world.script = None);
-        assert!(
-            client.poll(noon() + Span::seconds(6)).await.is_complete,
-            "{what}"
-        );
+        ("late", late, Kind::Timeout, 3),
+    ]
+}
+
+#[tokio::test]
+async fn refusals_are_named_and_cover_nothing() {
+    for (what, answer, kind, tries) in refusals() {
+        refuse(what, answer, kind, tries).await;
     }
+}
+
+async fn refuse(what: &str, answer: ResponseTemplate, kind: ProblemKind, tries: usize) {
+    let fake = Fake::start().await;
+    fake.edit(|world| world.set("p1", run_row("r1", "success", noon())));
+    let mut settings = settings(&fake.server.uri());
+    settings.timeouts.total = Duration::from_millis(if what == "late" { 30 } else { 5_000 });
+    let mut client = Dagctl::resume(settings, BTreeMap::new()).unwrap();
+    let good = client.poll(noon()).await;
+    assert!(good.is_complete, "{what}: {:?}", good.problems);
+    fake.take_requests();
+    fake.script(move |request, _| {
+        request
+            .url
+            .path()
+            .ends_with("/runs")
+            .then(|| answer.clone())
+    });
+    let batch = client.poll(noon() + Span::seconds(5)).await;
+    assert_eq!(kinds(&batch), [kind], "{what}");
+    assert!(
+        !batch.is_complete && batch.coverage.is_empty() && !batch.has_more,
+        "{what}"
+    );
+    assert_eq!(
+        batch.cursors[&key("p1")],
+        good.cursors[&key("p1")],
+        "{what}: the cursor stays"
+    );
+    assert_eq!(fake.take_requests().len(), tries, "{what}");
+    let problem = &batch.problems[0];
+    assert_eq!(problem.project_id.as_deref(), Some("p1"), "{what}");
+    assert!(
+        problem
+            .message
+            .starts_with("GET /projects/p1/runs page 1: "),
+        "{}",
+        problem.message
+    );
+    assert!(!format!("{batch:?}{client:?}").contains(TOKEN), "{what}");
+    assert!(
+        !problem.message.contains("127.0.0.1"),
+        "{what}: {}",
+        problem.message
+    );
+    // And it sees again.
+    fake.edit(|world| world.script = None);
+    assert!(
+        client.poll(noon() + Span::seconds(6)).await.is_complete,
+        "{what}"
+    );
 }
 
 /// A server that says `answer` to every connection and closes it.

@@ -8,10 +8,10 @@
 //! | table + 1 | the record's key | `0` and the value, or `1` and the length of a split value |
 //! | 128 + table + 1 | the record's key and a part number (`u16`, big-endian) | up to [`PART_BYTES`] of the value |
 //!
-//! The numbers follow from sled 0.34.7: a leaf holds 16 entries before it splits and at most 20 while
-//! leaves merge; an index node 256, at most 320. A node over 131 052 bytes (a quarter of a segment) becomes a
-//! file of its own which sled never syncs. [`PART_BYTES`] and [`MAX_KEY_BYTES`] keep every node below that:
-//! 20 x (4096 + 384 + a few) and 320 x (384 + a few).
+//! The numbers follow from sled 0.34.7: a leaf holds 16 entries before it splits and at most 20
+//! while leaves merge; an index node 256, at most 320. A node over 131 052 bytes (a quarter of a
+//! segment) becomes a file of its own which sled never syncs. [`PART_BYTES`] and [`MAX_KEY_BYTES`]
+//! keep every node below that: 20 x (4096 + 384 + a few) and 320 x (384 + a few).
 
 use crate::store::Table;
 
@@ -39,8 +39,8 @@ pub(super) fn head_key(table: Table, key: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The sled key of one part of a split value. The number has a fixed width at the end, so that no two
-/// records share a part key.
+/// The sled key of one part of a split value. The number has a fixed width at the end, so that no
+/// two records share a part key.
 pub(super) fn part_key(table: Table, key: &[u8], part: u16) -> Vec<u8> {
     let mut out = Vec::with_capacity(key.len() + 3);
     out.push(PARTS | (table as u8 + 1));
@@ -49,8 +49,8 @@ pub(super) fn part_key(table: Table, key: &[u8], part: u16) -> Vec<u8> {
     out
 }
 
-/// The first sled key above all that start with `prefix`. `prefix` starts with a table's byte, which is
-/// never 255, so there always is one.
+/// The first sled key above all that start with `prefix`. `prefix` starts with a table's byte,
+/// which is never 255, so there always is one.
 pub(super) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     let mut out = prefix.to_vec();
     while out.last() == Some(&u8::MAX) {
@@ -121,9 +121,9 @@ impl<'a> Head<'a> {
     }
 }
 
-/// What all entries together must come to. It is written with every commit and compared with the entries
-/// when the store is opened, so that an entry that is missing, stale or too many is never taken for the
-/// truth: sled itself silently drops the rest of a segment after a damaged message.
+/// What all entries together must come to. It is written with every commit and compared with the
+/// entries when the store is opened, so that an entry that is missing, stale or too many is never
+/// taken for the truth: sled itself silently drops the rest of a segment after a damaged message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     /// Commits since the store was created; never goes back.
@@ -173,8 +173,8 @@ impl Summary {
     }
 }
 
-/// FNV-1a over the key's length, the key and the value, mixed once more (the finish of `MurmurHash3`), so
-/// that sums of digests do not cancel out. Part of the storage format.
+/// FNV-1a over the key's length, the key and the value, mixed once more (the finish of
+/// `MurmurHash3`), so that sums of digests do not cancel out. Part of the storage format.
 fn digest(key: &[u8], value: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325 ^ key.len() as u64;

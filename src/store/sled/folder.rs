@@ -14,18 +14,19 @@
 //!   snapshots/       logical exports, newest three
 //! ```
 //!
-//! Sled has a folder of its own below `<path>` because `<path>` itself may be a mount point, which cannot
-//! be renamed.
+//! Sled has a folder of its own below `<path>` because `<path>` itself may be a mount point, which
+//! cannot be renamed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::live::Fault;
+use super::fault::Fault;
 use crate::store::StoreError;
 
-/// Space that must be free before sled may write: a full disk in the middle of a write would keep it from
-/// opening again.
+/// Space that must be free before sled may write: a full disk in the middle of a write would keep
+/// it from opening again.
 pub(super) const FREE_FLOOR_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Space kept for the moment the disk fills up, so that deliveries that are under way can still be
@@ -111,7 +112,8 @@ impl Folder {
         remove_dir(&self.path.join("previous"))
     }
 
-    /// Makes the complete store in `building/` the live one. What was live is kept; where is returned.
+    /// Makes the complete store in `building/` the live one. What was live is kept; where is
+    /// returned.
     pub(super) fn swap_in_keeping(&self, name: &str) -> io::Result<Option<PathBuf>> {
         let mut kept = None;
         self.swap(|folder| {
@@ -136,7 +138,7 @@ impl Folder {
 
     /// Renames `live/` to `<name>-<n>` with the first free number.
     pub(super) fn set_aside(&self, name: &str) -> io::Result<PathBuf> {
-        let kept = (1_u32..)
+        let kept = (1..=u32::MAX)
             .map(|n| self.path.join(format!("{name}-{n}")))
             .find(|path| !path.exists())
             .ok_or_else(|| io::Error::other("no free name"))?;
@@ -180,8 +182,8 @@ impl Folder {
         self.path.join("suspect")
     }
 
-    /// Refuses when less than the floor and `bytes` is free even without the ballast. Recreates the ballast
-    /// when there is space for it again.
+    /// Refuses when less than the floor and `bytes` is free even without the ballast. Recreates the
+    /// ballast when there is space for it again.
     pub(super) fn ensure_space(&self, bytes: u64, keeps_ballast: bool) -> Result<(), StoreError> {
         let needed = FREE_FLOOR_BYTES + bytes;
         let free = self.free_bytes()?;
@@ -297,26 +299,35 @@ pub(super) fn is_full(kind: io::ErrorKind) -> bool {
 /// Options for a file only its owner may read.
 pub(super) fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).mode(0o600);
     options
 }
 
-/// Creates a folder only its owner may enter, and its parents. An existing one is left as it is.
+/// Creates a folder only its owner may enter, durably, with the folders it is in. An existing one
+/// is left as it is.
 pub(super) fn create_private_dir(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = parent_of(path);
+    create_private_dir(parent)?;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => sync_dir(parent),
+    }
+}
+
+/// The folder that something is in.
+pub(super) fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Makes files that others created (sled) private.
 pub(super) fn make_private(dir: &Path) -> io::Result<()> {
-    #[cfg(unix)]
     for entry in fs::read_dir(dir)? {
-        use std::os::unix::fs::PermissionsExt as _;
         let entry = entry?;
         let mode = if entry.file_type()?.is_dir() {
             0o700
@@ -414,7 +425,6 @@ mod tests {
 
     #[test]
     fn files_and_folders_are_private() {
-        use std::os::unix::fs::PermissionsExt as _;
         let (_dir, path) = folder_with(&[]);
         let _folder = Folder::lock(&path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

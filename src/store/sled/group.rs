@@ -1,14 +1,17 @@
-//! Group commit: callers that arrive while a commit is being made durable wait and share the next one.
+//! Group commit: callers that arrive while a commit is being made durable wait and share the next
+//! one.
 //!
-//! The first to arrive leads: it takes what is queued, in order of arrival and up to a bound, has it written, hands
-//! the outcome to everybody in the group, and goes on until its own commit is done. No thread of its own.
+//! The first to arrive leads: it takes what is queued, in order of arrival and up to a bound, has
+//! it written, hands the outcome to everybody in the group, and goes on until its own commit is
+//! done. No thread of its own.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::store::{Commit, StoreError};
 
-/// A group takes no further commit once it has this many bytes: everybody in it waits for all of it.
+/// A group takes no further commit once it has this many bytes: everybody in it waits for all of
+/// it.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
 type Outcome = Result<(), StoreError>;

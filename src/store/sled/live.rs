@@ -5,125 +5,48 @@
 //! From the source of sled 0.34.7:
 //!
 //! - `Tree::apply_batch` is atomic across a crash: before the first write it reserves a manifest
-//!   message in the log (`PageCache::pin_log`), and fills in the position of the last one at the end. Recovery stops before
-//!   a manifest whose last position was not written (`LogIter::next`). A sled transaction ends in the same
-//!   code and adds retries and conflict checks, which one writer does not need.
-//! - `flush` returns when the log has been *handed to* the disk by `sync_file_range`, which neither empties the disk's
-//!   cache nor writes the file's new length. [`Live::make_durable`] therefore adds `fdatasync`.
-//! - A segment of the file is reused once its pages were rewritten elsewhere and that is "stable",
-//!   by which sled means `sync_file_range`. Within a batch nothing becomes stable (the manifest's buffer is open until the end),
-//!   so nothing that the last `fdatasync` covered is overwritten as long as **every batch is followed by
-//!   `fdatasync` before the next begins**. That is why concurrent commits are merged into one batch, and not applied one by one.
-//! - Reads never write to the log. Old pages are moved only while pages are replaced, inside a batch.
+//!   message in the log (`PageCache::pin_log`), and fills in the position of the last one at the
+//!   end. Recovery stops before a manifest whose last position was not written (`LogIter::next`). A
+//!   sled transaction ends in the same code and adds retries and conflict checks, which one writer
+//!   does not need.
+//! - `flush` returns when the log has been *handed to* the disk by `sync_file_range`, which neither
+//!   empties the disk's cache nor writes the file's new length. [`Live::sync`] therefore
+//!   adds `fdatasync`.
+//! - A segment of the file is overwritten or cut off once its pages were rewritten elsewhere and
+//!   that is "stable", by which sled means `sync_file_range`, according to the header of a segment
+//!   begun later. Within a batch nothing becomes stable (the manifest's buffer is open until the
+//!   end), so what such a header says was stable when the batch began. Nothing that the disk still
+//!   needs is overwritten as long as **every batch is followed by `fdatasync` before the next
+//!   begins**. That is why concurrent commits are merged into one batch, and not applied one by
+//!   one.
+//! - Reads never write to the log. Old pages are moved only while pages are replaced, inside a
+//!   batch.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use super::change::{Change, Writes};
 use super::codec::{
-    Head, MAX_RECORD_BYTES, PART_BYTES, SUMMARY_KEY, Summary, after_prefix, decode_format,
-    head_key, part_key,
+    Head, MAX_RECORD_BYTES, SUMMARY_KEY, Summary, after_prefix, decode_format, head_key, part_key,
 };
-use super::folder::{is_full, make_private, private_options, sync_dir};
+use super::fault::{Fault, catching, catching_on_thread};
+use super::folder::{make_private, private_options, sync_dir};
 use crate::store::{Record, Table};
 
 /// Where the format version is kept, in [`Table::Meta`].
 pub const FORMAT_KEY: &[u8] = b"format";
 
-/// Sled's own lock on its file is let go by background threads a moment after the store was dropped.
+/// Sled's own lock on its file is let go by background threads a moment after the store was
+/// dropped.
 const LOCK_ATTEMPTS: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Content below this says nothing about how much of sled's file a record takes.
 const MEASURED_FROM_BYTES: f64 = 1_048_576.0;
-
-/// What went wrong, before it is known what that means for the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// What is on disk cannot be right.
-    Damaged(String),
-    /// No space.
-    Full,
-    /// No permission, or a read-only file system.
-    ReadOnly(String),
-    /// Sled's file is still locked.
-    Busy(String),
-    /// Something else; says nothing about what is on disk.
-    Io(String),
-}
-
-impl Fault {
-    /// In words.
-    pub(super) fn why(&self) -> &str {
-        match self {
-            Self::Damaged(why) | Self::ReadOnly(why) | Self::Busy(why) | Self::Io(why) => why,
-            Self::Full => "the disk is full",
-        }
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        let why = error.to_string();
-        match error.kind() {
-            kind if is_full(kind) => Self::Full,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::ReadOnly(why)
-            }
-            // Sled makes errors of its own with this kind.
-            io::ErrorKind::Other if why.contains("could not acquire lock") => Self::Busy(why),
-            io::ErrorKind::Other
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::InvalidData
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::NotFound => Self::Damaged(why),
-            _ => Self::Io(why),
-        }
-    }
-}
-
-impl From<::sled::Error> for Fault {
-    fn from(error: ::sled::Error) -> Self {
-        match error {
-            ::sled::Error::Io(error) => error.into(),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-/// Runs something of sled's; a panic of sled's is damage. What was being changed must not be used again.
-pub(super) fn catching<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)))
-}
-
-/// The same on a thread of its own, for opening: sled's stack and locals are gone with it.
-fn catching_on_thread<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
-    thread::scope(|scope| {
-        let opening = thread::Builder::new()
-            .name("tardy-store-open".to_owned())
-            .spawn_scoped(scope, work)?;
-        opening
-            .join()
-            .unwrap_or_else(|panic| Err(panicked(&*panic)))
-    })
-}
-
-fn panicked(panic: &(dyn std::any::Any + Send)) -> Fault {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no reason given");
-    Fault::Damaged(format!("sled panicked: {text}"))
-}
-
-/// Writes of one batch by table and key, the last one of each key; `None` deletes.
-pub(super) type Writes<'a> = BTreeMap<(Table, &'a [u8]), Option<&'a [u8]>>;
 
 /// An open sled.
 pub(super) struct Live {
@@ -142,7 +65,8 @@ pub(super) struct Live {
 pub(super) struct Tuning {
     /// Sled's page cache.
     pub(super) cache_bytes: u64,
-    /// Off only for stores that need not survive, and for the test that proves that syncing is needed.
+    /// Off only for stores that need not survive, and for the test that proves that syncing is
+    /// needed.
     pub(super) is_synced: bool,
 }
 
@@ -186,8 +110,8 @@ impl Live {
             .ok_or_else(|| Fault::Damaged("its format record is missing".to_owned()))
     }
 
-    /// Compares every entry with the summary, and the summary with the last acknowledged commit. Reads
-    /// everything once, which also shows pages that cannot be read.
+    /// Compares every entry with the summary, and the summary with the last acknowledged commit.
+    /// Reads everything once, which also shows pages that cannot be read.
     pub(super) fn check(&self) -> Result<(), Fault> {
         catching(|| {
             let acknowledged = self.last_acknowledged();
@@ -225,28 +149,16 @@ impl Live {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Applies all of `writes` as one batch; `false` if they change nothing. After an error this must not be
-    /// used again.
+    /// Applies all of `writes` as one batch; `false` if they change nothing. After an error this
+    /// must not be used again.
     pub(super) fn apply(&mut self, writes: &Writes<'_>) -> Result<bool, Fault> {
-        let mut change = Change {
-            tree: &self.tree,
-            batch: ::sled::Batch::default(),
-            summary: self.summary,
-            is_empty: true,
-        };
+        let mut change = Change::new(&self.tree, self.summary);
         for (&(table, key), value) in writes {
             change.record(table, key, *value)?;
         }
-        if change.is_empty {
+        let Some((batch, summary)) = change.finish() else {
             return Ok(false);
-        }
-        let Change {
-            mut batch,
-            mut summary,
-            ..
-        } = change;
-        summary.commits += 1;
-        batch.insert(&SUMMARY_KEY, summary.encode());
+        };
         self.tree.apply_batch(batch)?;
         self.summary = summary;
         Ok(true)
@@ -258,8 +170,8 @@ impl Live {
         Ok(())
     }
 
-    /// Waits until the disk has it. After an error nobody knows what the disk has: Linux forgets failed
-    /// writes once it has reported them.
+    /// Waits until the disk has it. After an error nobody knows what the disk has: Linux forgets
+    /// failed writes once it has reported them.
     pub(super) fn sync(&self) -> io::Result<()> {
         if self.is_synced {
             self.file.sync_data()?;
@@ -267,8 +179,8 @@ impl Live {
         Ok(())
     }
 
-    /// Notes the number of the last durable commit beside sled's files. It is not synced: it may lag behind,
-    /// never run ahead, and tells a shortened log from a complete one.
+    /// Notes the number of the last durable commit beside sled's files. It is not synced: it may
+    /// lag behind, never run ahead, and tells a shortened log from a complete one.
     pub(super) fn acknowledge(&mut self) -> io::Result<()> {
         let number = self.summary.commits.to_be_bytes();
         let mut noted = [0; 12];
@@ -366,28 +278,22 @@ impl Live {
         })
     }
 
-    /// All records of all tables, in order, in bounded steps. Stops at the first fault.
+    /// All records of all tables, in order. Nothing may be written meanwhile.
     pub(super) fn records(&self) -> impl Iterator<Item = Result<(Table, Record), Fault>> + '_ {
         Table::ALL.into_iter().flat_map(move |table| {
-            let end = after_prefix(&head_key(table, &[]));
-            let mut lower = Some(head_key(table, &[]));
+            let first = head_key(table, &[]);
+            let mut entries = self.tree.range(first.clone()..after_prefix(&first));
             std::iter::from_fn(move || {
-                let from = lower.take()?;
-                let fetched = self.fetch(table, &from, &end, FETCHED_AT_ONCE, false);
-                if let Ok(records) = &fetched {
-                    lower = records.last().map(|(key, _)| just_after(table, key));
-                }
-                Some(fetched)
-            })
-            .flat_map(move |fetched| {
-                let (records, fault) = match fetched {
-                    Ok(records) => (records, None),
-                    Err(fault) => (Vec::new(), Some(Err(fault))),
-                };
-                records
-                    .into_iter()
-                    .map(move |record| Ok((table, record)))
-                    .chain(fault)
+                catching(|| {
+                    let Some(entry) = entries.next() else {
+                        return Ok(None);
+                    };
+                    let (head, stored) = entry?;
+                    let key = head[1..].to_vec();
+                    let value = self.join(table, &key, &stored)?;
+                    Ok(Some((table, (key, value))))
+                })
+                .transpose()
             })
         })
     }
@@ -425,59 +331,9 @@ pub(super) fn just_after(table: Table, key: &[u8]) -> Vec<u8> {
     next
 }
 
-/// A batch in the making, with what the content will add up to.
-struct Change<'a> {
-    tree: &'a ::sled::Db,
-    batch: ::sled::Batch,
-    summary: Summary,
-    is_empty: bool,
-}
-
-impl Change<'_> {
-    /// Writes or deletes a record with its parts.
-    fn record(&mut self, table: Table, key: &[u8], value: Option<&[u8]>) -> Result<(), Fault> {
-        let head = head_key(table, key);
-        let old = self.tree.get(&head)?;
-        let old_parts = old
-            .as_deref()
-            .and_then(Head::decode)
-            .map_or(0, |head| head.parts());
-        let new = value.map(Head::of);
-        let new_parts = new.as_ref().map_or(0, Head::parts);
-        self.entry(head, old, new.map(|head| head.encode()));
-        for part in 0..old_parts.max(new_parts) {
-            let stored_at = part_key(table, key, part);
-            let old = self.tree.get(&stored_at)?;
-            let start = usize::from(part) * PART_BYTES;
-            let new = value
-                .filter(|_| part < new_parts)
-                .map(|value| value[start..value.len().min(start + PART_BYTES)].to_vec());
-            self.entry(stored_at, old, new);
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self, key: Vec<u8>, old: Option<::sled::IVec>, new: Option<Vec<u8>>) {
-        if old.as_deref() == new.as_deref() {
-            return;
-        }
-        self.is_empty = false;
-        if let Some(old) = old {
-            self.summary.remove(&key, &old);
-        }
-        match new {
-            Some(new) => {
-                self.summary.add(&key, &new);
-                self.batch.insert(key, new);
-            }
-            None => self.batch.remove(key),
-        }
-    }
-}
-
-/// Without the flusher thread: every commit flushes, and an idle store does nothing. Segments are reclaimed all the
-/// same, one page for each page replaced. Compression would need zstd for records that are packed already.
-/// `LowSpace` is named for clarity: 0.34.7 never reads the mode.
+/// Without the flusher thread: every commit flushes, and an idle store does nothing. Segments are
+/// reclaimed all the same, one page for each page replaced. Compression would need zstd for records
+/// that are packed already. `LowSpace` is named for clarity: 0.34.7 never reads the mode.
 fn open_sled(path: &Path, cache_bytes: u64) -> Result<::sled::Db, Fault> {
     let config = ::sled::Config::new()
         .path(path)
@@ -498,8 +354,9 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<::sled::Db, Fault> {
     }
 }
 
-/// Deletes what sled leaves when it is killed while it writes its snapshot; it would take it for the newest
-/// one. Nothing else: without its finished `snap.<number>` a store can open silently empty.
+/// Deletes what sled leaves when it is killed while it writes its snapshot; it would take it for
+/// the newest one. Nothing else: without its finished `snap.<number>` a store can open silently
+/// empty.
 fn remove_half_written(path: &Path) -> Result<(), Fault> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;

@@ -2,29 +2,34 @@
 //!
 //! # Guarantees
 //!
-//! - A [`Commit`] is there as a whole or not at all, whatever crashes when; once [`Store::commit`] returned
-//!   `Ok`, it survives a power cut. After an `Err` it may be there or not, as a whole.
+//! - A [`Commit`] is there as a whole or not at all, whatever crashes when; once [`Store::commit`]
+//!   returned `Ok`, it survives a power cut. After an `Err` it may be there or not, as a whole.
 //! - What is read is durable: a commit becomes visible when its sync has returned.
-//! - Nothing damaged is ever taken for the truth: opening reads every entry once and compares them with a
-//!   checksum kept with every commit. A damaged store is set aside and the newest good
+//! - Nothing damaged is ever taken for the truth: opening reads every entry once and compares them
+//!   with a checksum kept with every commit. A damaged store is set aside and the newest good
 //!   snapshot takes its place; [`Opened::notices`] says so.
-//! - A full disk, a missing permission, another process and a newer format are told apart, and the store is left as it was.
+//! - A full disk, a missing permission, another process and a newer format are told apart, and the
+//!   store is left as it was.
 //!
 //! # Limits
 //!
-//! Keys up to [`MAX_KEY_BYTES`], records up to [`MAX_RECORD_BYTES`]. A scan sees each record whole, but is no
-//! snapshot: what is committed while it runs may be in it or not. It needs a local disk, not
-//! a network file system.
+//! Keys up to [`MAX_KEY_BYTES`], records up to [`MAX_RECORD_BYTES`]. A scan sees each record whole,
+//! but is no snapshot: what is committed while it runs may be in it or not. It needs a local disk,
+//! not a network file system.
 //!
 //! # Files
 //!
-//! `live.rs` talks to sled, `codec.rs` is the storage format, `group.rs` shares syncs, `opening.rs` decides what opening
-//! means, `folder.rs` owns the files, `snapshot.rs` is the export format.
+//! `live.rs` talks to sled, `codec.rs` is the storage format, `group.rs` shares syncs, `opening.rs`
+//! decides what opening means, `folder.rs` owns the files, `snapshot.rs` is the export format.
 
+mod building;
+mod change;
 mod codec;
+mod fault;
 mod folder;
 mod group;
 mod live;
+mod notice;
 mod opening;
 mod scan;
 mod snapshot;
@@ -34,15 +39,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use self::fault::{Fault, catching};
 use self::folder::Folder;
 use self::group::{Group, commit_bytes};
-use self::live::{Fault, Live, Tuning, catching};
+use self::live::{Live, Tuning};
 use super::{Commit, Record, Store, StoreError, Table};
 use crate::engine::time::{Span, Timestamp};
 
 pub use self::codec::{MAX_KEY_BYTES, MAX_RECORD_BYTES};
 pub use self::live::FORMAT_KEY;
-pub use self::opening::StoreNotice;
+pub use self::notice::StoreNotice;
 pub use self::snapshot::SNAPSHOTS_KEPT;
 pub use self::upkeep::{BadRecord, Compacted, Restored, Verified};
 
@@ -59,7 +65,8 @@ pub struct SledOptions {
     pub cache_bytes: u64,
     /// The instant of opening, for snapshots taken meanwhile.
     pub opened_at: Timestamp,
-    /// Off only for stores that need not survive, and for the test that shows that syncing is needed.
+    /// Off only for stores that need not survive, and for the test that shows that syncing is
+    /// needed.
     #[doc(hidden)]
     pub is_durable: bool,
 }
@@ -100,7 +107,7 @@ pub struct SledStore {
     group: Group,
     snapshotting: Mutex<()>,
     is_migrated: AtomicBool,
-    _temporary: Option<RemovedOnDrop>,
+    temporary: Option<RemovedOnDrop>,
 }
 
 enum State {
@@ -118,8 +125,8 @@ impl std::fmt::Debug for SledStore {
 }
 
 impl SledStore {
-    /// Opens the store in the folder `path`, creating it if there is none. See the module for what happens
-    /// when it is damaged.
+    /// Opens the store in the folder `path`, creating it if there is none. See the module for what
+    /// happens when it is damaged.
     pub fn open(path: &Path, options: SledOptions) -> Result<Opened, StoreError> {
         let folder = Folder::lock(path)?;
         let (live, notices) = opening::open(&folder, options)?;
@@ -133,12 +140,13 @@ impl SledStore {
             group: Group::default(),
             snapshotting: Mutex::new(()),
             is_migrated: AtomicBool::new(is_migrated),
-            _temporary: None,
+            temporary: None,
         };
         Ok(Opened { store, notices })
     }
 
-    /// A store that is gone when it is dropped: the same code in a new folder inside `dir`, without syncing.
+    /// A store that is gone when it is dropped: the same code in a new folder inside `dir`, without
+    /// syncing.
     pub fn temporary_in(dir: &Path) -> Result<Self, StoreError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -147,7 +155,7 @@ impl SledStore {
         let mut options = SledOptions::at(Timestamp::default());
         options.is_durable = false;
         let mut store = Self::open(&path, options)?.store;
-        store._temporary = Some(removed);
+        store.temporary = Some(removed);
         Ok(store)
     }
 
@@ -211,9 +219,9 @@ impl SledStore {
         };
         let error = match catching(|| self.write_live(live, commits)) {
             Ok(()) => return Ok(()),
-            Err(Fault::Damaged(why) | Fault::Busy(why) | Fault::Io(why)) => StoreError::Io {
+            Err(Fault::Damaged(why) | Fault::Busy(why) | Fault::Io(why)) => StoreError::Broken {
                 path: self.folder.path().to_path_buf(),
-                why: format!("{why}; restart Tardy, which then checks and repairs it"),
+                why,
             },
             Err(fault) => self.folder.fault(fault),
         };
@@ -227,7 +235,7 @@ impl SledStore {
     }
 
     fn write_live(&self, live: &mut Live, commits: &[&Commit]) -> Result<(), Fault> {
-        if !live.apply(&opening::merged(commits))? {
+        if !live.apply(&change::merged(commits))? {
             return Ok(());
         }
         live.flush()?;
@@ -286,6 +294,14 @@ impl Store for SledStore {
         to: Option<&[u8]>,
     ) -> Box<dyn DoubleEndedIterator<Item = Result<Record, StoreError>> + '_> {
         Box::new(scan::Scan::range(self, table, from, to))
+    }
+
+    fn upkeep(&self, now: Timestamp) -> Result<Option<String>, StoreError> {
+        if !self.is_snapshot_due(now)? {
+            return Ok(None);
+        }
+        let file = self.snapshot(now)?;
+        Ok(Some(file.display().to_string()))
     }
 
     fn size_bytes(&self) -> Result<u64, StoreError> {

@@ -1,7 +1,7 @@
 //! Iterating over records from both ends.
 //!
-//! Records are fetched a few at a time; nothing is locked in between, so a slow reader never holds up a
-//! commit.
+//! Records are fetched a few at a time; nothing is locked in between, so a slow reader never holds
+//! up a commit.
 
 use std::collections::VecDeque;
 
@@ -94,9 +94,9 @@ impl<'a> Scan<'a> {
     }
 
     /// An error is returned once and ends the iteration: going on would skip records silently.
-    fn fail(&mut self, error: StoreError) -> Option<Result<Record, StoreError>> {
+    fn fail(&mut self, error: StoreError) -> Result<Record, StoreError> {
         self.is_failed = true;
-        Some(Err(error))
+        Err(error)
     }
 }
 
@@ -110,7 +110,7 @@ impl Iterator for Scan<'_> {
         if self.ahead.is_empty()
             && let Err(error) = self.fill_ahead()
         {
-            return self.fail(error);
+            return Some(self.fail(error));
         }
         self.ahead
             .pop_front()
@@ -127,7 +127,7 @@ impl DoubleEndedIterator for Scan<'_> {
         if self.behind.is_empty()
             && let Err(error) = self.fill_behind()
         {
-            return self.fail(error);
+            return Some(self.fail(error));
         }
         self.behind
             .pop_back()

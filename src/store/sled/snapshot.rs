@@ -8,15 +8,15 @@
 //! end       length 0, CRC-32 of all block checksums; number of records u64
 //! ```
 //!
-//! All numbers are big-endian. A file is written under a temporary name, synced and renamed, so one with its
-//! proper name is complete; a damaged one is noticed at the block that is damaged.
+//! All numbers are big-endian. A file is written under a temporary name, synced and renamed, so one
+//! with its proper name is complete; a damaged one is noticed at the block that is damaged.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::codec::{MAX_KEY_BYTES, MAX_RECORD_BYTES};
-use super::folder::{private_options, sync_dir};
+use super::folder::{parent_of, private_options, sync_dir};
 use crate::engine::time::Timestamp;
 use crate::store::{Record, Table};
 
@@ -98,10 +98,7 @@ impl Writer {
         self.out.flush()?;
         self.out.get_ref().sync_all()?;
         fs::rename(&self.partial, &self.path)?;
-        match self.path.parent() {
-            Some(parent) if parent != Path::new("") => sync_dir(parent)?,
-            _ => sync_dir(Path::new("."))?,
-        }
+        sync_dir(parent_of(&self.path))?;
         Ok(self.records)
     }
 

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::folder::Folder;
-use super::{SNAPSHOT_EVERY, SledOptions, SledStore, opening, snapshot};
+use super::{SNAPSHOT_EVERY, SledOptions, SledStore, building, opening, snapshot};
 use crate::engine::time::Timestamp;
 use crate::store::{StoreError, Table};
 
@@ -55,8 +55,8 @@ pub struct Compacted {
 }
 
 impl SledStore {
-    /// The newest snapshot is a day old, or there is none, or the store was just migrated. A clock that was
-    /// set back does not make snapshots more frequent.
+    /// The newest snapshot is a day old, or there is none, or the store was just migrated. A clock
+    /// that was set back does not make snapshots more frequent.
     pub fn is_snapshot_due(&self, now: Timestamp) -> Result<bool, StoreError> {
         if self.is_migrated.load(Ordering::Relaxed) {
             return Ok(true);
@@ -65,7 +65,8 @@ impl SledStore {
         Ok(newest.is_none_or(|(at, _)| (now - at).abs() >= SNAPSHOT_EVERY))
     }
 
-    /// Writes a snapshot and deletes old ones. Commits wait meanwhile, about a second for 300 000 records.
+    /// Writes a snapshot and deletes old ones. Commits wait meanwhile, about a second for 300 000
+    /// records.
     pub fn snapshot(&self, at: Timestamp) -> Result<PathBuf, StoreError> {
         let _one_at_a_time = self
             .snapshotting
@@ -85,22 +86,23 @@ impl SledStore {
             .map_err(|error| self.folder.io("list the snapshots", &error))
     }
 
-    /// Writes all records to `file`, in the format of snapshots. An existing file is replaced once the new
-    /// one is complete. Returns the number of records.
+    /// Writes all records to `file`, in the format of snapshots. An existing file is replaced once
+    /// the new one is complete. Returns the number of records.
     pub fn backup(&self, file: &Path, at: Timestamp) -> Result<u64, StoreError> {
         let live = self.live()?;
         self.folder
             .ensure_space(live.summary().bytes, self.tuning.is_synced)?;
-        opening::export(&live, file, at)
+        building::export(&live, file, at)
             .map_err(|error| self.folder.io(&format!("write {}", file.display()), &error))
     }
 
-    /// Makes the content of `file` the store in the folder `path`. A store that is there already is kept
-    /// beside it, see [`Restored::kept`]. It must not be open.
+    /// Makes the content of `file` the store in the folder `path`. A store that is there already is
+    /// kept beside it, see [`Restored::kept`]. It must not be open.
     pub fn restore(file: &Path, path: &Path, options: SledOptions) -> Result<Restored, StoreError> {
         let folder = Folder::lock(path)?;
+        folder.ensure_space(0, options.is_durable)?;
         let (taken_at, records) =
-            opening::import(&folder, options.tuning(), file).map_err(|fault| {
+            building::import(&folder, options.tuning(), file).map_err(|fault| {
                 let why = format!("cannot restore {}: {}", file.display(), fault.why());
                 StoreError::Io {
                     path: path.to_path_buf(),
@@ -117,10 +119,11 @@ impl SledStore {
         })
     }
 
-    /// Reads every record, compares all of them with the store's checksum, and has `check` judge each.
+    /// Reads every record, compares all of them with the store's checksum, and has `check` judge
+    /// each. `check` must not use the store: commits wait until it is done.
     pub fn verify(
         &self,
-        check: &mut dyn FnMut(Table, &[u8], &[u8]) -> Result<(), String>,
+        mut check: impl FnMut(Table, &[u8], &[u8]) -> Result<(), String>,
     ) -> Result<Verified, StoreError> {
         let live = self.live()?;
         live.check().map_err(|fault| self.folder.fault(fault))?;
@@ -139,13 +142,13 @@ impl SledStore {
         Ok(verified)
     }
 
-    /// Writes the store in the folder `path` anew, which gives back the space that changes have left behind.
-    /// It must not be open.
+    /// Writes the store in the folder `path` anew, which gives back the space that changes have
+    /// left behind. It must not be open.
     pub fn compact(path: &Path, options: SledOptions) -> Result<Compacted, StoreError> {
         let folder = Folder::lock(path)?;
         let live = opening::reopen(&folder, options.tuning())?;
         folder.ensure_space(live.summary().bytes, true)?;
-        let (_, before_bytes, after_bytes) = opening::rewrite(&folder, options.tuning(), live)?;
+        let (_, before_bytes, after_bytes) = building::rewrite(&folder, options.tuning(), live)?;
         Ok(Compacted {
             before_bytes,
             after_bytes,

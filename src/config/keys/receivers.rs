@@ -1,0 +1,158 @@
+//! Keys of receivers and mail relays.
+
+use super::service::{NAME, plain};
+use super::{Section, Type, Variant, key, optional, required};
+
+/// `[[receiver]]`
+pub static RECEIVER: Section = Section {
+    title: "[[receiver]]",
+    noun: "receiver",
+    path: "receiver",
+    doc: "A named destination of messages.",
+    keys: &[
+        NAME,
+        required("kind", Type::Kind, "\"slack_webhook\"", "Kind of receiver."),
+    ],
+    variants: &[
+        Variant {
+            name: "slack",
+            doc: "Slack with a bot token: messages are edited, threaded and carry buttons.",
+            keys: &[
+                required(
+                    "token",
+                    Type::Secret,
+                    "{ env = \"SLACK_BOT_TOKEN\" }",
+                    "Bot token.",
+                ),
+                required("channel", Type::Text, "\"C0DATAOPS\"", "Channel id."),
+                key(
+                    "api_url",
+                    Type::Url,
+                    "\"https://slack.com/api\"",
+                    "Address of the Web API.",
+                ),
+            ],
+        },
+        Variant {
+            name: "slack_webhook",
+            doc: "Slack incoming webhook.",
+            keys: &[required(
+                "url",
+                Type::SecretUrl,
+                "{ env = \"SLACK_WEBHOOK_URL\" }",
+                "The webhook's address.",
+            )],
+        },
+        Variant {
+            name: "discord",
+            doc: "Discord with a bot token.",
+            keys: &[
+                required(
+                    "token",
+                    Type::Secret,
+                    "{ env = \"DISCORD_BOT_TOKEN\" }",
+                    "Bot token.",
+                ),
+                required(
+                    "channel_id",
+                    Type::Text,
+                    "\"1122334455667788990\"",
+                    "Channel id.",
+                ),
+            ],
+        },
+        Variant {
+            name: "discord_webhook",
+            doc: "Discord webhook; messages are edited in place.",
+            keys: &[required(
+                "url",
+                Type::SecretUrl,
+                "{ env = \"DISCORD_WEBHOOK_URL\" }",
+                "The webhook's address.",
+            )],
+        },
+        Variant {
+            name: "email",
+            doc: "Mail.",
+            keys: &[
+                required(
+                    "to",
+                    Type::Mails,
+                    "[\"data-leads@example.com\"]",
+                    "Recipients, each told separately.",
+                ),
+                optional(
+                    "smtp",
+                    Type::Text,
+                    "\"office\"",
+                    "Name of the [[smtp]] relay; may be left out when there is only one.",
+                ),
+            ],
+        },
+        Variant {
+            name: "webhook",
+            doc: "JSON over HTTP, signed.",
+            keys: &[
+                required(
+                    "url",
+                    Type::SecretUrl,
+                    "{ env = \"ARCHIVE_URL\" }",
+                    "The address.",
+                ),
+                optional(
+                    "secret",
+                    Type::Secret,
+                    "{ env = \"ARCHIVE_SECRET\" }",
+                    "Key of the HMAC-SHA256 signature; without it bodies are not signed.",
+                ),
+            ],
+        },
+        Variant {
+            name: "console",
+            doc: "Cards on standard output.",
+            keys: &[],
+        },
+    ],
+};
+
+/// `[[smtp]]`
+pub static SMTP: Section = plain(
+    "[[smtp]]",
+    "smtp relay",
+    "smtp",
+    "A mail relay, for receivers of kind \"email\".",
+    &[
+        NAME,
+        required("host", Type::Text, "\"smtp.example.com\"", "Host name."),
+        key(
+            "port",
+            Type::Integer(1, 65_535),
+            "587",
+            "Port; by `tls` when left out: starttls 587, implicit 465, none 25.",
+        ),
+        key(
+            "tls",
+            Type::Word(&["starttls", "implicit", "none"]),
+            "\"starttls\"",
+            "How the connection is protected; \"none\" only on loopback.",
+        ),
+        optional(
+            "username",
+            Type::Text,
+            "\"tardy\"",
+            "User name; needs `password`.",
+        ),
+        optional(
+            "password",
+            Type::Secret,
+            "{ env = \"SMTP_PASSWORD\" }",
+            "Password.",
+        ),
+        required(
+            "from",
+            Type::Mail,
+            "\"Tardy <tardy@example.com>\"",
+            "Sender.",
+        ),
+    ],
+);

@@ -1,0 +1,211 @@
+//! The words of a message: its first line, its summary, its topic.
+
+use std::collections::BTreeMap;
+
+use super::super::limits::message as limits;
+use super::super::text;
+use super::{headline, line, whole_tone};
+use crate::engine::labels::Labels;
+use crate::engine::notification::{AlertView, Body, Notification, Reason, Suppressed};
+use crate::engine::time::human_span;
+
+pub(super) fn alerts(notification: &Notification) -> &[AlertView] {
+    match &notification.body {
+        Body::Alerts(alerts) => alerts,
+        Body::Notice { .. } => &[],
+    }
+}
+
+/// The alert the first line is about: the worst one; the worst new one when others joined.
+fn lead(notification: &Notification) -> Option<&AlertView> {
+    let alerts = alerts(notification);
+    let worst = |is_wanted: &dyn Fn(&AlertView) -> bool| {
+        let wanted = alerts.iter().filter(|alert| is_wanted(alert));
+        // The first among equals: the engine has put them in order.
+        wanted.rev().max_by_key(|alert| alert.severity)
+    };
+    let is_firing = |alert: &AlertView| alert.ended_at.is_none();
+    let joined = (notification.reason == Reason::NewAlerts)
+        .then(|| worst(&|alert| is_firing(alert) && alert.is_new))
+        .flatten();
+    joined
+        .or_else(|| worst(&is_firing))
+        .or_else(|| worst(&|_| true))
+}
+
+pub(super) fn first_line(notification: &Notification) -> String {
+    let alerts = alerts(notification);
+    let Some(alert) = lead(notification) else {
+        return match &notification.body {
+            Body::Notice { headline, .. } => line(headline, limits::HEADLINE),
+            Body::Alerts(_) => "Nothing fires".to_owned(),
+        };
+    };
+    let said = if notification.is_ending() {
+        ending(notification.reason, alert)
+    } else {
+        state(notification, alert)
+    };
+    let counted = alerts
+        .iter()
+        .filter(|alert| notification.is_ending() || alert.ended_at.is_none());
+    match counted.count().saturating_sub(1) {
+        0 => said,
+        more => format!("{said} and {more} more"),
+    }
+}
+
+/// `Recovered: finance nightly-refresh succeeded (lasted 42 min)`.
+fn ending(reason: Reason, alert: &AlertView) -> String {
+    let headline = headline(alert);
+    let lasted = alert
+        .ended_at
+        .map(|ended_at| human_span(ended_at.since(alert.began_at)))
+        .unwrap_or_default();
+    match reason {
+        Reason::Undeliverable => format!("Not told elsewhere. {headline} (lasted {lasted})"),
+        _ => format!("{headline} (lasted {lasted})"),
+    }
+}
+
+fn state(notification: &Notification, alert: &AlertView) -> String {
+    let headline = headline(alert);
+    let open = human_span(notification.decided_at.since(alert.began_at));
+    match notification.reason {
+        Reason::First | Reason::NewAlerts | Reason::AllResolved | Reason::Notice => headline,
+        Reason::Reminder => format!("Still so after {open}: {headline}"),
+        Reason::Escalated => format!("Not acknowledged, {open}: {headline}"),
+        Reason::Upgraded => format!("Now {}: {headline}", alert.severity.as_str()),
+        Reason::Changed => format!("Changed: {headline}"),
+        Reason::SomeResolved => format!("Some recovered; still: {headline}"),
+        Reason::Flapping => format!("Flapping: {headline}"),
+        Reason::RuleRemoved => format!("A rule was removed; still: {headline}"),
+        Reason::Undeliverable => format!("Not told elsewhere: {headline}"),
+    }
+}
+
+pub(super) fn summary(notification: &Notification) -> String {
+    let mut parts = vec![whole_tone(notification).word().to_owned()];
+    parts.extend(reason_words(notification.reason).map(str::to_owned));
+    let alerts = alerts(notification);
+    let firing = alerts
+        .iter()
+        .filter(|alert| alert.ended_at.is_none())
+        .count();
+    match alerts.len() {
+        0 | 1 => {}
+        all if firing == all => parts.push(format!("{all} alerts")),
+        all => parts.push(format!("{all} alerts, {firing} still firing")),
+    }
+    parts.join(", ")
+}
+
+fn reason_words(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::First | Reason::AllResolved | Reason::Notice => None,
+        Reason::NewAlerts => Some("more alerts joined"),
+        Reason::Escalated => Some("escalated"),
+        Reason::Upgraded => Some("got worse"),
+        Reason::Changed => Some("changed"),
+        Reason::SomeResolved => Some("some resolved"),
+        Reason::Reminder => Some("reminder"),
+        Reason::Flapping => Some("flapping"),
+        Reason::RuleRemoved => Some("rule removed"),
+        Reason::Undeliverable => Some("passed on because another receiver could not be told"),
+    }
+}
+
+pub(super) fn suppressed(suppressed: &[Suppressed]) -> Option<String> {
+    if suppressed.is_empty() {
+        return None;
+    }
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for alert in suppressed {
+        *counts
+            .entry(line(&alert.reason.to_string(), limits::NAME))
+            .or_default() += 1;
+    }
+    let mut reasons: Vec<(String, usize)> = counts.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let others: usize = reasons
+        .iter()
+        .skip(limits::SUPPRESSION_REASONS)
+        .map(|(_, count)| count)
+        .sum();
+    reasons.truncate(limits::SUPPRESSION_REASONS);
+    let mut parts: Vec<String> = reasons
+        .into_iter()
+        .map(|(reason, count)| format!("{count} {reason}"))
+        .collect();
+    if others > 0 {
+        parts.push(format!("{others} for other reasons"));
+    }
+    Some(format!(
+        "{} kept quiet: {}",
+        suppressed.len(),
+        parts.join(", ")
+    ))
+}
+
+/// `finance nightly-refresh`, from the labels that name a subject.
+pub(super) fn subject_of(labels: &Labels) -> String {
+    let parts = ["project", "job", "model"].map(|name| labels.get(name));
+    let parts = parts.map(|part| line(part, limits::NAME));
+    let named: Vec<&str> = parts
+        .iter()
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    if named.is_empty() {
+        return line(labels.get("source"), limits::NAME);
+    }
+    text::cut(&named.join(" "), limits::NAME)
+}
+
+pub(super) fn kind_words(alert: &AlertView) -> String {
+    line(&alert.kind, limits::NAME).replace('_', " ")
+}
+
+pub(super) fn topic(notification: &Notification) -> String {
+    let Some(alert) = lead(notification) else {
+        return first_line(notification);
+    };
+    let group = subject_of(&notification.group);
+    let subject = if group.is_empty() {
+        subject_of(&alert.labels)
+    } else {
+        group
+    };
+    if subject.is_empty() {
+        return kind_words(alert);
+    }
+    format!("{subject}: {}", kind_words(alert))
+}
+
+pub(super) fn severity_word(notification: &Notification) -> &'static str {
+    match notification.body {
+        Body::Notice { .. } => "notice",
+        Body::Alerts(_) => notification.severity().as_str(),
+    }
+}
+
+/// Mentioned when an alert opens and when it escalates, never otherwise.
+pub(super) fn mentioned(notification: &Notification) -> Vec<String> {
+    let is_escalated = notification.reason == Reason::Escalated;
+    let is_told = |alert: &&AlertView| {
+        alert.ended_at.is_none()
+            && (is_escalated || (alert.is_new && notification.reason.is_pinging()))
+    };
+    let mut owners = Vec::new();
+    for owner in alerts(notification)
+        .iter()
+        .filter(is_told)
+        .filter_map(|alert| alert.owner.as_ref())
+    {
+        if !owners.contains(owner) {
+            owners.push(owner.clone());
+        }
+    }
+    owners.truncate(10);
+    owners
+}
