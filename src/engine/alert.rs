@@ -383,9 +383,10 @@ fn fold_ok(
 }
 
 fn fire(alert: &mut Alert, rule: &Rule, now: Timestamp) -> Transition {
-    let from = match rule.hold > Span::zero() {
-        true => AlertState::Pending,
-        false => AlertState::Inactive,
+    let from = if rule.hold > Span::zero() {
+        AlertState::Pending
+    } else {
+        AlertState::Inactive
     };
     let fires_at = alert.began_at + rule.hold;
     alert.state = AlertState::Firing;

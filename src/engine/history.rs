@@ -330,7 +330,7 @@ impl History {
         let project = self.entry(key);
         let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
         let id = run.id.clone();
-        if !project.put_run(job.clone(), run) {
+        if !project.put_run(&job, run) {
             return vec![Change::None];
         }
         let mut changes = vec![Change::Subject(SubjectKey::Job(key.clone(), job))];
@@ -356,9 +356,10 @@ impl History {
             (None, None) => MANUAL_JOB.into(),
             (None, Some(run_id)) => {
                 let run_id = run_id.clone();
-                return match project.waiting.put(&run_id, execution) {
-                    true => Change::Noted,
-                    false => Change::None,
+                return if project.waiting.put(&run_id, execution) {
+                    Change::Noted
+                } else {
+                    Change::None
                 };
             }
         };
@@ -580,27 +581,24 @@ impl ProjectHistory {
     }
 
     /// True when the run is news.
-    fn put_run(&mut self, job_name: Name, run: Run) -> bool {
-        let slot = match self.run_slots.get(&run.id).copied() {
-            Some(slot) => {
-                if !is_news(self.run_at(slot), &run) {
-                    return false;
-                }
-                self.unindex(slot);
-                self.runs[slot as usize] = run;
-                slot
+    fn put_run(&mut self, job_name: &Name, run: Run) -> bool {
+        let slot = if let Some(slot) = self.run_slots.get(&run.id).copied() {
+            if !is_news(self.run_at(slot), &run) {
+                return false;
             }
-            None => {
-                let slot = Slot::try_from(self.runs.len()).unwrap_or(Slot::MAX - 1);
-                self.run_slots.insert(run.id.clone(), slot);
-                self.runs.push(run);
-                slot
-            }
+            self.unindex(slot);
+            self.runs[slot as usize] = run;
+            slot
+        } else {
+            let slot = Slot::try_from(self.runs.len()).unwrap_or(Slot::MAX - 1);
+            self.run_slots.insert(run.id.clone(), slot);
+            self.runs.push(run);
+            slot
         };
         let run = &self.runs[slot as usize];
         let (created, settled) = index_keys(run, slot);
         let status = run.status.clone();
-        let job = self.job_entry(&job_name, created.0);
+        let job = self.job_entry(job_name, created.0);
         job.first_seen_at = job.first_seen_at.min(created.0);
         if status.is_active() {
             job.active.insert(created.clone());
@@ -827,7 +825,7 @@ impl ProjectHistory {
                     Slot::try_from(self.runs.len()).unwrap_or(Slot::MAX - 1),
                 );
                 let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
-                self.put_run(job, run);
+                self.put_run(&job, run);
             }
         }
         for execution in self

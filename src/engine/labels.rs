@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::observation::Name;
 
-/// Sorted label set. Identity labels (source, project, job, model, run_id …) plus configured ones.
+/// Sorted label set. Identity labels (source, project, job, model, `run_id` …) plus configured ones.
 /// Cloning shares the set; one that is changed is copied first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Arc<Vec<(Name, Name)>>);

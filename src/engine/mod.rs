@@ -320,7 +320,7 @@ impl Engine {
             );
         }
         for source in &policy.sources {
-            self.watch(SubjectKey::Source(source.name.clone()), now, step);
+            self.watch(&SubjectKey::Source(source.name.clone()), now, step);
         }
         let projects: Vec<ProjectKey> = self
             .history
@@ -342,7 +342,7 @@ impl Engine {
             .chain(receivers)
             .collect::<Vec<_>>()
         {
-            self.watch(subject, now, step);
+            self.watch(&subject, now, step);
         }
         self.close_orphans(now, step);
         self.reroute(now, step);
@@ -408,11 +408,10 @@ impl Engine {
 
     /// Remembers when something began to be watched.
     fn begin(&mut self, what: String, now: Timestamp, step: &mut Step) -> Timestamp {
-        let since = *self.since.entry(what.clone()).or_insert_with(|| {
+        *self.since.entry(what.clone()).or_insert_with(|| {
             step.changed.since.insert(what, now);
             now
-        });
-        since
+        })
     }
 
     /// Takes in observations and coverage; returns the watches they concern.
@@ -481,7 +480,7 @@ impl Engine {
             dirty.extend(self.watches.of_project(project));
         }
         for subject in subjects {
-            self.watch(subject.clone(), now, step);
+            self.watch(subject, now, step);
             dirty.extend(self.watches.of(subject));
             // What a model did may explain what its job did.
             if let SubjectKey::Model(project, job, _) = subject {
@@ -510,7 +509,10 @@ impl Engine {
                 self.is_renamed |= known.is_some_and(|p| *p.display_name() != project.name);
                 let change = self.history.observe_project(project, now);
                 if change != Change::None
-                    && let Some(record) = self.history.project(&key).and_then(|p| p.record())
+                    && let Some(record) = self
+                        .history
+                        .project(&key)
+                        .and_then(history::ProjectHistory::record)
                 {
                     step.changed.projects.insert(key, record);
                 }
@@ -550,13 +552,13 @@ impl Engine {
             .map(|(job, model, _)| SubjectKey::Model(key.clone(), job.clone(), model.clone()));
         let subjects: Vec<SubjectKey> = jobs.chain(models).collect();
         for subject in subjects {
-            self.watch(subject, now, step);
+            self.watch(&subject, now, step);
         }
     }
 
     /// Makes sure that a subject is watched by every rule that selects it.
-    fn watch(&mut self, subject: SubjectKey, now: Timestamp, step: &mut Step) {
-        if self.watches.is_watched(&subject) {
+    fn watch(&mut self, subject: &SubjectKey, now: Timestamp, step: &mut Step) {
+        if self.watches.is_watched(subject) {
             return;
         }
         if let Some(project) = subject.project()
@@ -570,14 +572,14 @@ impl Engine {
         self.watches.note(subject.clone());
         let policy = Arc::clone(&self.policy);
         for (index, rule) in policy.rules.iter().enumerate() {
-            if self.is_selected(rule, &subject) {
-                let memory = self.memory(rule, &subject, now, step);
+            if self.is_selected(rule, subject) {
+                let memory = self.memory(rule, subject, now, step);
                 // A tick of the rule's schedule that passed while Tardy did not run is caught up.
-                let known_until = self.known_until(&subject, now).unwrap_or(now);
+                let known_until = self.known_until(subject, now).unwrap_or(now);
                 let next = |cron: &Cron| cron.next(rule.zone, known_until);
                 let tick_at = rule.schedule.as_ref().and_then(next).map(|tick| tick.at);
                 let id = self.watches.add(index, subject.clone(), memory, tick_at);
-                self.adopt_alerts(id, rule, &subject);
+                self.adopt_alerts(id, rule, subject);
             }
         }
     }
@@ -702,7 +704,7 @@ impl Engine {
                 Err(why) => health.fail(report.at, why.clone()),
             }
             if was_failing || report.result.is_err() {
-                self.watch(report.subject.clone(), now, step);
+                self.watch(&report.subject, now, step);
                 dirty.extend(self.watches.of(&report.subject));
             }
         }
@@ -1082,8 +1084,8 @@ impl Engine {
 
     /// Tells the groups that are due.
     fn tell(&mut self, now: Timestamp, step: &mut Step) {
-        // A change of state may let kept-quiet alerts speak.
-        if !step.transitions.is_empty() {
+        // A change of an alert may let others, kept quiet, speak.
+        if !step.changed.alerts.is_empty() {
             for key in self.holding_back.clone() {
                 self.touch_group(&key, now, step);
             }
@@ -1102,7 +1104,7 @@ impl Engine {
             return;
         }
         let policy = Arc::clone(&self.policy);
-        let inhibitors = Inhibitors::new(&policy.inhibitions, self.alerts.values());
+        let inhibitors = Inhibitors::new(&policy.inhibitions, &self.alerts.values());
         let mut ended = BTreeSet::new();
         for key in due {
             let Some(mut group) = self.groups.remove(&key) else {
@@ -1227,16 +1229,16 @@ impl Engine {
     fn announce(&mut self, notices: &[Notice], now: Timestamp, step: &mut Step) {
         for item in notices {
             let fallback = &self.policy.fallback;
-            let receivers: BTreeSet<Name> = match item.is_for_fallback && !fallback.is_empty() {
-                true => fallback.iter().cloned().collect(),
-                false => self
-                    .policy
+            let receivers: BTreeSet<Name> = if item.is_for_fallback && !fallback.is_empty() {
+                fallback.iter().cloned().collect()
+            } else {
+                self.policy
                     .route
                     .receivers
                     .iter()
                     .chain(fallback)
                     .cloned()
-                    .collect(),
+                    .collect()
             };
             for receiver in receivers {
                 let body = Body::Notice {
@@ -1291,7 +1293,7 @@ fn placeholders(text: &str, alert: &Alert) -> String {
         match (label.is_empty(), fact()) {
             (false, _) => filled.push_str(label),
             (true, Some(Fact { value, .. })) => filled.push_str(value),
-            (true, None) => filled.push_str(&format!("{{{name}}}")),
+            (true, None) => filled.extend(["{", name, "}"]),
         }
         rest = tail;
     }

@@ -242,7 +242,7 @@ impl<'a> Context<'a> {
         successes.find(|run| self.is_judged(run))
     }
 
-    /// What is usual for runs like `run` (same job, job_type and trigger class), from the newest
+    /// What is usual for runs like `run` (same job, `job_type` and trigger class), from the newest
     /// successes, leaving `run` itself out.
     pub fn usual(&self, job: &'a JobHistory, run: &Run) -> Option<Baseline> {
         let like = self
