@@ -420,7 +420,8 @@ impl Api {
     fn detail(&self, words: &str) -> Detail {
         let token = self.token.expose_secret();
         // A token of a few letters is none, and replacing it would spoil every word it is in.
-        let words = if token.len() < 4 { words } else { words.replace(token, "[token]") };
+        let masked = (token.len() >= 4).then(|| words.replace(token, "[token]"));
+        let words = masked.as_deref().unwrap_or(words);
         Detail(clean(words.trim(), MAX_DETAIL_CHARS, false).into_owned())
     }
 }
