@@ -58,7 +58,7 @@ pub const FACT_NAMES: [&str; 32] = [
 ];
 
 /// Every name that annotations may use, beside the labels of the rule.
-pub fn names() -> impl Iterator<Item = &'static str> {
+pub fn names<'a>() -> impl Iterator<Item = &'a str> {
     LABEL_NAMES.into_iter().chain(FACT_NAMES)
 }
 
