@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::engine::HealthReport;
 use crate::engine::notification::{Body, ConversationId, Notification};
 use crate::engine::observation::Name;
 use crate::engine::subject::SubjectKey;
 use crate::engine::time::{Span, Timestamp};
-use crate::engine::HealthReport;
 use crate::notify::{Delivery, Handle, Notifier, Outcome};
 use crate::store::records::{self, DeliveryOutcome, DeliveryRecord, OutboxRow, Owed};
 use crate::store::{Commit, Store, StoreError};
@@ -265,26 +265,44 @@ impl Deliverer {
                 why,
                 is_uncertain,
             } => {
-                row.next_attempt_at =
-                    now + after.unwrap_or_else(|| backoff(row.attempts, row.sequence)).min(MAX_WAIT);
+                row.next_attempt_at = now
+                    + after
+                        .unwrap_or_else(|| backoff(row.attempts, row.sequence))
+                        .min(MAX_WAIT);
                 row.is_uncertain |= is_uncertain;
                 row.why = Some(why.clone());
                 let owed = (late >= FALLBACK_AFTER && !row.is_fallback_told).then(|| {
                     let minutes = FALLBACK_AFTER.num_minutes();
-                    owed(&row, format!("not reachable for {minutes} min: {why}"), commit)
+                    owed(
+                        &row,
+                        format!("not reachable for {minutes} min: {why}"),
+                        commit,
+                    )
                 });
                 row.is_fallback_told |= owed.is_some();
                 records::put_outbox(commit, &row);
-                return Change::Later { row: Box::new(row), why, owed, at: now };
+                return Change::Later {
+                    row: Box::new(row),
+                    why,
+                    owed,
+                    at: now,
+                };
             }
         };
         let record = delivery_record(&row, &end, now);
         records::settle(commit, &row, handle.as_ref(), &record);
         let owed = match end {
             DeliveryOutcome::Delivered => None,
-            DeliveryOutcome::Rejected(why) | DeliveryOutcome::Dead(why) => Some(owed(&row, why, commit)),
+            DeliveryOutcome::Rejected(why) | DeliveryOutcome::Dead(why) => {
+                Some(owed(&row, why, commit))
+            }
         };
-        Change::Settled { row: Box::new(row), record, handle, owed }
+        Change::Settled {
+            row: Box::new(row),
+            record,
+            handle,
+            owed,
+        }
     }
 
     fn apply(&mut self, change: Change, report: &mut Report) {
@@ -298,7 +316,12 @@ impl Deliverer {
                     queue.rows.insert(row.sequence, *row);
                 }
             }
-            Change::Settled { row, record, handle, owed } => {
+            Change::Settled {
+                row,
+                record,
+                handle,
+                owed,
+            } => {
                 let receiver = row.notification.receiver.clone();
                 let conversation = row.notification.conversation;
                 if row.notification.is_ending() {
@@ -390,7 +413,11 @@ impl Queue {
 /// Writes down what the fallback is to hear of.
 fn owed(row: &OutboxRow, why: String, commit: &mut Commit) -> Owed {
     let (sequence, notification) = (row.sequence, row.notification.clone());
-    let owed = Owed { sequence, notification, why };
+    let owed = Owed {
+        sequence,
+        notification,
+        why,
+    };
     records::put_owed(commit, &owed);
     owed
 }
@@ -421,7 +448,10 @@ async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Han
         tracing::error!(receiver.name = %again.notification.receiver, %error, "a bug: the notifier failed");
         Outcome::Rejected { why: "a bug of Tardy's keeps this message from being sent; see its log".to_owned() }
     });
-    Tried { row: again, outcome }
+    Tried {
+        row: again,
+        outcome,
+    }
 }
 
 /// Tries do not panic, and nobody aborts them.

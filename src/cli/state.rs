@@ -43,8 +43,12 @@ pub(super) fn load_config(context: &Context) -> Result<Config, ExitCode> {
     match config::load(&path, &context.environment) {
         Ok(loaded) => Ok(loaded.config),
         Err(diagnostics) => {
-            context.out.note(&diagnostics.render(context.out.is_error_colored));
-            context.out.error(&format!("{}: {}", path.display(), diagnostics.summary()));
+            context
+                .out
+                .note(&diagnostics.render(context.out.is_error_colored));
+            context
+                .out
+                .error(&format!("{}: {}", path.display(), diagnostics.summary()));
             Err(ExitCode::Problems)
         }
     }
@@ -52,10 +56,15 @@ pub(super) fn load_config(context: &Context) -> Result<Config, ExitCode> {
 
 /// A runtime for commands that talk to somebody.
 pub(super) fn runtime(context: &Context) -> Result<tokio::runtime::Runtime, ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        context.out.error(&format!("the asynchronous runtime cannot be started: {error}"));
-        ExitCode::Failed
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            context.out.error(&format!(
+                "the asynchronous runtime cannot be started: {error}"
+            ));
+            ExitCode::Failed
+        })
 }
 
 /// Asks a question of the running bot, or of the store.
@@ -94,7 +103,9 @@ fn ask_running(
     config: &Config,
     context: &Context,
 ) -> Result<Option<Response>, ExitCode> {
-    let Some((store, _)) = start::store_path(config) else { return Ok(None) };
+    let Some((store, _)) = start::store_path(config) else {
+        return Ok(None);
+    };
     let socket = control::socket_path(&store);
     let asked = runtime(context)?.block_on(control::ask(&socket, request));
     match asked {
@@ -107,7 +118,10 @@ fn ask_running(
 fn load_store(config: &Config, context: &Context) -> Result<(Loaded, u64, Timestamp), ExitCode> {
     let now = SystemClock::default().now();
     let Some((path, _)) = start::store_path(config) else {
-        return Err(failed(context, "[store] kind \"postgres\" is not built yet"));
+        return Err(failed(
+            context,
+            "[store] kind \"postgres\" is not built yet",
+        ));
     };
     if !path.exists() {
         let path = path.display();
@@ -130,7 +144,10 @@ fn stopped_status(config: &Config, context: &Context) -> Result<Status, ExitCode
     let (path, _) = start::store_path(config).unwrap_or_default();
     let outbox = loaded.outbox;
     let waiting = |name: &str| {
-        outbox.iter().filter(|row| &*row.notification.receiver == name).count()
+        outbox
+            .iter()
+            .filter(|row| &*row.notification.receiver == name)
+            .count()
     };
     let receivers = config.receivers.iter().map(|receiver| ReceiverStatus {
         name: receiver.name.to_string(),

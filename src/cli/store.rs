@@ -42,7 +42,9 @@ pub(super) fn run(command: &StoreCommand, context: &Context) -> ExitCode {
         Err(code) => return code,
     };
     let Some((path, _)) = start::store_path(&config) else {
-        context.out.error("[store] kind \"postgres\" is not built yet");
+        context
+            .out
+            .error("[store] kind \"postgres\" is not built yet");
         return ExitCode::Failed;
     };
     let options = SledOptions::at(SystemClock::default().now());
@@ -61,7 +63,10 @@ pub(super) fn run(command: &StoreCommand, context: &Context) -> ExitCode {
 /// Opens a store that must be there: nothing here may create one.
 fn open(path: &Path, options: SledOptions, context: &Context) -> Result<SledStore, StoreError> {
     if !path.exists() {
-        return Err(StoreError::Io { path: path.to_owned(), why: "there is none".into() });
+        return Err(StoreError::Io {
+            path: path.to_owned(),
+            why: "there is none".into(),
+        });
     }
     let opened = SledStore::open(path, options)?;
     for notice in &opened.notices {
@@ -92,16 +97,24 @@ fn verify(path: &Path, options: SledOptions, context: &Context) -> Result<ExitCo
         }));
     } else {
         for (table, count) in &verified.counts {
-            context.out.line(&format!("{:<12} {count} records", format!("{table:?}")));
+            context
+                .out
+                .line(&format!("{:<12} {count} records", format!("{table:?}")));
         }
         for bad in &verified.bad {
-            context.out.error(&format!("{:?} {}: {}", bad.table, bad.key, bad.why));
+            context
+                .out
+                .error(&format!("{:?} {}: {}", bad.table, bad.key, bad.why));
         }
         if verified.bad_count == 0 {
             context.out.line("all records are good");
         }
     }
-    Ok(if verified.bad_count == 0 { ExitCode::Fine } else { ExitCode::Problems })
+    Ok(if verified.bad_count == 0 {
+        ExitCode::Fine
+    } else {
+        ExitCode::Problems
+    })
 }
 
 fn compact(path: &Path, options: SledOptions, context: &Context) -> Result<ExitCode, StoreError> {
@@ -111,7 +124,10 @@ fn compact(path: &Path, options: SledOptions, context: &Context) -> Result<ExitC
             "before_bytes": done.before_bytes, "after_bytes": done.after_bytes,
         }));
     } else {
-        context.out.line(&format!("{} bytes before, {} after", done.before_bytes, done.after_bytes));
+        context.out.line(&format!(
+            "{} bytes before, {} after",
+            done.before_bytes, done.after_bytes
+        ));
     }
     Ok(ExitCode::Fine)
 }
@@ -125,9 +141,13 @@ fn backup(
     let store = open(path, options, context)?;
     let records = store.backup(file, options.opened_at)?;
     if context.out.is_json {
-        context.out.json(&serde_json::json!({ "file": file, "records": records }));
+        context
+            .out
+            .json(&serde_json::json!({ "file": file, "records": records }));
     } else {
-        context.out.line(&format!("{records} records in {}", file.display()));
+        context
+            .out
+            .line(&format!("{records} records in {}", file.display()));
     }
     Ok(ExitCode::Fine)
 }
@@ -152,7 +172,10 @@ fn restore(
         path.display()
     ));
     if let Some(kept) = &restored.kept {
-        context.out.line(&format!("the store that was there is kept as {}", kept.display()));
+        context.out.line(&format!(
+            "the store that was there is kept as {}",
+            kept.display()
+        ));
     }
     Ok(ExitCode::Fine)
 }

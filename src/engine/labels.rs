@@ -68,7 +68,11 @@ impl Serialize for Labels {
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = BTreeMap::<Name, Name>::deserialize(deserializer)?;
-        Ok(Self(Arc::new(map.into_iter().filter(|(_, value)| !value.is_empty()).collect())))
+        Ok(Self(Arc::new(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .collect(),
+        )))
     }
 }
 

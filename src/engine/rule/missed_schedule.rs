@@ -1,4 +1,4 @@
-//! # `missed_schedule`
+//! # missed_schedule
 //!
 //! ## What it tells
 //! A tick of the job's schedule passed and no run served it; and when it is served after all, how late.

@@ -1,4 +1,4 @@
-//! # `model_failed`
+//! # model_failed
 //!
 //! ## What it tells
 //! A model failed inside a run, with the end of its error. All models that failed in one run are told

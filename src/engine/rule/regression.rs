@@ -1,4 +1,4 @@
-//! # `run_regression` and `model_regression`
+//! # run_regression and model_regression
 //!
 //! ## What it tells
 //! A job (or a model) has become slower than its own history says, by how much, and since which run.

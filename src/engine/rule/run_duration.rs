@@ -1,4 +1,4 @@
-//! # `run_duration`
+//! # run_duration
 //!
 //! ## What it tells
 //! A run takes longer than it may, at the very instant at which it exceeds the limit and while it is

@@ -1,4 +1,4 @@
-//! # `run_failed`
+//! # run_failed
 //!
 //! ## What it tells
 //! The last runs of a job failed: so many in a row, since when, with which error, and which model was

@@ -1,4 +1,4 @@
-//! # `source_unreachable`
+//! # source_unreachable
 //!
 //! ## What it tells
 //! Tardy cannot see (no complete poll of a source for `max`), or cannot tell (a receiver has been failing

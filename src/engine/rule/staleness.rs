@@ -1,4 +1,4 @@
-//! # staleness and `model_staleness`
+//! # staleness and model_staleness
 //!
 //! ## What it tells
 //! The newest success of a job (or a model) is older than it may be.
