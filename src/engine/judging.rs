@@ -124,7 +124,7 @@ impl Engine {
             .filter_map(|print| self.alerts.get(print))
             .cloned()
             .collect();
-        Some(rule.kind.judge(&Context {
+        let ctx = Context {
             now,
             rule,
             subject: &watch.subject,
@@ -133,7 +133,13 @@ impl Engine {
             known_until,
             memory: &watch.memory,
             open: &open,
-        }))
+        };
+        let is_judged = ctx.is_concerned() || open.iter().any(Alert::is_open);
+        Some(if is_judged {
+            rule.kind.judge(&ctx)
+        } else {
+            Judgement::start(&watch.memory)
+        })
     }
 
     pub(super) fn schedule_zone(&self, source: &Name) -> Tz {

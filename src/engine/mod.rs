@@ -150,6 +150,10 @@ pub struct Saved {
     pub groups: Vec<Group>,
 }
 
+/// Promises decided in one step; more are decided in the next, at once. Keeps the first look at a long
+/// history from taking memory for all of it in one transaction.
+const MAX_LEDGER_ROWS: usize = 10_000;
+
 /// The engine: policy and state.
 #[derive(Debug)]
 pub struct Engine {
@@ -279,7 +283,11 @@ impl Engine {
         dirty.extend(self.watches.take_due(now));
         step.judged = dirty.len();
         for id in dirty {
-            self.judge(id, now, &mut step);
+            if step.ledger.len() < MAX_LEDGER_ROWS {
+                self.judge(id, now, &mut step);
+            } else {
+                self.watches.postpone(id, now);
+            }
         }
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);

@@ -11,7 +11,7 @@ mod reading;
 mod tests;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ use waiting::Waiting;
 #[derive(Debug, Default)]
 pub struct History {
     projects: BTreeMap<ProjectKey, ProjectHistory>,
+    /// One copy of each name, however often it comes in.
+    names: HashSet<Name>,
 }
 
 /// One project.
@@ -100,6 +102,15 @@ impl History {
             .or_insert_with(|| ProjectHistory::new(key.clone()))
     }
 
+    /// The copy of a name that is kept.
+    fn share(&mut self, name: Name) -> Name {
+        if let Some(known) = self.names.get(&name) {
+            return known.clone();
+        }
+        self.names.insert(name.clone());
+        name
+    }
+
     /// Moves coverage forward, never back; returns how far it is now.
     pub fn cover(&mut self, key: &ProjectKey, until: Timestamp) -> Timestamp {
         let project = self.entry(key);
@@ -163,7 +174,10 @@ impl History {
 
     /// Takes in a run, and the executions that waited for it. [`Change::None`] when it is known already or
     /// older than what is known.
-    pub fn observe_run(&mut self, key: &ProjectKey, run: Run) -> Vec<Change> {
+    pub fn observe_run(&mut self, key: &ProjectKey, mut run: Run) -> Vec<Change> {
+        run.job = run.job.map(|job| self.share(job));
+        run.job_type = self.share(run.job_type);
+        run.triggered_by = self.share(run.triggered_by);
         let project = self.entry(key);
         let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
         let id = run.id.clone();
@@ -178,7 +192,8 @@ impl History {
     }
 
     /// Takes in an execution. One that has not started says nothing yet.
-    pub fn observe_execution(&mut self, key: &ProjectKey, execution: Execution) -> Change {
+    pub fn observe_execution(&mut self, key: &ProjectKey, mut execution: Execution) -> Change {
+        execution.model = self.share(execution.model);
         let project = self.entry(key);
         let Some(started_at) = execution.started_at else {
             return Change::None;

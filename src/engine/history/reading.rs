@@ -64,6 +64,14 @@ impl ProjectHistory {
         job.active.iter().map(|(_, _, slot)| self.run_at(*slot))
     }
 
+    /// Runs of a job, newest created first.
+    pub fn newest<'a>(&'a self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + 'a {
+        job.by_created
+            .iter()
+            .rev()
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
     /// Runs of a job created in `[start, end)`, in order.
     pub fn created_between<'a>(
         &'a self,
