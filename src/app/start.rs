@@ -59,6 +59,7 @@ fn list(parts: &[crate::config::NotBuilt]) -> String {
 }
 
 /// What surfaces the bot is given.
+#[derive(Clone)]
 pub struct Surfaces {
     /// Where the console receiver writes.
     pub console: Arc<Mutex<dyn Write + Send>>,

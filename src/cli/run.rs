@@ -1,6 +1,7 @@
 //! `tardy run`
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,9 +11,12 @@ use tracing_subscriber::EnvFilter;
 use super::output::Output;
 use super::{Context, ExitCode, state};
 use crate::app::clock::SystemClock;
-use crate::app::start::{Bot, Failure, Surfaces};
+use crate::app::control::{self, ControlError, Request};
+use crate::app::start::{self, Bot, Failure, StartError, Surfaces};
+use crate::config::Config;
 use crate::engine::observation::Name;
 use crate::source::Batch;
+use crate::store::StoreError;
 
 /// Options of `tardy run`.
 #[derive(Debug, Args)]
@@ -42,8 +46,9 @@ enum LogForm {
 fn set_up_log(form: LogForm, context: &Context) {
     let level = match context.global.verbose {
         0 => "tardy=info,warn",
-        1 => "tardy=debug,info",
-        _ => "trace",
+        1 => "tardy=debug,warn",
+        // Not the libraries below: they may log addresses, which are secrets of webhooks.
+        _ => "tardy=trace,info",
     };
     let filter = match context.environment.get("TARDY_LOG") {
         Some(text) => EnvFilter::builder().parse_lossy(text),
@@ -88,7 +93,7 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> ExitCode {
                 return ExitCode::Failed;
             }
         };
-        let bot = match Bot::start(config, context.environment.clone(), clock, surfaces) {
+        let bot = match start(&config, context, &clock, &surfaces).await {
             Ok(bot) => bot,
             Err(error) => {
                 context.out.error(&error.to_string());
@@ -106,6 +111,38 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> ExitCode {
         );
         serve(bot, signals, context).await
     })
+}
+
+/// How long a start waits for a command that looks into the store.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts the bot. A question that was answered from the store has it locked for a moment: then it is
+/// waited for. Another bot, which answers, is not.
+async fn start(
+    config: &Config,
+    context: &Context,
+    clock: &Arc<SystemClock>,
+    surfaces: &Surfaces,
+) -> Result<Bot, StartError> {
+    let socket = start::store_path(config).map(|(path, _)| control::socket_path(&path));
+    let begun = Instant::now();
+    loop {
+        let clock = Arc::clone(clock);
+        let started =
+            Bot::start(config.clone(), context.environment.clone(), clock, surfaces.clone());
+        match (&started, &socket) {
+            (Err(StartError::Store(StoreError::Locked { .. })), Some(socket))
+                if begun.elapsed() < LOCK_PATIENCE
+                    && matches!(
+                        control::ask(socket, &Request::Status).await,
+                        Err(ControlError::NotRunning)
+                    ) =>
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            _ => return started,
+        }
+    }
 }
 
 /// Signals that the bot understands. Received before it starts, so that none kills it half way.

@@ -12,7 +12,8 @@ use crate::app::status::{ReceiverStatus, SourceStatus, Status, StoreStatus, of_e
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
 use crate::config::{self, Config};
-use crate::engine::Engine;
+use crate::engine::history::History;
+use crate::engine::{Engine, Input, Saved};
 use crate::engine::time::Timestamp;
 use crate::store::Store as _;
 use crate::store::records::Loaded;
@@ -135,8 +136,14 @@ fn load_store(config: &Config, context: &Context) -> Result<(Loaded, u64, Timest
 
 fn open_engine(config: &Config, context: &Context) -> Result<(Engine, Timestamp), ExitCode> {
     let (loaded, _, now) = load_store(config, context)?;
-    let policy = Arc::new(config.policy.clone());
-    Ok((Engine::new(policy, loaded.history, loaded.saved), now))
+    Ok((engine(config, loaded.history, loaded.saved, now), now))
+}
+
+/// The engine as the bot would start with it; nothing of it is stored.
+fn engine(config: &Config, history: History, saved: Saved, now: Timestamp) -> Engine {
+    let mut engine = Engine::new(Arc::new(config.policy.clone()), history, saved);
+    engine.step(Input::default(), now);
+    engine
 }
 
 fn stopped_status(config: &Config, context: &Context) -> Result<Status, ExitCode> {
@@ -182,8 +189,7 @@ fn stopped_status(config: &Config, context: &Context) -> Result<Status, ExitCode
         runs: 0,
         executions: 0,
     };
-    let policy = Arc::new(config.policy.clone());
-    let engine = Engine::new(policy, loaded.history, loaded.saved);
+    let engine = engine(config, loaded.history, loaded.saved, now);
     of_engine(&mut status, &engine);
     Ok(status)
 }

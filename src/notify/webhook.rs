@@ -188,7 +188,7 @@ fn body(notification: &Notification, message: &Message) -> serde_json::Result<Ve
         alerts: pairs
             .map(|(alert, card)| self::alert(alert, card))
             .collect(),
-        omitted_alerts: alerts.len() - shown,
+        omitted_alerts: alerts.len() - shown + notification.omitted,
         notice: message.notice.as_deref().map(|text| Notice {
             headline: &message.first_line,
             text,

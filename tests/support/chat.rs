@@ -62,7 +62,11 @@ const CHANNEL: &str = "800000000000000001";
 
 impl Chat {
     pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn start_at(addr: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
         let chat = Self {
             addr: listener.local_addr().unwrap(),
             inside: Arc::default(),

@@ -1,0 +1,24 @@
+//! From a run at dagctl to a message in every channel, with everything real but time.
+
+#[path = "support/chat.rs"]
+#[allow(dead_code)]
+mod chat;
+#[path = "support/mail.rs"]
+mod mail;
+#[path = "support/platform.rs"]
+mod platform;
+#[path = "support/smtp.rs"]
+#[allow(dead_code)]
+mod smtp;
+
+#[path = "pipeline/rig.rs"]
+mod rig;
+
+#[path = "pipeline/contract.rs"]
+mod contract;
+#[path = "pipeline/crashes.rs"]
+mod crashes;
+#[path = "pipeline/hostile.rs"]
+mod hostile;
+#[path = "pipeline/told.rs"]
+mod told;

@@ -1,0 +1,336 @@
+//! The real program against a simulated API in real time: signals, the socket, a second instance, and death
+//! at any instant. `TARDY_PROCESS_KILLS=200` kills it two hundred times.
+
+#[path = "support/bot.rs"]
+mod bot;
+#[path = "support/chat.rs"]
+#[allow(dead_code)]
+mod chat;
+#[path = "support/platform.rs"]
+mod platform;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tardy::app::clock::{Clock as _, SystemClock};
+use tardy::engine::time::{Span, Timestamp};
+use tardy::sim::{
+    Fault, Faults, JobPlan, Organization, PlannedRun, ProjectKind, ProjectPlan, Running, SimClock, Variant,
+    serve,
+};
+
+use bot::{Home, TOKEN, until};
+use chat::{Chat, SECRET};
+
+const PROJECT: &str = "proj_finance";
+const RULES: &str = "[[rule]]\nname = \"run-failed\"\nkind = \"run_failed\"\nseverity = \"critical\"\n";
+const SERVICE: &str = r#"
+rules = ["rules.toml"]
+
+[[source]]
+name = "acme"
+kind = "dagctl"
+base_url = "http://127.0.0.1:1"
+organization = "org-acme"
+token = { env = "DAGCTL_TOKEN" }
+poll_interval = "1s"
+backfill = "2d"
+
+[store]
+path = "data"
+
+[[receiver]]
+name = "hook"
+kind = "webhook"
+url = { env = "HOOK_URL" }
+secret = { env = "HOOK_KEY" }
+
+[[receiver]]
+name = "ops"
+kind = "webhook"
+url = { env = "OPS_URL" }
+
+[route]
+receivers = ["hook"]
+group_by = ["project", "job"]
+group_wait = "0s"
+group_interval = "10s"
+fallback = ["ops"]
+"#;
+const KEY: &str = "hmac-key-proc-0123456789";
+
+fn now() -> Timestamp {
+    SystemClock::default().local()
+}
+
+/// A simulated API whose time is the real one, two sinks, and a home for the program.
+struct World {
+    sim: Running,
+    hook: Chat,
+    ops: Chat,
+    home: Home,
+}
+
+impl World {
+    async fn new(jobs: usize) -> Self {
+        let mut organization = Organization::new("org-acme", TOKEN);
+        organization.project(ProjectPlan::new(PROJECT, "finance", ProjectKind::Sqlmesh));
+        for index in 0..jobs {
+            organization.job(PROJECT, JobPlan::new(&job(index), "0 0 1 1 *"));
+            let at = now() - Span::hours(20);
+            let run = PlannedRun::success(&format!("old_{index}"), &job(index), at, Span::minutes(3));
+            organization.add_run(PROJECT, run);
+        }
+        let clock = SimClock::new(now());
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let sim = serve(organization, clock.clone(), Faults::new(), Variant::number(0), listen).await.unwrap();
+        tokio::spawn(async move {
+            loop {
+                clock.set(now());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let (hook, ops) = (Chat::start().await, Chat::start().await);
+        let mut home = Home::new(SERVICE, RULES);
+        home.set("TARDY_SOURCE__ACME__BASE_URL", &sim.base_url());
+        home.set("HOOK_URL", &format!("http://{}/hook/{SECRET}", hook.addr));
+        home.set("HOOK_KEY", KEY);
+        home.set("OPS_URL", &format!("http://{}/ops/{SECRET}", ops.addr));
+        Self { sim, hook, ops, home }
+    }
+
+    fn add(&self, run: PlannedRun) {
+        self.sim.organization.edit(|organization| {
+            organization.add_run(PROJECT, run);
+        });
+    }
+
+    fn fail(&self, id: &str, index: usize) {
+        self.add(PlannedRun::failure(id, &job(index), now(), Span::milliseconds(100), "audit failed"));
+    }
+
+    fn succeed(&self, id: &str, index: usize) {
+        self.add(PlannedRun::success(id, &job(index), now(), Span::milliseconds(100)));
+    }
+
+    /// Waits until a bot has read everything once.
+    async fn is_watching(&self) {
+        let since = now();
+        until(20, "a bot watches", || {
+            let status = self.home.run(&["status", "--json"]);
+            let Ok(status) = serde_json::from_str::<Value>(&status.out) else { return false };
+            let at = status["sources"][0]["complete_at"].as_str().and_then(Timestamp::parse);
+            at.is_some_and(|at| at >= since)
+        })
+        .await;
+    }
+}
+
+fn job(index: usize) -> String {
+    format!("job-{index:03}")
+}
+
+fn told(chat: &Chat) -> Vec<Value> {
+    chat.said().iter().map(chat::Seen::json).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_failing_run_is_told_within_seconds_and_answers_are_the_same_running_or_not() {
+    let world = World::new(3).await;
+    let home = &world.home;
+    let mut bot = home.start();
+    world.is_watching().await;
+    assert!(world.hook.said().is_empty());
+    let begun = Instant::now();
+    world.fail("bad", 1);
+    until(5, "the failure is told", || !world.hook.said().is_empty()).await;
+    println!("told after {:?}", begun.elapsed());
+    assert!(world.hook.said()[0].headers.keys().any(|name| name.contains("signature")));
+
+    home.run(&["status"]).assert(0, &["running tardy", "acme", "hook"]);
+    let questions: [&[&str]; 5] = [
+        &["alerts", "--json"],
+        &["runs", "failed", "--json"],
+        &["ask", "/runs failed 24h", "--json"],
+        &["rules", "--json"],
+        &["models", "--json"],
+    ];
+    let answers = questions.map(|question| home.run(question).assert(0, &[]).json());
+    assert!(answers[0].to_string().contains("run-failed") && answers[1].to_string().contains("\"bad\""));
+    assert_eq!(answers[3][0]["subjects"], 3, "{}", answers[3]);
+
+    let second = home.run(&["run"]);
+    second.assert(1, &["is open in another process", &format!("pid {}", bot.pid())]);
+    assert!(bot.is_alive());
+
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    assert!(!home.path("data.sock").exists(), "the socket is taken away");
+    home.run(&["status"]).assert(1, &["no bot runs on this store"]);
+    let files = |home: &Home| home.files().into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    let before = files(home);
+    for (question, answer) in questions.iter().zip(answers) {
+        assert_eq!(home.run(question).assert(0, &[]).json(), answer, "{question:?}");
+    }
+    assert_eq!(files(home), before, "questions leave nothing behind");
+    for line in home.log().lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn contract_7_a_hangup_takes_good_files_and_refuses_bad_ones_aloud() {
+    let world = World::new(2).await;
+    let home = &world.home;
+    let mut bot = home.start();
+    world.is_watching().await;
+    world.fail("bad", 0);
+    until(5, "the failure is told", || world.hook.said().len() == 1).await;
+
+    home.write("rules.toml", &format!("{RULES}\n[[rule]]\nname = \"x\"\nkind = \"run_fialed\"\n"));
+    bot.signal(Signal::HUP);
+    until(10, "the fallback hears of it", || !world.ops.said().is_empty()).await;
+    let said = world.ops.said()[0].body.clone();
+    assert!(said.contains("rules.toml:8"), "file and line: {said}");
+    let status = home.run(&["status", "--json"]).json();
+    assert!(status["config_refused"].as_str().unwrap().contains("rules.toml:8"), "{status}");
+    home.run(&["status"]).assert(0, &["refused", "rules.toml:8"]);
+    assert_eq!(home.run(&["rules", "--json"]).json().as_array().unwrap().len(), 1);
+
+    home.write("rules.toml", &format!("{RULES}\n[[rule]]\nname = \"slow\"\nkind = \"run_duration\"\nmax = \"1h\"\n"));
+    home.write("tardy.toml", &SERVICE.replace("poll_interval = \"1s\"", "poll_interval = \"2s\""));
+    bot.signal(Signal::HUP);
+    until(10, "two rules are in force", || {
+        home.run(&["rules", "--json"]).json().as_array().is_some_and(|rules| rules.len() == 2)
+    })
+    .await;
+    let status = home.run(&["status", "--json"]).json();
+    assert_eq!(status["config_refused"], Value::Null);
+    assert_eq!(status["sources"][0]["poll_interval_millis"], 2_000);
+    assert_eq!(status["firing"], 1, "the alert of an unchanged rule stays");
+    world.is_watching().await;
+    world.fail("bad2", 1);
+    until(10, "polling goes on", || world.hook.said().len() == 2).await;
+
+    home.write("rules.toml", "[[rule]]\nname = \"slow\"\nkind = \"run_duration\"\nmax = \"1h\"\n");
+    bot.signal(Signal::HUP);
+    until(25, "alerts of a removed rule are closed", || {
+        told(&world.hook).iter().filter(|told| told["reason"] == "rule_removed").count() == 2
+    })
+    .await;
+    bot.signal(Signal::INT);
+    assert_eq!(bot.end().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn contract_11_no_secret_is_in_a_log_a_status_a_message_or_the_store() {
+    let world = World::new(2).await;
+    let home = &world.home;
+    home.write("secret.toml", "");
+    let mut bot = home.start();
+    world.is_watching().await;
+    world.hook.answer_next(403, &[], &format!("no: {SECRET}"));
+    world.sim.faults.inject_times("/runs", Fault::Status(401, None), 2);
+    world.add(PlannedRun::failure(
+        "bad",
+        &job(0),
+        now(),
+        Span::milliseconds(100),
+        &format!("401 Unauthorized: Bearer {TOKEN}"),
+    ));
+    until(20, "the fallback hears of the refusal", || !world.ops.said().is_empty()).await;
+    // A secret written into the file is refused without being repeated.
+    home.write("tardy.toml", &SERVICE.replace("token = { env = \"DAGCTL_TOKEN\" }", &format!("token = \"{TOKEN}\"")));
+    bot.signal(Signal::HUP);
+    until(10, "the reload is refused", || world.ops.said().len() >= 2).await;
+    let status = home.run(&["status", "--json"]).out + &home.run(&["status"]).out;
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    home.write("tardy.toml", "");
+    let mut seen = vec![("status".to_owned(), status.into_bytes())];
+    seen.extend(home.files().into_iter().map(|(path, bytes)| (path.display().to_string(), bytes)));
+    for chat in [&world.hook, &world.ops] {
+        seen.extend(chat.said().into_iter().map(|said| ("message".to_owned(), said.body.into_bytes())));
+    }
+    for (place, bytes) in seen {
+        for secret in [TOKEN, SECRET, KEY] {
+            let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!is_there, "{secret} is in {place}");
+        }
+    }
+}
+
+/// The environment is asked here and nowhere else in the tests of the program.
+#[allow(clippy::disallowed_methods)]
+fn kills() -> usize {
+    std::env::var("TARDY_PROCESS_KILLS").ok().and_then(|number| number.parse().ok()).unwrap_or(12)
+}
+
+/// Jobs that fail before each kill.
+const BATCH: usize = 6;
+
+/// Deliveries that may be under way at a kill.
+const IN_FLIGHT: usize = 32;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn killed_at_any_instant_it_tells_every_alert_and_every_ending() {
+    let kills = kills();
+    let world = World::new(kills * BATCH).await;
+    let bot = world.home.start();
+    world.is_watching().await;
+    bot.kill();
+    // The seed is printed, so that a failure can be repeated as far as time allows.
+    let mut random = u64::from(std::process::id());
+    println!("seed {random}");
+    for round in 0..kills {
+        let bot = world.home.start();
+        for index in round * BATCH..(round + 1) * BATCH {
+            world.fail(&format!("bad_{index}"), index);
+        }
+        for index in (round.saturating_sub(1) * BATCH)..round * BATCH {
+            world.succeed(&format!("good_{index}"), index);
+        }
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // From within the opening of the store to well after the next deliveries.
+        let life = Duration::from_millis(20 + (random >> 33) % 1_800);
+        tokio::time::sleep(life).await;
+        bot.kill();
+    }
+    let mut bot = world.home.start();
+    for index in kills.saturating_sub(1) * BATCH..kills * BATCH {
+        world.succeed(&format!("good_{index}"), index);
+    }
+    until(60, "every alert is told and ended", || {
+        assert!(bot.is_alive(), "{}", world.home.log());
+        endings(&world.hook).values().filter(|ended| **ended).count() == kills * BATCH
+    })
+    .await;
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for told in told(&world.hook) {
+        *counts.entry(told["delivery_id"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    let duplicates: usize = counts.values().map(|count| count - 1).sum();
+    println!("{kills} kills, {} deliveries, {duplicates} duplicates", counts.len());
+    assert!(counts.values().all(|count| *count <= 2), "{counts:?}");
+    assert!(duplicates <= kills * IN_FLIGHT);
+    assert!(world.ops.said().is_empty(), "{:?}", told(&world.ops));
+    world.home.run(&["store", "verify"]).assert(0, &["all records are good"]);
+}
+
+/// Whether the conversation about each job has come to its end: one conversation for each.
+fn endings(hook: &Chat) -> BTreeMap<String, bool> {
+    let mut endings = BTreeMap::new();
+    let mut conversations: BTreeMap<String, String> = BTreeMap::new();
+    for told in told(hook) {
+        let job = told["group"]["job"].as_str().unwrap().to_owned();
+        let conversation = told["conversation"].as_str().unwrap().to_owned();
+        let known = conversations.entry(job.clone()).or_insert(conversation.clone());
+        assert_eq!(*known, conversation, "{job} is told of twice");
+        endings.insert(job, told["event"] == "resolved");
+    }
+    endings
+}
