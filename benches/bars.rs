@@ -35,12 +35,19 @@ use tardy::store::sled::{SledOptions, SledStore};
 
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 5] =
-    [("tick", tick), ("poll", poll), ("alerts", alerts), ("latency", latency), ("check", check)];
+const PARTS: [Part; 5] = [
+    ("tick", tick),
+    ("poll", poll),
+    ("alerts", alerts),
+    ("latency", latency),
+    ("check", check),
+];
 
 fn main() {
-    let named: Vec<String> =
-        std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
     for (name, part) in PARTS {
         if named.is_empty() || named.iter().any(|wanted| wanted == name) {
             part();
@@ -55,7 +62,11 @@ fn median(mut samples: Vec<Duration>) -> Duration {
 
 fn quantile(samples: &mut [Duration], share: f64) -> Duration {
     samples.sort();
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
     let index = ((samples.len() - 1) as f64 * share).round() as usize;
     samples[index]
 }
@@ -63,12 +74,22 @@ fn quantile(samples: &mut [Duration], share: f64) -> Duration {
 /// Resident memory of this process, in MB, from /proc.
 fn resident_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("VmRSS: 0 kB");
-    line.split_whitespace().nth(1).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0) / 1e3
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap_or("VmRSS: 0 kB");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|text| text.parse::<f64>().ok())
+        .unwrap_or(0.0)
+        / 1e3
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts")
 }
 
 fn start() -> Timestamp {
@@ -76,7 +97,10 @@ fn start() -> Timestamp {
 }
 
 fn project() -> ProjectKey {
-    ProjectKey { source: "bench".into(), project_id: "proj_1".into() }
+    ProjectKey {
+        source: "bench".into(),
+        project_id: "proj_1".into(),
+    }
 }
 
 /// Every built kind of rule over all jobs.
@@ -119,7 +143,11 @@ group_wait = "0s"
 
 fn policy(rules: &str) -> Policy {
     let environment = Environment::from_pairs([("DAGCTL_TOKEN", "dctl_bench")]);
-    match config::load_texts(("tardy.toml", SERVICE), &[("rules.toml", rules)], &environment) {
+    match config::load_texts(
+        ("tardy.toml", SERVICE),
+        &[("rules.toml", rules)],
+        &environment,
+    ) {
         Ok(loaded) => loaded.config.policy,
         Err(diagnostics) => panic!("{}", diagnostics.render(false)),
     }
@@ -142,7 +170,9 @@ fn run(number: usize, job: &Name, created_at: Timestamp, status: Status) -> Run 
 }
 
 fn jobs(count: usize) -> Vec<Name> {
-    (0..count).map(|index| format!("job-{index:05}").into()).collect()
+    (0..count)
+        .map(|index| format!("job-{index:05}").into())
+        .collect()
 }
 
 fn setting(jobs: &[Name]) -> Vec<Observation> {
@@ -165,33 +195,65 @@ fn setting(jobs: &[Name]) -> Vec<Observation> {
         current_commit: None,
         concurrency_policy: None,
     };
-    vec![Observation::Project(info), Observation::Jobs(project(), listed)]
+    vec![
+        Observation::Project(info),
+        Observation::Jobs(project(), listed),
+    ]
 }
 
 /// An engine with `runs` hourly runs over as many jobs as that takes in the last 30 days, at least 50.
 fn engine_with(runs: usize) -> (Engine, Timestamp, Vec<Name>) {
     let names = jobs(50.max(runs / 720));
     let per_job = (runs / names.len()).max(1);
-    let mut engine = Engine::new(Arc::new(policy(RULES)), History::default(), Saved::default());
-    engine.step(Input { observations: setting(&names), ..Input::default() }, start());
+    let mut engine = Engine::new(
+        Arc::new(policy(RULES)),
+        History::default(),
+        Saved::default(),
+    );
+    engine.step(
+        Input {
+            observations: setting(&names),
+            ..Input::default()
+        },
+        start(),
+    );
     // Page by page, as a first backfill comes in.
     for hour in 0..per_job {
         let back = i64::try_from(per_job - hour).unwrap_or(0);
         let created_at = start() - Span::hours(back);
         let page = names.iter().enumerate().map(|(index, name)| {
-            let run = run(hour * names.len() + index, name, created_at, Status::Success);
+            let run = run(
+                hour * names.len() + index,
+                name,
+                created_at,
+                Status::Success,
+            );
             Observation::Run(project(), run)
         });
-        engine.step(Input { observations: page.collect(), ..Input::default() }, start());
+        engine.step(
+            Input {
+                observations: page.collect(),
+                ..Input::default()
+            },
+            start(),
+        );
     }
     let coverage = BTreeMap::from([(project(), start())]);
-    engine.step(Input { coverage, ..Input::default() }, start());
+    engine.step(
+        Input {
+            coverage,
+            ..Input::default()
+        },
+        start(),
+    );
     (engine, start(), names)
 }
 
 fn tick() {
     println!("\n## Cost of a tick against history (5 rules, at least 50 jobs)\n");
-    println!("| runs | jobs | nothing new | poll brought nothing | one new run | memory, first look included |");
+    println!(
+        "| runs | jobs | nothing new | poll brought nothing | one new run | memory, first look included |"
+    );
     println!("|---|---|---|---|---|---|");
     for runs in [1_000, 10_000, 100_000, 1_000_000] {
         let before = resident_mb();
@@ -204,11 +266,30 @@ fn tick() {
             now = now + Span::seconds(1);
             nothing.push(timed(&mut engine, Input::default(), now));
             let coverage = BTreeMap::from([(project(), now)]);
-            covered.push(timed(&mut engine, Input { coverage, ..Input::default() }, now));
+            covered.push(timed(
+                &mut engine,
+                Input {
+                    coverage,
+                    ..Input::default()
+                },
+                now,
+            ));
             let job = &names[number % names.len()];
-            let new = run(9_000_000 + number, job, now - Span::seconds(700), Status::Success);
+            let new = run(
+                9_000_000 + number,
+                job,
+                now - Span::seconds(700),
+                Status::Success,
+            );
             let observations = vec![Observation::Run(project(), new)];
-            news.push(timed(&mut engine, Input { observations, ..Input::default() }, now));
+            news.push(timed(
+                &mut engine,
+                Input {
+                    observations,
+                    ..Input::default()
+                },
+                now,
+            ));
         }
         println!(
             "| {runs} | {} | {:.1?} | {:.1?} | {:.1?} | {memory:.0} MB |",
@@ -230,15 +311,24 @@ fn timed(engine: &mut Engine, input: Input, now: Timestamp) -> Duration {
 }
 
 fn poll() {
-    println!("\n## Read 100 000 runs from the API (200 pages of 500, simulator in the same process)\n");
+    println!(
+        "\n## Read 100 000 runs from the API (200 pages of 500, simulator in the same process)\n"
+    );
     runtime().block_on(async {
         let organization = Organization::bulk(1, 100_000, 0, 50, start());
         let token = SecretString::from(organization.token().to_owned());
         let id = organization.id().to_owned();
         let clock = SimClock::new(start());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let running =
-            sim::serve(organization, clock, Faults::new(), Variant::number(0), address).await.expect("the simulator starts");
+        let running = sim::serve(
+            organization,
+            clock,
+            Faults::new(),
+            Variant::number(0),
+            address,
+        )
+        .await
+        .expect("the simulator starts");
         let base_url = running.base_url().parse().expect("its address is one");
         let mut times = Vec::new();
         let mut memory = 0.0_f64;
@@ -263,7 +353,11 @@ fn poll() {
                 // As the bot does: a batch is handed on and dropped.
                 let batch = source.poll(start()).await;
                 assert!(batch.problems.is_empty(), "{:?}", batch.problems);
-                count += batch.observations.iter().filter(|o| matches!(o, Observation::Run(..))).count();
+                count += batch
+                    .observations
+                    .iter()
+                    .filter(|o| matches!(o, Observation::Run(..)))
+                    .count();
                 memory = memory.max(resident_mb() - before);
                 if !batch.has_more {
                     break;
@@ -275,7 +369,10 @@ fn poll() {
             }
         }
         running.shutdown().await;
-        println!("{count} runs: median {:.3?}, memory +{memory:.0} MB (simulator's share included)", median(times));
+        println!(
+            "{count} runs: median {:.3?}, memory +{memory:.0} MB (simulator's share included)",
+            median(times)
+        );
     });
     println!("Bar: 0.4 s, 60 MB. The script people write today: 1.06 to 1.49 s, 156 MB.");
 }
@@ -291,7 +388,9 @@ async fn sink() -> (String, Arc<AtomicUsize>) {
             std::future::ready("ok")
         }),
     );
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
     let address = listener.local_addr().expect("it has an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
     (format!("http://{address}/hook"), count)
@@ -305,32 +404,52 @@ struct Bench {
 
 impl Bench {
     fn new(name: &str, url: &str, jobs: &[Name]) -> Self {
-        let folder = PathBuf::from("target/bench-data").join(format!("{name}-{}", std::process::id()));
+        let folder =
+            PathBuf::from("target/bench-data").join(format!("{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("the folder can be made");
-        let opened = SledStore::open(&folder.join("data"), SledOptions::at(start())).expect("the store opens");
+        let opened = SledStore::open(&folder.join("data"), SledOptions::at(start()))
+            .expect("the store opens");
         let store: Arc<dyn Store> = Arc::new(opened.store);
         let receiver = Receiver {
             name: "sink".into(),
-            kind: ReceiverKind::Webhook { url: SecretString::from(url.to_owned()), secret: None },
+            kind: ReceiverKind::Webhook {
+                url: SecretString::from(url.to_owned()),
+                secret: None,
+            },
         };
         let console = Arc::new(std::sync::Mutex::new(std::io::sink()));
         let context = BuildContext::new(chrono_tz::UTC, console, false);
-        let notifier: Arc<dyn Notifier> = notify::build(&receiver, &context).expect("it can be built").into();
+        let notifier: Arc<dyn Notifier> = notify::build(&receiver, &context)
+            .expect("it can be built")
+            .into();
         let rules = "[[rule]]\nname = \"run-failed\"\nkind = \"run_failed\"\n";
-        let engine = Engine::new(Arc::new(policy(rules)), History::default(), Saved::default());
+        let engine = Engine::new(
+            Arc::new(policy(rules)),
+            History::default(),
+            Saved::default(),
+        );
         let mut pipeline = Pipeline::new(engine, Arc::clone(&store), Sequences::default());
         let mut incoming = Incoming::default();
         incoming.input.observations = setting(jobs);
         for (index, job) in jobs.iter().enumerate() {
             let run = run(index, job, start() - Span::hours(1), Status::Success);
-            incoming.input.observations.push(Observation::Run(project(), run));
+            incoming
+                .input
+                .observations
+                .push(Observation::Run(project(), run));
         }
         incoming.input.coverage = BTreeMap::from([(project(), start())]);
-        pipeline.activate(incoming, start()).expect("history is committed");
+        pipeline
+            .activate(incoming, start())
+            .expect("history is committed");
         let notifiers = BTreeMap::from([(Name::from("sink"), notifier)]);
         let deliverer = Deliverer::new(store, notifiers, Outgoing::default());
-        Self { pipeline, deliverer, folder }
+        Self {
+            pipeline,
+            deliverer,
+            folder,
+        }
     }
 
     /// Failures of `jobs` at `now`, through engine, store and delivery.
@@ -345,15 +464,25 @@ impl Bench {
         let mut incoming = Incoming::default();
         for number in numbers {
             let job = &jobs[number % jobs.len()];
-            let status = if number % (2 * jobs.len()) < jobs.len() { Status::Failed } else { Status::Success };
+            let status = if number % (2 * jobs.len()) < jobs.len() {
+                Status::Failed
+            } else {
+                Status::Success
+            };
             let run = Run {
                 finished_at: Some(now),
                 updated_at: now,
                 ..run(1_000_000 + number, job, now - Span::minutes(9), status)
             };
-            incoming.input.observations.push(Observation::Run(project(), run));
+            incoming
+                .input
+                .observations
+                .push(Observation::Run(project(), run));
         }
-        let activation = self.pipeline.activate(incoming, now).expect("the step is committed");
+        let activation = self
+            .pipeline
+            .activate(incoming, now)
+            .expect("the step is committed");
         let decided = started.elapsed();
         self.deliverer.enqueue(activation.rows);
         let report = self.deliverer.deliver_due(&move || now).await;
@@ -369,7 +498,9 @@ impl Drop for Bench {
 }
 
 fn alerts() {
-    println!("\n## 10 000 alerts, each its own group, to a webhook; state durable before sending\n");
+    println!(
+        "\n## 10 000 alerts, each its own group, to a webhook; state durable before sending\n"
+    );
     runtime().block_on(async {
         let names = jobs(10_000);
         let mut times = Vec::new();
@@ -405,11 +536,18 @@ fn latency() {
         for number in 0..500 {
             // Each job fails once and is then left alone: every failure is a new incident.
             let job = number % names.len();
-            let now = start() + Span::minutes(1 + 5 * i64::try_from(number / names.len()).unwrap_or(0))
+            let now = start()
+                + Span::minutes(1 + 5 * i64::try_from(number / names.len()).unwrap_or(0))
                 + Span::milliseconds(20 * i64::try_from(job).unwrap_or(0));
             let round = number / names.len();
             let started = Instant::now();
-            bench.fail(round * names.len() + job..round * names.len() + job + 1, &names, now).await;
+            bench
+                .fail(
+                    round * names.len() + job..round * names.len() + job + 1,
+                    &names,
+                    now,
+                )
+                .await;
             times.push(started.elapsed());
             tokio::time::sleep(Duration::from_millis(20).saturating_sub(started.elapsed())).await;
         }
@@ -421,7 +559,9 @@ fn latency() {
             times.len()
         );
     });
-    println!("Bar: p50 8 ms, p99 25 ms, fsynced. Alertmanager POST to webhook: 0.9 ms, 4.1 ms, not durable.");
+    println!(
+        "Bar: p50 8 ms, p99 25 ms, fsynced. Alertmanager POST to webhook: 0.9 ms, 4.1 ms, not durable."
+    );
 }
 
 fn check() {
@@ -436,10 +576,21 @@ fn check() {
     let times = (0..5)
         .map(|_| {
             let started = Instant::now();
-            let loaded =
-                config::load_texts(("tardy.toml", SERVICE), &[("rules.toml", &rules)], &environment);
+            let loaded = config::load_texts(
+                ("tardy.toml", SERVICE),
+                &[("rules.toml", &rules)],
+                &environment,
+            );
             let took = started.elapsed();
-            assert_eq!(loaded.expect("the rules are good").config.policy.rules.len(), 10_001);
+            assert_eq!(
+                loaded
+                    .expect("the rules are good")
+                    .config
+                    .policy
+                    .rules
+                    .len(),
+                10_001
+            );
             took
         })
         .collect();

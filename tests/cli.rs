@@ -51,21 +51,46 @@ fn home() -> Home {
 
 /// Every command that is built.
 const BUILT: [&str; 14] = [
-    "run", "demo", "check", "schema", "sim", "status", "runs", "models", "alerts", "ask", "rules", "notify",
-    "store", "completions",
+    "run",
+    "demo",
+    "check",
+    "schema",
+    "sim",
+    "status",
+    "runs",
+    "models",
+    "alerts",
+    "ask",
+    "rules",
+    "notify",
+    "store",
+    "completions",
 ];
 
 const NOT_BUILT: [&str; 11] = [
-    "ack", "silence", "accept", "sla", "why", "why-not", "routes", "deliveries", "digest", "detect", "init",
+    "ack",
+    "silence",
+    "accept",
+    "sla",
+    "why",
+    "why-not",
+    "routes",
+    "deliveries",
+    "digest",
+    "detect",
+    "init",
 ];
 
 #[test]
 fn every_command_has_help_with_examples() {
     let home = home();
-    home.run(&["--help"]).assert(0, &["Examples:", "tardy demo", "Exit codes: 0 fine"]);
-    home.run(&["--version"]).assert(0, &[env!("CARGO_PKG_VERSION")]);
+    home.run(&["--help"])
+        .assert(0, &["Examples:", "tardy demo", "Exit codes: 0 fine"]);
+    home.run(&["--version"])
+        .assert(0, &[env!("CARGO_PKG_VERSION")]);
     for command in BUILT {
-        home.run(&[command, "--help"]).assert(0, &["Example", &format!("tardy {command}")]);
+        home.run(&[command, "--help"])
+            .assert(0, &["Example", &format!("tardy {command}")]);
     }
 }
 
@@ -74,7 +99,8 @@ fn what_is_not_built_says_so_and_fails() {
     let home = home();
     for command in NOT_BUILT {
         home.run(&[command]).assert(1, &["is not built yet"]);
-        home.run(&[command, "x", "--for", "2h"]).assert(1, &["is not built yet"]);
+        home.run(&[command, "x", "--for", "2h"])
+            .assert(1, &["is not built yet"]);
     }
 }
 
@@ -91,7 +117,10 @@ fn wrong_arguments_are_problems_and_suggest() {
         (&["sim", "--listen", "0.0.0.0:1"], "loopback"),
         (&["ask", "/rnus"], "did you mean /runs?"),
         (&["runs", "failed", "slow"], "use it as /runs"),
-        (&["rules", "--explain", "deadlin"], "did you mean `deadline`?"),
+        (
+            &["rules", "--explain", "deadlin"],
+            "did you mean `deadline`?",
+        ),
         (&["notify", "test", "nobody"], "there are terminal"),
         (&["schema", "rule"], "rules"),
     ];
@@ -107,9 +136,13 @@ fn a_missing_configuration_says_what_to_do() {
     let empty = home();
     std::fs::remove_file(empty.path("tardy.toml")).unwrap();
     for command in ["run", "check", "status", "alerts", "rules"] {
-        empty.run(&[command]).assert(2, &["no configuration", "--config FILE", "tardy demo"]);
+        empty
+            .run(&[command])
+            .assert(2, &["no configuration", "--config FILE", "tardy demo"]);
     }
-    empty.run(&["--config", "nowhere.toml", "check"]).assert(2, &["nowhere.toml"]);
+    empty
+        .run(&["--config", "nowhere.toml", "check"])
+        .assert(2, &["nowhere.toml"]);
     let mut unset = home();
     unset.environment.clear();
     unset.run(&["status"]).assert(2, &["DAGCTL_TOKEN"]);
@@ -117,17 +150,35 @@ fn a_missing_configuration_says_what_to_do() {
 
 fn spec_home() -> Home {
     let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/spec");
-    let mut home = Home::new(&std::fs::read_to_string(spec.join("tardy.toml")).unwrap(), "");
+    let mut home = Home::new(
+        &std::fs::read_to_string(spec.join("tardy.toml")).unwrap(),
+        "",
+    );
     std::fs::create_dir(home.path("rules")).unwrap();
-    std::fs::copy(spec.join("rules/reference.toml"), home.path("rules/reference.toml")).unwrap();
+    std::fs::copy(
+        spec.join("rules/reference.toml"),
+        home.path("rules/reference.toml"),
+    )
+    .unwrap();
     for name in [
-        "DAGCTL_TOKEN", "SLACK_BOT_TOKEN", "ARCHIVE_SECRET", "SMTP_PASSWORD", "SLACK_SIGNING_SECRET",
-        "DISCORD_BOT_TOKEN", "TARDY_WEB_TOKEN",
+        "DAGCTL_TOKEN",
+        "SLACK_BOT_TOKEN",
+        "ARCHIVE_SECRET",
+        "SMTP_PASSWORD",
+        "SLACK_SIGNING_SECRET",
+        "DISCORD_BOT_TOKEN",
+        "TARDY_WEB_TOKEN",
     ] {
         home.set(name, "xoxb-0123456789abcdef0123456789");
     }
-    home.set("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXX");
-    home.set("DISCORD_WEBHOOK_URL", "https://discord.com/api/webhooks/123456789012345678/abcdefghijklmnop");
+    home.set(
+        "SLACK_WEBHOOK_URL",
+        "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXX",
+    );
+    home.set(
+        "DISCORD_WEBHOOK_URL",
+        "https://discord.com/api/webhooks/123456789012345678/abcdefghijklmnop",
+    );
     home.set("ARCHIVE_URL", "https://archive.example.com/hook");
     home.set("HEARTBEAT_URL", "https://hc.example.com/ping/1");
     home
@@ -136,23 +187,37 @@ fn spec_home() -> Home {
 #[test]
 fn check_takes_the_complete_configuration_and_shows_mistakes_with_a_caret() {
     let spec = spec_home();
-    spec.run(&["check", "--offline"]).assert(0, &["rules are good"]);
-    let json = spec.run(&["check", "--offline", "--json"]).assert(0, &[]).json();
+    spec.run(&["check", "--offline"])
+        .assert(0, &["rules are good"]);
+    let json = spec
+        .run(&["check", "--offline", "--json"])
+        .assert(0, &[])
+        .json();
     assert!(json["rules"].as_u64().unwrap() > 0, "{json}");
-    spec.run(&["run"]).assert(2, &["parts that this version does not have", "tardy.toml:"]);
+    spec.run(&["run"])
+        .assert(2, &["parts that this version does not have", "tardy.toml:"]);
 
     let mut broken = home();
     broken.set("DAGCTL_TOKEN", "dctl_x");
-    broken.write("rules.toml", "[[rule]]\nname = \"x\"\nkind = \"run_fialed\"\nmaxx = 1\n");
+    broken.write(
+        "rules.toml",
+        "[[rule]]\nname = \"x\"\nkind = \"run_fialed\"\nmaxx = 1\n",
+    );
     let ran = broken.run(&["check", "--offline"]);
     ran.assert(2, &["rules.toml:3", "^^^", "run_failed"]);
-    let json = broken.run(&["check", "--offline", "--json"]).assert(2, &[]).json();
+    let json = broken
+        .run(&["check", "--offline", "--json"])
+        .assert(2, &[])
+        .json();
     assert!(json.to_string().contains("run_fialed"), "{json}");
-    broken.run(&["check", "--offline", "rules.toml"]).assert(2, &["rules.toml:3"]);
+    broken
+        .run(&["check", "--offline", "rules.toml"])
+        .assert(2, &["rules.toml:3"]);
     broken.run(&["run"]).assert(2, &["rules.toml:3"]);
     let mut good = home();
     good.set("DAGCTL_TOKEN", "dctl_x");
-    good.run(&["check"]).assert(0, &["could not be asked what exists", "--offline"]);
+    good.run(&["check"])
+        .assert(0, &["could not be asked what exists", "--offline"]);
     assert!(!good.path("data").exists(), "check makes no store");
 }
 
@@ -168,8 +233,12 @@ fn schemas_completions_and_explanations_are_complete() {
         script.assert(0, &["tardy", "silence", "notify"]);
     }
     for kind in tardy::engine::rule::KIND_NAMES {
-        home.run(&["rules", "--explain", kind]).assert(0, &["## Keys of this kind"]);
-        let json = home.run(&["rules", "--explain", kind, "--json"]).assert(0, &[]).json();
+        home.run(&["rules", "--explain", kind])
+            .assert(0, &["## Keys of this kind"]);
+        let json = home
+            .run(&["rules", "--explain", kind, "--json"])
+            .assert(0, &[])
+            .json();
         assert_eq!(json["kind"], *kind);
     }
 }
@@ -180,9 +249,18 @@ fn colours_are_for_terminals_unless_asked_for() {
     broken.set("DAGCTL_TOKEN", "dctl_x");
     broken.write("rules.toml", "[[rule]]\nname = 1\n");
     let is_colored = |home: &Home, args: &[&str]| home.run(args).out.contains('\u{1b}');
-    assert!(!is_colored(&broken, &["check", "--offline"]), "a pipe is no terminal");
-    assert!(is_colored(&broken, &["check", "--offline", "--color", "always"]));
-    assert!(!is_colored(&broken, &["check", "--offline", "--color", "never"]));
+    assert!(
+        !is_colored(&broken, &["check", "--offline"]),
+        "a pipe is no terminal"
+    );
+    assert!(is_colored(
+        &broken,
+        &["check", "--offline", "--color", "always"]
+    ));
+    assert!(!is_colored(
+        &broken,
+        &["check", "--offline", "--color", "never"]
+    ));
     broken.set("NO_COLOR", "1");
     assert!(!is_colored(&broken, &["check", "--offline"]));
 }
@@ -204,8 +282,13 @@ fn without_a_store_questions_fail_and_create_none() {
         home.run(question).assert(1, &["data"]);
     }
     home.run(&["store", "compact"]).assert(1, &["data"]);
-    home.run(&["store", "restore", "nothing"]).assert(1, &["nothing"]);
-    let mut left: Vec<_> = std::fs::read_dir(home.folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+    home.run(&["store", "restore", "nothing"])
+        .assert(1, &["nothing"]);
+    let mut left: Vec<_> = std::fs::read_dir(home.folder.path())
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
     left.sort();
     assert_eq!(left, ["rules.toml", "tardy.toml"], "nothing is created");
 }
@@ -217,26 +300,49 @@ fn the_store_is_verified_backed_up_restored_and_compacted() {
     let options = SledOptions::at(SystemClock::default().local());
     let store = SledStore::open(&home.path("data"), options).unwrap().store;
     let mut commit = Commit::default();
-    commit.put(Table::Meta, b"since/x".to_vec(), b"\x01[\"rule/x\",\"2026-01-01T00:00:00Z\"]".to_vec());
+    commit.put(
+        Table::Meta,
+        b"since/x".to_vec(),
+        b"\x01[\"rule/x\",\"2026-01-01T00:00:00Z\"]".to_vec(),
+    );
     store.commit(&commit).unwrap();
     drop(store);
-    home.run(&["store", "verify"]).assert(0, &["all records are good"]);
-    assert_eq!(home.run(&["store", "verify", "--json"]).json()["bad_count"], 0);
-    home.run(&["store", "backup", "b1"]).assert(0, &["records in b1"]);
+    home.run(&["store", "verify"])
+        .assert(0, &["all records are good"]);
+    assert_eq!(
+        home.run(&["store", "verify", "--json"]).json()["bad_count"],
+        0
+    );
+    home.run(&["store", "backup", "b1"])
+        .assert(0, &["records in b1"]);
     home.run(&["store", "compact"]).assert(0, &["bytes before"]);
-    home.run(&["store", "compact", "--json"]).assert(0, &[]).json();
-    let json = home.run(&["store", "backup", "b2", "--json"]).assert(0, &[]).json();
+    home.run(&["store", "compact", "--json"])
+        .assert(0, &[])
+        .json();
+    let json = home
+        .run(&["store", "backup", "b2", "--json"])
+        .assert(0, &[])
+        .json();
     assert!(json["records"].as_u64().unwrap() >= 1);
-    home.run(&["store", "restore", "b1"]).assert(0, &["are the store", "is kept as"]);
-    let json = home.run(&["store", "restore", "b2", "--json"]).assert(0, &[]).json();
+    home.run(&["store", "restore", "b1"])
+        .assert(0, &["are the store", "is kept as"]);
+    let json = home
+        .run(&["store", "restore", "b2", "--json"])
+        .assert(0, &[])
+        .json();
     assert!(json["kept"].is_string(), "{json}");
-    home.run(&["store", "verify"]).assert(0, &["all records are good"]);
+    home.run(&["store", "verify"])
+        .assert(0, &["all records are good"]);
     // Questions of a stopped bot are answered from it.
     home.run(&["alerts"]).assert(0, &["no open alerts"]);
     home.run(&["alerts", "--json"]).assert(0, &[]).json();
     home.run(&["status"]).assert(1, &["no bot runs"]);
     let status = home.run(&["status", "--json"]).assert(1, &[]).json();
-    assert_eq!((&status["pid"], &status["rules"]), (&Value::Null, &2.into()), "with the built-in one");
+    assert_eq!(
+        (&status["pid"], &status["rules"]),
+        (&Value::Null, &2.into()),
+        "with the built-in one"
+    );
 
     // A record that is none is found, and the rest is used.
     let store = SledStore::open(&home.path("data"), options).unwrap().store;
@@ -282,48 +388,92 @@ from = "Tardy <tardy@example.com>"
 "#;
     let mut home = Home::new(&format!("{SERVICE}{receivers}"), RULES);
     home.set("DAGCTL_TOKEN", "dctl_x");
-    home.set("SLACK_URL", &format!("http://{}/services/T1/B1/{}", chat.addr, chat::SECRET));
-    home.set("DISCORD_URL", &format!("http://{}/api/webhooks/123456789012345678/{}", chat.addr, chat::SECRET));
+    home.set(
+        "SLACK_URL",
+        &format!("http://{}/services/T1/B1/{}", chat.addr, chat::SECRET),
+    );
+    home.set(
+        "DISCORD_URL",
+        &format!(
+            "http://{}/api/webhooks/123456789012345678/{}",
+            chat.addr,
+            chat::SECRET
+        ),
+    );
     home.set("HOOK_URL", &format!("http://{}/hook", chat.addr));
     home.set("SMTP_PASSWORD", "secret");
     home.set("TARDY_SMTP__OFFICE__PORT", &smtp.addr.port().to_string());
     for receiver in ["slack", "discord", "mail", "hook", "terminal"] {
-        home.run(&["notify", "test", receiver]).assert(0, &[&format!("{receiver}: delivered")]);
-        let json = home.run(&["notify", "test", receiver, "--json"]).assert(0, &[]).json();
+        home.run(&["notify", "test", receiver])
+            .assert(0, &[&format!("{receiver}: delivered")]);
+        let json = home
+            .run(&["notify", "test", receiver, "--json"])
+            .assert(0, &[])
+            .json();
         assert_eq!(json["delivered"], true, "{json}");
     }
     assert_eq!((chat.said().len(), smtp.mails().len()), (6, 2));
     chat.revoke();
-    home.run(&["notify", "test", "slack"]).assert(1, &["slack: "]);
-    let json = home.run(&["notify", "test", "slack", "--json"]).assert(1, &[]).json();
+    home.run(&["notify", "test", "slack"])
+        .assert(1, &["slack: "]);
+    let json = home
+        .run(&["notify", "test", "slack", "--json"])
+        .assert(1, &[])
+        .json();
     assert_eq!(json["delivered"], false);
-    home.run(&["notify", "test", "slakc"]).assert(2, &["slack, discord, mail, hook"]);
+    home.run(&["notify", "test", "slakc"])
+        .assert(2, &["slack, discord, mail, hook"]);
 }
 
 #[test]
 fn the_demonstration_is_the_same_for_the_same_seed_and_leaves_nothing_behind() {
     let home = home();
     let first = home.run(&["demo", "--speed", "1000000"]);
-    first.assert(0, &["growth campaign-costs", "Promises of the day", "still open"]);
-    assert_eq!(home.run(&["demo", "--speed", "1000000"]).out, first.out, "the same bytes");
-    let json = home.run(&["demo", "--speed", "1000000", "--seed", "2", "--json"]).assert(0, &[]).json();
+    first.assert(
+        0,
+        &["growth campaign-costs", "Promises of the day", "still open"],
+    );
+    assert_eq!(
+        home.run(&["demo", "--speed", "1000000"]).out,
+        first.out,
+        "the same bytes"
+    );
+    let json = home
+        .run(&["demo", "--speed", "1000000", "--seed", "2", "--json"])
+        .assert(0, &[])
+        .json();
     assert_eq!(json["open"], 0, "everything has recovered");
-    let left: Vec<_> = std::fs::read_dir(home.folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(home.folder.path())
+        .unwrap()
+        .flatten()
+        .map(|e| e.file_name())
+        .collect();
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
 #[test]
 fn the_simulator_says_how_to_use_it() {
     let home = home();
-    home.run(&["sim", "--seconds", "1"]).assert(0, &["[[source]]", "export DAGCTL_TOKEN=", "http://127.0.0.1:"]);
-    let json = home.run(&["sim", "--seconds", "0", "--json"]).assert(0, &[]).json();
+    home.run(&["sim", "--seconds", "1"]).assert(
+        0,
+        &["[[source]]", "export DAGCTL_TOKEN=", "http://127.0.0.1:"],
+    );
+    let json = home
+        .run(&["sim", "--seconds", "0", "--json"])
+        .assert(0, &[])
+        .json();
     assert!(json["base_url"].is_string() && json["organization"].is_string());
 }
 
 #[test]
 fn a_closed_pipe_is_no_mistake() {
     let home = home();
-    for args in [&["schema", "rules"][..], &["completions", "bash"], &["--help"], &["demo", "--speed", "1000000"]] {
+    for args in [
+        &["schema", "rules"][..],
+        &["completions", "bash"],
+        &["--help"],
+        &["demo", "--speed", "1000000"],
+    ] {
         let mut child = home
             .command(args)
             .stdin(Stdio::null())
@@ -333,8 +483,16 @@ fn a_closed_pipe_is_no_mistake() {
             .unwrap();
         drop(child.stdout.take());
         let mut err = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut err)
+            .unwrap();
         let status = child.wait().unwrap();
-        assert!(!err.contains("panicked") && status.code() == Some(0), "{args:?}: {status} {err}");
+        assert!(
+            !err.contains("panicked") && status.code() == Some(0),
+            "{args:?}: {status} {err}"
+        );
     }
 }

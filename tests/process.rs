@@ -17,15 +17,16 @@ use serde_json::Value;
 use tardy::app::clock::{Clock as _, SystemClock};
 use tardy::engine::time::{Span, Timestamp};
 use tardy::sim::{
-    Fault, Faults, JobPlan, Organization, PlannedRun, ProjectKind, ProjectPlan, Running, SimClock, Variant,
-    serve,
+    Fault, Faults, JobPlan, Organization, PlannedRun, ProjectKind, ProjectPlan, Running, SimClock,
+    Variant, serve,
 };
 
 use bot::{Home, TOKEN, until};
 use chat::{Chat, SECRET};
 
 const PROJECT: &str = "proj_finance";
-const RULES: &str = "[[rule]]\nname = \"run-failed\"\nkind = \"run_failed\"\nseverity = \"critical\"\n";
+const RULES: &str =
+    "[[rule]]\nname = \"run-failed\"\nkind = \"run_failed\"\nseverity = \"critical\"\n";
 const SERVICE: &str = r#"
 rules = ["rules.toml"]
 
@@ -80,12 +81,21 @@ impl World {
         for index in 0..jobs {
             organization.job(PROJECT, JobPlan::new(&job(index), "0 0 1 1 *"));
             let at = now() - Span::hours(20);
-            let run = PlannedRun::success(&format!("old_{index}"), &job(index), at, Span::minutes(3));
+            let run =
+                PlannedRun::success(&format!("old_{index}"), &job(index), at, Span::minutes(3));
             organization.add_run(PROJECT, run);
         }
         let clock = SimClock::new(now());
         let listen = "127.0.0.1:0".parse().unwrap();
-        let sim = serve(organization, clock.clone(), Faults::new(), Variant::number(0), listen).await.unwrap();
+        let sim = serve(
+            organization,
+            clock.clone(),
+            Faults::new(),
+            Variant::number(0),
+            listen,
+        )
+        .await
+        .unwrap();
         tokio::spawn(async move {
             loop {
                 clock.set(now());
@@ -98,7 +108,12 @@ impl World {
         home.set("HOOK_URL", &format!("http://{}/hook/{SECRET}", hook.addr));
         home.set("HOOK_KEY", KEY);
         home.set("OPS_URL", &format!("http://{}/ops/{SECRET}", ops.addr));
-        Self { sim, hook, ops, home }
+        Self {
+            sim,
+            hook,
+            ops,
+            home,
+        }
     }
 
     fn add(&self, run: PlannedRun) {
@@ -108,11 +123,22 @@ impl World {
     }
 
     fn fail(&self, id: &str, index: usize) {
-        self.add(PlannedRun::failure(id, &job(index), now(), Span::milliseconds(100), "audit failed"));
+        self.add(PlannedRun::failure(
+            id,
+            &job(index),
+            now(),
+            Span::milliseconds(100),
+            "audit failed",
+        ));
     }
 
     fn succeed(&self, id: &str, index: usize) {
-        self.add(PlannedRun::success(id, &job(index), now(), Span::milliseconds(100)));
+        self.add(PlannedRun::success(
+            id,
+            &job(index),
+            now(),
+            Span::milliseconds(100),
+        ));
     }
 
     /// Waits until a bot has read everything once.
@@ -120,8 +146,12 @@ impl World {
         let since = now();
         until(20, "a bot watches", || {
             let status = self.home.run(&["status", "--json"]);
-            let Ok(status) = serde_json::from_str::<Value>(&status.out) else { return false };
-            let at = status["sources"][0]["complete_at"].as_str().and_then(Timestamp::parse);
+            let Ok(status) = serde_json::from_str::<Value>(&status.out) else {
+                return false;
+            };
+            let at = status["sources"][0]["complete_at"]
+                .as_str()
+                .and_then(Timestamp::parse);
             at.is_some_and(|at| at >= since)
         })
         .await;
@@ -147,9 +177,15 @@ async fn a_failing_run_is_told_within_seconds_and_answers_are_the_same_running_o
     world.fail("bad", 1);
     until(5, "the failure is told", || !world.hook.said().is_empty()).await;
     println!("told after {:?}", begun.elapsed());
-    assert!(world.hook.said()[0].headers.keys().any(|name| name.contains("signature")));
+    assert!(
+        world.hook.said()[0]
+            .headers
+            .keys()
+            .any(|name| name.contains("signature"))
+    );
 
-    home.run(&["status"]).assert(0, &["running tardy", "acme", "hook"]);
+    home.run(&["status"])
+        .assert(0, &["running tardy", "acme", "hook"]);
     let questions: [&[&str]; 5] = [
         &["alerts", "--json"],
         &["runs", "failed", "--json"],
@@ -158,21 +194,36 @@ async fn a_failing_run_is_told_within_seconds_and_answers_are_the_same_running_o
         &["models", "--json"],
     ];
     let answers = questions.map(|question| home.run(question).assert(0, &[]).json());
-    assert!(answers[0].to_string().contains("run-failed") && answers[1].to_string().contains("\"bad\""));
+    assert!(
+        answers[0].to_string().contains("run-failed") && answers[1].to_string().contains("\"bad\"")
+    );
     assert_eq!(answers[3][0]["subjects"], 3, "{}", answers[3]);
 
     let second = home.run(&["run"]);
-    second.assert(1, &["is open in another process", &format!("pid {}", bot.pid())]);
+    second.assert(
+        1,
+        &["is open in another process", &format!("pid {}", bot.pid())],
+    );
     assert!(bot.is_alive());
 
     bot.signal(Signal::TERM);
     assert_eq!(bot.end().await, 0);
     assert!(!home.path("data.sock").exists(), "the socket is taken away");
-    home.run(&["status"]).assert(1, &["no bot runs on this store"]);
-    let files = |home: &Home| home.files().into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    home.run(&["status"])
+        .assert(1, &["no bot runs on this store"]);
+    let files = |home: &Home| {
+        home.files()
+            .into_iter()
+            .map(|(path, _)| path)
+            .collect::<Vec<_>>()
+    };
     let before = files(home);
     for (question, answer) in questions.iter().zip(answers) {
-        assert_eq!(home.run(question).assert(0, &[]).json(), answer, "{question:?}");
+        assert_eq!(
+            home.run(question).assert(0, &[]).json(),
+            answer,
+            "{question:?}"
+        );
     }
     assert_eq!(files(home), before, "questions leave nothing behind");
     for line in home.log().lines() {
@@ -189,24 +240,60 @@ async fn contract_7_a_hangup_takes_good_files_and_refuses_bad_ones_aloud() {
     world.fail("bad", 0);
     until(5, "the failure is told", || world.hook.said().len() == 1).await;
 
-    home.write("rules.toml", &format!("{RULES}\n[[rule]]\nname = \"x\"\nkind = \"run_fialed\"\n"));
+    home.write(
+        "rules.toml",
+        &format!("{RULES}\n[[rule]]\nname = \"x\"\nkind = \"run_fialed\"\n"),
+    );
     bot.signal(Signal::HUP);
-    until(10, "the fallback hears of it", || !world.ops.said().is_empty()).await;
+    until(10, "the fallback hears of it", || {
+        !world.ops.said().is_empty()
+    })
+    .await;
     let said = world.ops.said()[0].body.clone();
     assert!(said.contains("rules.toml:8"), "file and line: {said}");
     let status = home.run(&["status", "--json"]).json();
-    assert!(status["config_refused"].as_str().unwrap().contains("rules.toml:8"), "{status}");
-    home.run(&["status"]).assert(0, &["refused", "rules.toml:8"]);
+    assert!(
+        status["config_refused"]
+            .as_str()
+            .unwrap()
+            .contains("rules.toml:8"),
+        "{status}"
+    );
+    home.run(&["status"])
+        .assert(0, &["refused", "rules.toml:8"]);
     let mut stranger = home.command(&["status"]);
-    let answered = stranger.env_remove("DAGCTL_TOKEN").env_remove("HOOK_URL").output().unwrap();
-    assert!(answered.status.success(), "no secret is needed to ask a running bot");
-    assert_eq!(home.run(&["rules", "--json"]).json().as_array().unwrap().len(), 1);
+    let answered = stranger
+        .env_remove("DAGCTL_TOKEN")
+        .env_remove("HOOK_URL")
+        .output()
+        .unwrap();
+    assert!(
+        answered.status.success(),
+        "no secret is needed to ask a running bot"
+    );
+    assert_eq!(
+        home.run(&["rules", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 
-    home.write("rules.toml", &format!("{RULES}\n[[rule]]\nname = \"slow\"\nkind = \"run_duration\"\nmax = \"1h\"\n"));
-    home.write("tardy.toml", &SERVICE.replace("poll_interval = \"1s\"", "poll_interval = \"2s\""));
+    home.write(
+        "rules.toml",
+        &format!("{RULES}\n[[rule]]\nname = \"slow\"\nkind = \"run_duration\"\nmax = \"1h\"\n"),
+    );
+    home.write(
+        "tardy.toml",
+        &SERVICE.replace("poll_interval = \"1s\"", "poll_interval = \"2s\""),
+    );
     bot.signal(Signal::HUP);
     until(10, "two rules are in force", || {
-        home.run(&["rules", "--json"]).json().as_array().is_some_and(|rules| rules.len() == 2)
+        home.run(&["rules", "--json"])
+            .json()
+            .as_array()
+            .is_some_and(|rules| rules.len() == 2)
     })
     .await;
     let status = home.run(&["status", "--json"]).json();
@@ -217,10 +304,17 @@ async fn contract_7_a_hangup_takes_good_files_and_refuses_bad_ones_aloud() {
     world.fail("bad2", 1);
     until(10, "polling goes on", || world.hook.said().len() == 2).await;
 
-    home.write("rules.toml", "[[rule]]\nname = \"slow\"\nkind = \"run_duration\"\nmax = \"1h\"\n");
+    home.write(
+        "rules.toml",
+        "[[rule]]\nname = \"slow\"\nkind = \"run_duration\"\nmax = \"1h\"\n",
+    );
     bot.signal(Signal::HUP);
     until(25, "alerts of a removed rule are closed", || {
-        told(&world.hook).iter().filter(|told| told["reason"] == "rule_removed").count() == 2
+        told(&world.hook)
+            .iter()
+            .filter(|told| told["reason"] == "rule_removed")
+            .count()
+            == 2
     })
     .await;
     bot.signal(Signal::INT);
@@ -235,7 +329,10 @@ async fn contract_11_no_secret_is_in_a_log_a_status_a_message_or_the_store() {
     let mut bot = home.start();
     world.is_watching().await;
     world.hook.answer_next(403, &[], &format!("no: {SECRET}"));
-    world.sim.faults.inject_times("/runs", Fault::Status(401, None), 2);
+    world
+        .sim
+        .faults
+        .inject_times("/runs", Fault::Status(401, None), 2);
     world.add(PlannedRun::failure(
         "bad",
         &job(0),
@@ -243,9 +340,18 @@ async fn contract_11_no_secret_is_in_a_log_a_status_a_message_or_the_store() {
         Span::milliseconds(100),
         &format!("401 Unauthorized: Bearer {TOKEN}"),
     ));
-    until(20, "the fallback hears of the refusal", || !world.ops.said().is_empty()).await;
+    until(20, "the fallback hears of the refusal", || {
+        !world.ops.said().is_empty()
+    })
+    .await;
     // A secret written into the file is refused without being repeated.
-    home.write("tardy.toml", &SERVICE.replace("token = { env = \"DAGCTL_TOKEN\" }", &format!("token = \"{TOKEN}\"")));
+    home.write(
+        "tardy.toml",
+        &SERVICE.replace(
+            "token = { env = \"DAGCTL_TOKEN\" }",
+            &format!("token = \"{TOKEN}\""),
+        ),
+    );
     bot.signal(Signal::HUP);
     until(10, "the reload is refused", || world.ops.said().len() >= 2).await;
     let status = home.run(&["status", "--json"]).out + &home.run(&["status"]).out;
@@ -253,13 +359,23 @@ async fn contract_11_no_secret_is_in_a_log_a_status_a_message_or_the_store() {
     assert_eq!(bot.end().await, 0);
     home.write("tardy.toml", "");
     let mut seen = vec![("status".to_owned(), status.into_bytes())];
-    seen.extend(home.files().into_iter().map(|(path, bytes)| (path.display().to_string(), bytes)));
+    seen.extend(
+        home.files()
+            .into_iter()
+            .map(|(path, bytes)| (path.display().to_string(), bytes)),
+    );
     for chat in [&world.hook, &world.ops] {
-        seen.extend(chat.said().into_iter().map(|said| ("message".to_owned(), said.body.into_bytes())));
+        seen.extend(
+            chat.said()
+                .into_iter()
+                .map(|said| ("message".to_owned(), said.body.into_bytes())),
+        );
     }
     for (place, bytes) in seen {
         for secret in [TOKEN, SECRET, KEY] {
-            let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            let is_there = bytes
+                .windows(secret.len())
+                .any(|window| window == secret.as_bytes());
             assert!(!is_there, "{secret} is in {place}");
         }
     }
@@ -268,7 +384,10 @@ async fn contract_11_no_secret_is_in_a_log_a_status_a_message_or_the_store() {
 /// The environment is asked here and nowhere else in the tests of the program.
 #[allow(clippy::disallowed_methods)]
 fn kills() -> usize {
-    std::env::var("TARDY_PROCESS_KILLS").ok().and_then(|number| number.parse().ok()).unwrap_or(12)
+    std::env::var("TARDY_PROCESS_KILLS")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(12)
 }
 
 /// Jobs that fail before each kill.
@@ -295,7 +414,9 @@ async fn killed_at_any_instant_it_tells_every_alert_and_every_ending() {
         for index in (round.saturating_sub(1) * BATCH)..round * BATCH {
             world.succeed(&format!("good_{index}"), index);
         }
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         // From within the opening of the store to well after the next deliveries.
         let life = Duration::from_millis(20 + (random >> 33) % 1_800);
         tokio::time::sleep(life).await;
@@ -307,21 +428,33 @@ async fn killed_at_any_instant_it_tells_every_alert_and_every_ending() {
     }
     until(60, "every alert is told and ended", || {
         assert!(bot.is_alive(), "{}", world.home.log());
-        endings(&world.hook).values().filter(|ended| **ended).count() == kills * BATCH
+        endings(&world.hook)
+            .values()
+            .filter(|ended| **ended)
+            .count()
+            == kills * BATCH
     })
     .await;
     bot.signal(Signal::TERM);
     assert_eq!(bot.end().await, 0);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for told in told(&world.hook) {
-        *counts.entry(told["delivery_id"].as_str().unwrap().to_owned()).or_default() += 1;
+        *counts
+            .entry(told["delivery_id"].as_str().unwrap().to_owned())
+            .or_default() += 1;
     }
     let duplicates: usize = counts.values().map(|count| count - 1).sum();
-    println!("{kills} kills, {} deliveries, {duplicates} duplicates", counts.len());
+    println!(
+        "{kills} kills, {} deliveries, {duplicates} duplicates",
+        counts.len()
+    );
     assert!(counts.values().all(|count| *count <= 2), "{counts:?}");
     assert!(duplicates <= kills * IN_FLIGHT);
     assert!(world.ops.said().is_empty(), "{:?}", told(&world.ops));
-    world.home.run(&["store", "verify"]).assert(0, &["all records are good"]);
+    world
+        .home
+        .run(&["store", "verify"])
+        .assert(0, &["all records are good"]);
 }
 
 /// Whether the conversation about each job has come to its end: one conversation for each.
@@ -331,7 +464,9 @@ fn endings(hook: &Chat) -> BTreeMap<String, bool> {
     for told in told(hook) {
         let job = told["group"]["job"].as_str().unwrap().to_owned();
         let conversation = told["conversation"].as_str().unwrap().to_owned();
-        let known = conversations.entry(job.clone()).or_insert(conversation.clone());
+        let known = conversations
+            .entry(job.clone())
+            .or_insert(conversation.clone());
         assert_eq!(*known, conversation, "{job} is told of twice");
         endings.insert(job, told["event"] == "resolved");
     }

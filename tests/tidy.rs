@@ -32,7 +32,11 @@ fn read(path: &str) -> String {
 /// Fails with all of `mistakes` at once.
 #[track_caller]
 fn none(mistakes: &[String], remedy: &str) {
-    assert!(mistakes.is_empty(), "{}\n\nWhat to do: {remedy}\n", mistakes.join("\n"));
+    assert!(
+        mistakes.is_empty(),
+        "{}\n\nWhat to do: {remedy}\n",
+        mistakes.join("\n")
+    );
 }
 
 /// A module at the top of the crate and the modules it may name.
@@ -42,27 +46,73 @@ struct Direction {
 }
 
 const DIRECTIONS: [Direction; 9] = [
-    Direction { from: "engine", to: &[] },
-    Direction { from: "source", to: &["engine"] },
-    Direction { from: "store", to: &["engine"] },
-    Direction { from: "notify", to: &["engine"] },
-    Direction { from: "config", to: &["engine"] },
-    Direction { from: "sim", to: &["engine"] },
-    Direction { from: "chat", to: &["engine"] },
-    Direction { from: "app", to: &["engine", "config", "source", "store", "notify"] },
+    Direction {
+        from: "engine",
+        to: &[],
+    },
+    Direction {
+        from: "source",
+        to: &["engine"],
+    },
+    Direction {
+        from: "store",
+        to: &["engine"],
+    },
+    Direction {
+        from: "notify",
+        to: &["engine"],
+    },
+    Direction {
+        from: "config",
+        to: &["engine"],
+    },
+    Direction {
+        from: "sim",
+        to: &["engine"],
+    },
+    Direction {
+        from: "chat",
+        to: &["engine"],
+    },
+    Direction {
+        from: "app",
+        to: &["engine", "config", "source", "store", "notify"],
+    },
     Direction {
         from: "cli",
-        to: &["app", "chat", "config", "engine", "notify", "sim", "source", "store"],
+        to: &[
+            "app", "chat", "config", "engine", "notify", "sim", "source", "store",
+        ],
     },
 ];
 
 /// What is allowed against the directions: files (or a folder), the module they name, and why.
 const EXCEPTIONS: [(&str, &str, &str); 5] = [
-    ("src/store/records.rs", "source", "records a source's cursor as it is"),
-    ("src/store/records.rs", "notify", "records a notifier's handle of a message as it is"),
-    ("src/config/", "notify", "a checked receiver is the value its notifier is built from"),
-    ("src/app/demo.rs", "sim", "the demonstration is a simulated organization, watched"),
-    ("src/app/control.rs", "chat", "answers over the socket speak the grammar of chat"),
+    (
+        "src/store/records.rs",
+        "source",
+        "records a source's cursor as it is",
+    ),
+    (
+        "src/store/records.rs",
+        "notify",
+        "records a notifier's handle of a message as it is",
+    ),
+    (
+        "src/config/",
+        "notify",
+        "a checked receiver is the value its notifier is built from",
+    ),
+    (
+        "src/app/demo.rs",
+        "sim",
+        "the demonstration is a simulated organization, watched",
+    ),
+    (
+        "src/app/control.rs",
+        "chat",
+        "answers over the socket speak the grammar of chat",
+    ),
 ];
 
 #[test]
@@ -70,9 +120,14 @@ fn modules_know_only_those_below_them() {
     let mut mistakes = Vec::new();
     let mut used = BTreeSet::new();
     for file in code::sources(root()) {
-        let Some(module) = file.module() else { continue };
+        let Some(module) = file.module() else {
+            continue;
+        };
         let Some(direction) = DIRECTIONS.iter().find(|direction| direction.from == module) else {
-            mistakes.push(format!("{}: module `{module}` has no line in DIRECTIONS", file.path));
+            mistakes.push(format!(
+                "{}: module `{module}` has no line in DIRECTIONS",
+                file.path
+            ));
             continue;
         };
         for (line, named) in file.crate_names() {
@@ -90,7 +145,9 @@ fn modules_know_only_those_below_them() {
     }
     for (index, (path, to, _)) in EXCEPTIONS.iter().enumerate() {
         if !used.contains(&index) {
-            mistakes.push(format!("{path} does not name crate::{to} any more: drop its exception"));
+            mistakes.push(format!(
+                "{path} does not name crate::{to} any more: drop its exception"
+            ));
         }
     }
     none(
@@ -101,16 +158,26 @@ fn modules_know_only_those_below_them() {
 
 #[test]
 fn the_engine_is_pure() {
-    let allowed =
-        ["std", "chrono", "chrono_tz", "cron", "hex", "regex", "serde", "sha2", "thiserror"];
+    let allowed = [
+        "std",
+        "chrono",
+        "chrono_tz",
+        "cron",
+        "hex",
+        "regex",
+        "serde",
+        "sha2",
+        "thiserror",
+    ];
     let outside = Regex::new(concat!(
         r"\b(tokio|reqwest|sled|toml|figment|tracing|async fn|\.await|println|",
         r"std::(env|fs|io|net|process|thread)\b|Instant\b|SystemTime\b|Utc::now|Local::now)"
     ))
     .unwrap();
     let mut mistakes = Vec::new();
-    for file in
-        code::sources(root()).into_iter().filter(|file| file.module().as_deref() == Some("engine"))
+    for file in code::sources(root())
+        .into_iter()
+        .filter(|file| file.module().as_deref() == Some("engine"))
     {
         for (line, name) in file.used_crates() {
             if !allowed.contains(&name.as_str()) {
@@ -132,15 +199,26 @@ fn the_engine_is_pure() {
 #[test]
 fn wall_clock_sockets_and_printing_stay_where_they_belong() {
     let places = [
-        (r"\b(Utc|Local|SystemTime)::now\b", &["src/app/clock.rs"][..]),
+        (
+            r"\b(Utc|Local|SystemTime)::now\b",
+            &["src/app/clock.rs"][..],
+        ),
         (r"\benv::(var|vars|var_os|vars_os)\b", &["src/config/"]),
         (r"\bprovider[s]?::Env\b", &["src/config/"]),
         (r"\b(println|eprintln|print|eprint)!", &["src/cli/"]),
         (
             r"\b(TcpListener|TcpStream|UdpSocket|UnixListener|UnixStream)\b",
-            &["src/source/", "src/notify/", "src/sim/", "src/app/control.rs"],
+            &[
+                "src/source/",
+                "src/notify/",
+                "src/sim/",
+                "src/app/control.rs",
+            ],
         ),
-        (r"\breqwest::|\buse reqwest\b", &["src/source/", "src/notify/"]),
+        (
+            r"\breqwest::|\buse reqwest\b",
+            &["src/source/", "src/notify/"],
+        ),
         (r"(^|[^\w])::sled::|\buse sled\b", &["src/store/sled/"]),
     ];
     let mut mistakes = Vec::new();
@@ -162,7 +240,10 @@ fn wall_clock_sockets_and_printing_stay_where_they_belong() {
             }
         }
     }
-    none(&mistakes, "take the value as an argument from where it may be read");
+    none(
+        &mistakes,
+        "take the value as an argument from where it may be read",
+    );
 }
 
 #[test]
@@ -178,10 +259,16 @@ fn functions_fit_on_a_screen() {
         }
     }
     lengths.sort_unstable();
-    assert!(lengths.len() > 500, "only {} functions found: the reading is broken", lengths.len());
+    assert!(
+        lengths.len() > 500,
+        "only {} functions found: the reading is broken",
+        lengths.len()
+    );
     let median = lengths[lengths.len() / 2];
     if median > 12 {
-        mistakes.push(format!("the median function has {median} lines, not at most 12"));
+        mistakes.push(format!(
+            "the median function has {median} lines, not at most 12"
+        ));
     }
     none(
         &mistakes,
@@ -223,11 +310,21 @@ fn built_kinds() -> Vec<&'static str> {
     let loaded = config::load_rules_only(&[reference], &environment)
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let is_built = |name: &str| {
-        let mut rules = loaded.rules.iter().filter(|rule| rule.kind.name() == name).peekable();
-        assert!(rules.peek().is_some(), "the reference has no rule of kind {name}");
+        let mut rules = loaded
+            .rules
+            .iter()
+            .filter(|rule| rule.kind.name() == name)
+            .peekable();
+        assert!(
+            rules.peek().is_some(),
+            "the reference has no rule of kind {name}"
+        );
         rules.all(|rule| rule.kind.not_built() != Some(format!("kind \"{name}\"")))
     };
-    KIND_NAMES.into_iter().filter(|name| is_built(name)).collect()
+    KIND_NAMES
+        .into_iter()
+        .filter(|name| is_built(name))
+        .collect()
 }
 
 #[test]
@@ -240,8 +337,13 @@ fn every_built_kind_is_documented() {
             .unwrap();
         let explained = String::from_utf8_lossy(&output.stdout);
         for heading in reference::HEADINGS {
-            if !explained.lines().any(|line| line == format!("## {heading}")) {
-                mistakes.push(format!("`tardy rules --explain {kind}` has no `## {heading}`"));
+            if !explained
+                .lines()
+                .any(|line| line == format!("## {heading}"))
+            {
+                mistakes.push(format!(
+                    "`tardy rules --explain {kind}` has no `## {heading}`"
+                ));
             }
         }
     }
@@ -256,13 +358,19 @@ fn every_built_kind_has_an_example_that_is_good() {
     let files: Vec<PathBuf> = fs::read_dir(root().join("rules"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect();
     let environment = Environment::from_pairs::<&str, &str>([]);
     let loaded = config::load_rules_only(&files, &environment)
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let mut mistakes: Vec<String> =
-        loaded.warnings.iter().map(|warning| warning.message.clone()).collect();
+    let mut mistakes: Vec<String> = loaded
+        .warnings
+        .iter()
+        .map(|warning| warning.message.clone())
+        .collect();
     for rule in &loaded.rules {
         if let Some(part) = rule.not_built() {
             mistakes.push(format!("{}: {part} is not built", rule.origin));
@@ -273,7 +381,10 @@ fn every_built_kind_has_an_example_that_is_good() {
             mistakes.push(format!("no file in rules/ has a rule of kind \"{kind}\""));
         }
     }
-    none(&mistakes, "add a commented rule of that kind to the file of its topic in rules/");
+    none(
+        &mistakes,
+        "add a commented rule of that kind to the file of its topic in rules/",
+    );
 }
 
 /// Parts of the service file that are read and checked but refused by `tardy run`.
@@ -282,8 +393,11 @@ fn parts_not_built() -> BTreeSet<String> {
     let text = fs::read_to_string(&reference).unwrap();
     let variable = Regex::new(r#"env = "(\w+)""#).unwrap();
     let pairs = variable.captures_iter(&text).map(|found| {
-        let value =
-            if found[1].ends_with("URL") { "https://example.com/x" } else { "not-a-real-secret" };
+        let value = if found[1].ends_with("URL") {
+            "https://example.com/x"
+        } else {
+            "not-a-real-secret"
+        };
         (found[1].to_owned(), value.to_owned())
     });
     let loaded = config::load(&reference, &Environment::from_pairs(pairs))
@@ -300,7 +414,10 @@ fn the_reference_pages_are_up_to_date() {
     let is_update = Environment::of_process().get("UPDATE_DOCS").is_some();
     let mut mistakes = Vec::new();
     for (path, text) in [
-        ("docs/configuration.md", reference::configuration(&parts_not_built())),
+        (
+            "docs/configuration.md",
+            reference::configuration(&parts_not_built()),
+        ),
         ("docs/rules.md", reference::rules(root(), &built_kinds())),
     ] {
         if is_update {
@@ -309,7 +426,10 @@ fn the_reference_pages_are_up_to_date() {
             mistakes.push(format!("{path} is not what the code says"));
         }
     }
-    none(&mistakes, "run `UPDATE_DOCS=1 cargo test --test tidy` and commit what it wrote");
+    none(
+        &mistakes,
+        "run `UPDATE_DOCS=1 cargo test --test tidy` and commit what it wrote",
+    );
 }
 
 #[test]
@@ -340,14 +460,18 @@ fn documents_name_only_what_exists() {
             }
         }
     }
-    none(&mistakes, "these do not exist: correct the path, or drop it (documents name few paths)");
+    none(
+        &mistakes,
+        "these do not exist: correct the path, or drop it (documents name few paths)",
+    );
 }
 
 /// A row of the contract: `| 3 | what | shown by |`.
 fn contract_row(architecture: &str, number: usize) -> String {
     let begin = format!("| {number} | ");
     let row = architecture.lines().find(|line| line.starts_with(&begin));
-    row.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row `{begin}` of the contract")).to_owned()
+    row.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row `{begin}` of the contract"))
+        .to_owned()
 }
 
 #[test]
@@ -372,37 +496,57 @@ fn the_contract_names_the_tests_that_show_it() {
             ));
         }
         if is_named && !has_tests {
-            mistakes.push(format!("line {number}: there is no test contract_{number}_…"));
+            mistakes.push(format!(
+                "line {number}: there is no test contract_{number}_…"
+            ));
         }
-        let others: Vec<&str> =
-            named.captures_iter(&row).map(|found| found.get(1).unwrap().as_str()).collect();
+        let others: Vec<&str> = named
+            .captures_iter(&row)
+            .map(|found| found.get(1).unwrap().as_str())
+            .collect();
         for name in &others {
             if !tests.contains(&format!("fn {name}(")) {
                 mistakes.push(format!("line {number}: there is no test `{name}`"));
             }
         }
         if !is_named && others.is_empty() && !row.contains("open until") {
-            mistakes.push(format!("line {number}: neither a test nor `open until` something"));
+            mistakes.push(format!(
+                "line {number}: neither a test nor `open until` something"
+            ));
         }
     }
-    none(&mistakes, "bring the table of the contract in ARCHITECTURE.md up to date");
+    none(
+        &mistakes,
+        "bring the table of the contract in ARCHITECTURE.md up to date",
+    );
 }
 
 #[test]
 fn nothing_speaks_of_where_it_was_written() {
     // In halves, so that this file does not speak of them.
-    let words = [["/wo", "rk/"], ["/ro", "ot/"], ["/ho", "me/"], ["/Us", "ers/"], ["sub", "agent"]]
-        .map(|halves| halves.concat());
+    let words = [
+        ["/wo", "rk/"],
+        ["/ro", "ot/"],
+        ["/ho", "me/"],
+        ["/Us", "ers/"],
+        ["sub", "agent"],
+    ]
+    .map(|halves| halves.concat());
     let mut mistakes = Vec::new();
     for path in code::all_files(root()) {
-        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
         for (number, line) in (1..).zip(text.lines()) {
             if let Some(word) = words.iter().find(|word| line.contains(word.as_str())) {
                 mistakes.push(format!("{}:{number}: `{word}`", path.display()));
             }
         }
     }
-    none(&mistakes, "name files relative to the repository, and speak of Tardy alone");
+    none(
+        &mistakes,
+        "name files relative to the repository, and speak of Tardy alone",
+    );
 }
 
 /// Every document, relative to the root.
@@ -420,9 +564,16 @@ fn code_is_read_as_meant() {
         "src/notify/x.rs",
         "//! Doc: crate::no\nuse crate::{engine::a, store};\nfn a() {\n    let s = \"}crate::no\";\n    let c = '}';\n}\nfn b<'a>(x: &'a str) -> u8 { super::super::app::y(x) }\n/* crate::no { */\nconst R: &str = r#\"fn no() {\"#;\n#[cfg(test)]\nmod tests { use crate::no; }\n",
     );
-    let names: Vec<String> = file.crate_names().into_iter().map(|(_, name)| name).collect();
+    let names: Vec<String> = file
+        .crate_names()
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
     assert_eq!(names, ["engine", "store", "app"]);
-    let functions: Vec<(String, usize)> =
-        file.functions().into_iter().map(|function| (function.name, function.lines)).collect();
+    let functions: Vec<(String, usize)> = file
+        .functions()
+        .into_iter()
+        .map(|function| (function.name, function.lines))
+        .collect();
     assert_eq!(functions, [("a".to_owned(), 4), ("b".to_owned(), 1)]);
 }

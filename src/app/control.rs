@@ -90,7 +90,12 @@ pub fn bind(path: &Path) -> Result<UnixListener, ControlError> {
 }
 
 /// Answers until cancelled, then takes the socket away.
-pub async fn listen(listener: UnixListener, path: PathBuf, shared: Arc<Shared>, cancel: CancellationToken) {
+pub async fn listen(
+    listener: UnixListener,
+    path: PathBuf,
+    shared: Arc<Shared>,
+    cancel: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = cancel.cancelled() => break,

@@ -13,11 +13,11 @@ use std::task::Poll;
 
 use tokio::task::JoinSet;
 
+use crate::engine::HealthReport;
 use crate::engine::notification::{Body, ConversationId, Notification};
 use crate::engine::observation::Name;
 use crate::engine::subject::SubjectKey;
 use crate::engine::time::{Span, Timestamp};
-use crate::engine::HealthReport;
 use crate::notify::{Delivery, Handle, Notifier, Outcome};
 use crate::store::records::{self, DeliveryOutcome, DeliveryRecord, OutboxRow, Owed};
 use crate::store::{Commit, Store, StoreError};
@@ -268,26 +268,44 @@ impl Deliverer {
                 why,
                 is_uncertain,
             } => {
-                row.next_attempt_at =
-                    now + after.unwrap_or_else(|| backoff(row.attempts, row.sequence)).min(MAX_WAIT);
+                row.next_attempt_at = now
+                    + after
+                        .unwrap_or_else(|| backoff(row.attempts, row.sequence))
+                        .min(MAX_WAIT);
                 row.is_uncertain |= is_uncertain;
                 row.why = Some(why.clone());
                 let owed = (late >= FALLBACK_AFTER && !row.is_fallback_told).then(|| {
                     let minutes = FALLBACK_AFTER.num_minutes();
-                    owed(&row, format!("not reachable for {minutes} min: {why}"), commit)
+                    owed(
+                        &row,
+                        format!("not reachable for {minutes} min: {why}"),
+                        commit,
+                    )
                 });
                 row.is_fallback_told |= owed.is_some();
                 records::put_outbox(commit, &row);
-                return Change::Later { row: Box::new(row), why, owed, at: now };
+                return Change::Later {
+                    row: Box::new(row),
+                    why,
+                    owed,
+                    at: now,
+                };
             }
         };
         let record = delivery_record(&row, &end, now);
         records::settle(commit, &row, handle.as_ref(), &record);
         let owed = match end {
             DeliveryOutcome::Delivered => None,
-            DeliveryOutcome::Rejected(why) | DeliveryOutcome::Dead(why) => Some(owed(&row, why, commit)),
+            DeliveryOutcome::Rejected(why) | DeliveryOutcome::Dead(why) => {
+                Some(owed(&row, why, commit))
+            }
         };
-        Change::Settled { row: Box::new(row), record, handle, owed }
+        Change::Settled {
+            row: Box::new(row),
+            record,
+            handle,
+            owed,
+        }
     }
 
     fn apply(&mut self, change: Change, report: &mut Report) {
@@ -301,7 +319,12 @@ impl Deliverer {
                     queue.rows.insert(row.sequence, *row);
                 }
             }
-            Change::Settled { row, record, handle, owed } => {
+            Change::Settled {
+                row,
+                record,
+                handle,
+                owed,
+            } => {
                 let receiver = row.notification.receiver.clone();
                 let conversation = row.notification.conversation;
                 if row.notification.is_ending() {
@@ -393,7 +416,11 @@ impl Queue {
 /// Writes down what the fallback is to hear of.
 fn owed(row: &OutboxRow, why: String, commit: &mut Commit) -> Owed {
     let (sequence, notification) = (row.sequence, row.notification.clone());
-    let owed = Owed { sequence, notification, why };
+    let owed = Owed {
+        sequence,
+        notification,
+        why,
+    };
     records::put_owed(commit, &owed);
     owed
 }
@@ -412,7 +439,11 @@ fn refuse_homeless(row: OutboxRow) -> Tried {
 /// telling the others.
 async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Handle>) -> Tried {
     let attempt = row.attempts + 1;
-    let delivery = Delivery { notification: &row.notification, handle: handle.as_ref(), attempt };
+    let delivery = Delivery {
+        notification: &row.notification,
+        handle: handle.as_ref(),
+        attempt,
+    };
     let mut trying = notifier.deliver(delivery);
     let outcome = poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| trying.as_mut().poll(context)));

@@ -14,10 +14,10 @@ use super::deliver::{Deliverer, Outgoing, Report};
 use super::pipeline::{Incoming, Pipeline};
 use super::start::{self, StartError, Surfaces};
 use crate::config::{self, Environment};
+use crate::engine::Engine;
 use crate::engine::ledger::{LedgerRow, Promise};
 use crate::engine::notification::{Body, Notification, Suppressed};
 use crate::engine::time::{Span, Timestamp};
-use crate::engine::Engine;
 use crate::sim::story::{Moment, Story};
 use crate::sim::{self, Faults, SimClock, SimError, Variant};
 use crate::source::Source as _;
@@ -113,8 +113,14 @@ pub async fn tell(telling: &Telling<'_>) -> Result<Summary, DemoError> {
     let clock = SimClock::new(story.watch_from);
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let (moments, from, until) = (story.moments, story.watch_from, story.ends_at);
-    let simulator =
-        sim::serve(story.organization, clock.clone(), Faults::new(), Variant::number(0), address).await?;
+    let simulator = sim::serve(
+        story.organization,
+        clock.clone(),
+        Faults::new(),
+        Variant::number(0),
+        address,
+    )
+    .await?;
     let _folder = RemovedOnDrop(telling.folder.clone());
     let mut stage = Stage::set(telling, &simulator.base_url(), clock, from)?;
     stage.read_history().await?;
@@ -126,7 +132,11 @@ pub async fn tell(telling: &Telling<'_>) -> Result<Summary, DemoError> {
         at = (at + POLL_EVERY).min(until);
         while let Some(moment) = moments.next_if(|moment| moment.at <= at) {
             let (subject, text) = (stage.subject(&moment), moment.text.to_owned());
-            (telling.narrate)(&Scene::Moment { at: moment.at, subject, text });
+            (telling.narrate)(&Scene::Moment {
+                at: moment.at,
+                subject,
+                text,
+            });
         }
         stage.play(at).await?;
         pace(telling.speed, at.since(from), started).await;
@@ -148,7 +158,8 @@ impl Drop for RemovedOnDrop {
 /// Waits until as much real time has passed as the speed asks for.
 async fn pace(speed: Option<f64>, passed: Span, started: Instant) {
     let Some(speed) = speed else { return };
-    let due = Duration::from_secs_f64((super::super::engine::baseline::seconds(passed) / speed).max(0.0));
+    let due =
+        Duration::from_secs_f64((super::super::engine::baseline::seconds(passed) / speed).max(0.0));
     tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
 }
 
@@ -184,12 +195,16 @@ impl Stage {
         let opened = start::open(&telling.folder.join("data"), from)?;
         let store: Arc<dyn Store> = opened.store;
         let source = &config.sources[0];
-        let dagctl = Dagctl::resume(start::settings(source), opened.loaded.cursors)
-            .map_err(|why| StartError::Source { name: source.name.clone(), why })?;
+        let dagctl =
+            Dagctl::resume(start::settings(source), opened.loaded.cursors).map_err(|why| {
+                StartError::Source {
+                    name: source.name.clone(),
+                    why,
+                }
+            })?;
         let policy = Arc::new(config.policy);
         let engine = Engine::new(policy, opened.loaded.history, opened.loaded.saved);
-        let deliverer =
-            Deliverer::new(Arc::clone(&store), notifiers, Outgoing::default());
+        let deliverer = Deliverer::new(Arc::clone(&store), notifiers, Outgoing::default());
         Ok(Self {
             clock,
             wall: ManualClock::new(from),
@@ -210,13 +225,21 @@ impl Stage {
 
     fn opening(&self, from: Timestamp, until: Timestamp) -> Scene {
         let (runs, executions) = self.pipeline.engine().history().counts();
-        Scene::Opening { from, until, runs, executions, announced: self.summary.told.len() }
+        Scene::Opening {
+            from,
+            until,
+            runs,
+            executions,
+            announced: self.summary.told.len(),
+        }
     }
 
     /// Project and job of a moment.
     fn subject(&self, moment: &Moment) -> String {
         let history = self.pipeline.engine().history();
-        let project = history.projects().find(|project| *project.key.project_id == *moment.project);
+        let project = history
+            .projects()
+            .find(|project| *project.key.project_id == *moment.project);
         let name = project.map_or(moment.project, |project| project.display_name());
         match moment.job {
             Some(job) => format!("{name} {job}"),
@@ -256,23 +279,39 @@ impl Stage {
 
     fn note(&mut self, step: &crate::engine::Step) {
         use crate::engine::alert::AlertState;
-        let count = |to| step.transitions.iter().filter(|transition| transition.to == to).count();
+        let count = |to| {
+            step.transitions
+                .iter()
+                .filter(|transition| transition.to == to)
+                .count()
+        };
         self.summary.fired += count(AlertState::Firing);
         self.summary.ended += count(AlertState::Resolved);
         self.ledger.extend(step.ledger.iter().cloned());
-        self.notifications.extend(step.notifications.iter().cloned());
+        self.notifications
+            .extend(step.notifications.iter().cloned());
     }
 
     fn close(mut self, from: Timestamp) -> Summary {
         for notification in &self.notifications {
             for item in &notification.suppressed {
-                if !self.summary.suppressed.iter().any(|known| known.id == item.id) {
+                if !self
+                    .summary
+                    .suppressed
+                    .iter()
+                    .any(|known| known.id == item.id)
+                {
                     self.summary.suppressed.push(item.clone());
                 }
             }
         }
         self.summary.promises = promises(&self.ledger, from);
-        self.summary.open = self.pipeline.engine().alerts().filter(|alert| alert.is_open()).count();
+        self.summary.open = self
+            .pipeline
+            .engine()
+            .alerts()
+            .filter(|alert| alert.is_open())
+            .count();
         self.summary
     }
 }
@@ -302,10 +341,16 @@ fn configuration(base_url: &str, folder: &Path) -> Result<config::Config, DemoEr
     let environment = Environment::from_pairs([
         ("DAGCTL_TOKEN", sim::TOKEN.to_owned()),
         ("TARDY_SOURCE__DEMO__BASE_URL", base_url.to_owned()),
-        ("TARDY_STORE__PATH", folder.join("data").display().to_string()),
+        (
+            "TARDY_STORE__PATH",
+            folder.join("data").display().to_string(),
+        ),
     ]);
     let service = ("config/demo.toml", include_str!("../../config/demo.toml"));
-    let rules = [("config/demo-rules.toml", include_str!("../../config/demo-rules.toml"))];
+    let rules = [(
+        "config/demo-rules.toml",
+        include_str!("../../config/demo-rules.toml"),
+    )];
     let loaded = config::load_texts(service, &rules, &environment)
         .map_err(|diagnostics| DemoError::Config(diagnostics.render(false)))?;
     Ok(loaded.config)

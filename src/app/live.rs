@@ -114,7 +114,9 @@ impl Shared {
     }
 
     fn pipeline(&self) -> std::sync::RwLockWriteGuard<'_, Pipeline> {
-        self.pipeline.write().unwrap_or_else(PoisonError::into_inner)
+        self.pipeline
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -123,7 +125,10 @@ impl Shared {
 
     /// What does not change while the bot runs.
     pub fn facts(&self) -> Facts {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.facts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Takes up the facts of a new configuration.
@@ -250,7 +255,9 @@ async fn rest(
     loop {
         let hint = sooner(*poll_at.borrow_and_update(), clock.now());
         let until = hint.map_or(begun + interval, |left| {
-            (Instant::now() + left).max(begun + gap).min(begun + interval)
+            (Instant::now() + left)
+                .max(begun + gap)
+                .min(begun + interval)
         });
         tokio::select! {
             () = cancel.cancelled() => return false,
@@ -333,9 +340,15 @@ impl Evaluator {
     /// How long to sleep: until the wake instant or the next tick of the evaluation schedule.
     fn until(&self, wake_at: Option<Timestamp>) -> Duration {
         let now = self.shared.clock.now();
-        let tick = self.shared.facts().schedule.next(chrono_tz::UTC, now).map(|tick| tick.at);
+        let tick = self
+            .shared
+            .facts()
+            .schedule
+            .next(chrono_tz::UTC, now)
+            .map(|tick| tick.at);
         let at = wake_at.into_iter().chain(tick).min();
-        at.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default()).clamp(MIN_SLEEP, MAX_SLEEP)
+        at.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default())
+            .clamp(MIN_SLEEP, MAX_SLEEP)
     }
 
     /// Takes everything that has come in by now into one activation.
@@ -405,7 +418,10 @@ impl Evaluator {
         loop {
             self.shared.notes().blocked = Some(error.to_string());
             if !error.is_transient() {
-                let _ = tokio::time::timeout(ALARM_GRACE, async { while alarm.join_next().await.is_some() {} }).await;
+                let _ = tokio::time::timeout(ALARM_GRACE, async {
+                    while alarm.join_next().await.is_some() {}
+                })
+                .await;
                 return Err(error);
             }
             tokio::select! {
@@ -480,14 +496,21 @@ pub async fn keep_up(shared: Arc<Shared>, cancel: CancellationToken) {
 
 /// How a source fared: a poll that is only one part of a backfill says nothing yet.
 pub fn source_health(name: &Name, batch: &Batch, now: Timestamp) -> Option<HealthReport> {
-    let blinding = batch.problems.iter().find(|problem| problem.kind.is_blinding());
+    let blinding = batch
+        .problems
+        .iter()
+        .find(|problem| problem.kind.is_blinding());
     let result = match (batch.is_complete, blinding) {
         (true, _) => Ok(()),
         (false, Some(problem)) => Err(problem.message.clone()),
         (false, None) if batch.has_more => return None,
         (false, None) => Err("the list of runs could not be read completely".to_owned()),
     };
-    Some(HealthReport { subject: SubjectKey::Source(name.clone()), at: now, result })
+    Some(HealthReport {
+        subject: SubjectKey::Source(name.clone()),
+        at: now,
+        result,
+    })
 }
 
 /// Ends of the deliverer's channels.
@@ -506,7 +529,11 @@ pub struct Deliveries {
 
 impl Deliveries {
     /// Delivers until cancelled; then lets deliveries under way come to an end.
-    pub async fn run(mut self, mut deliverer: Deliverer, cancel: CancellationToken) -> Result<(), StoreError> {
+    pub async fn run(
+        mut self,
+        mut deliverer: Deliverer,
+        cancel: CancellationToken,
+    ) -> Result<(), StoreError> {
         let clock = Arc::clone(&self.shared.clock);
         let now = move || clock.now();
         // Reports wait here while the evaluator is busy: waiting for it could hold up the rows it sends.
@@ -539,7 +566,9 @@ impl Deliveries {
             }
         };
         if tokio::time::timeout(self.grace, drain).await.is_err() {
-            tracing::warn!("some deliveries were under way at the end; they are repeated at the next start");
+            tracing::warn!(
+                "some deliveries were under way at the end; they are repeated at the next start"
+            );
         }
         Ok(())
     }
@@ -564,7 +593,11 @@ impl Deliveries {
                 tracing::error!(%error, "the end of a delivery cannot be recorded; nothing more is sent before it is");
             }
             self.shared.notes().blocked = Some(error.to_string());
-            return if error.is_transient() { Ok(()) } else { Err(error) };
+            return if error.is_transient() {
+                Ok(())
+            } else {
+                Err(error)
+            };
         }
         if was_blocked && !*is_blocked {
             tracing::info!("ends of deliveries can be recorded again");
@@ -596,9 +629,16 @@ fn until_next(deliverer: &Deliverer, unsent: &Report, now: Timestamp) -> Duratio
         return STORE_WAITS[0];
     }
     let next = deliverer.next_attempt_at().map_or(MAX_SLEEP, |at| {
-        (at - now).to_std().unwrap_or_default().clamp(MIN_DELIVERY_WAIT, MAX_SLEEP)
+        (at - now)
+            .to_std()
+            .unwrap_or_default()
+            .clamp(MIN_DELIVERY_WAIT, MAX_SLEEP)
     });
-    if unsent.is_empty() { next } else { next.min(OFFER_AGAIN) }
+    if unsent.is_empty() {
+        next
+    } else {
+        next.min(OFFER_AGAIN)
+    }
 }
 
 #[cfg(test)]
@@ -629,7 +669,10 @@ mod tests {
             (Some(Span::hours(2)), INTERVAL),
         ] {
             let took = rested(hint).await;
-            assert!(took >= expected && took < expected + Duration::from_millis(50), "{hint:?}: {took:?}");
+            assert!(
+                took >= expected && took < expected + Duration::from_millis(50),
+                "{hint:?}: {took:?}"
+            );
         }
     }
 
@@ -649,8 +692,15 @@ mod tests {
             is_on = rest(INTERVAL, &clock, &mut poll_at, &cancel) => assert!(is_on),
             () = hints => {}
         }
-        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            begun.elapsed()
+        );
         cancel.cancel();
-        assert!(!rest(INTERVAL, &clock, &mut poll_at, &cancel).await, "cancelled");
+        assert!(
+            !rest(INTERVAL, &clock, &mut poll_at, &cancel).await,
+            "cancelled"
+        );
     }
 }

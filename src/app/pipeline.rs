@@ -52,7 +52,9 @@ pub struct Incoming {
 impl Incoming {
     /// Adds what a poll brought.
     pub fn add(&mut self, batch: Batch) {
-        self.input.observations.extend(batch.observations.into_iter().map(without_secrets));
+        self.input
+            .observations
+            .extend(batch.observations.into_iter().map(without_secrets));
         for (project, known_until) in batch.coverage {
             let known = self.input.coverage.entry(project).or_insert(known_until);
             *known = (*known).max(known_until);
@@ -66,7 +68,9 @@ impl Incoming {
         for owed in report.owed {
             self.paid.push(owed.sequence);
             let (notification, why) = (owed.notification, owed.why);
-            self.input.undeliverable.push(Undeliverable { notification, why });
+            self.input
+                .undeliverable
+                .push(Undeliverable { notification, why });
         }
     }
 
@@ -87,9 +91,13 @@ impl Incoming {
 fn without_secrets(observation: Observation) -> Observation {
     let mask = |error: Option<Name>| error.map(|text| mask::mask(&text).into());
     match observation {
-        Observation::Run(project, run) => {
-            Observation::Run(project, Run { error: mask(run.error), ..run })
-        }
+        Observation::Run(project, run) => Observation::Run(
+            project,
+            Run {
+                error: mask(run.error),
+                ..run
+            },
+        ),
         Observation::Execution(project, execution) => {
             let error = mask(execution.error);
             Observation::Execution(project, Execution { error, ..execution })
@@ -143,8 +151,13 @@ impl Pipeline {
     ) -> Result<Activation, StoreError> {
         debug_assert!(!self.is_blocked(), "retry before the next activation");
         let step = self.engine.step(incoming.input, now);
-        let (commit, rows) =
-            records::commit_step(&step, &incoming.cursors, &incoming.paid, &mut self.sequences, now);
+        let (commit, rows) = records::commit_step(
+            &step,
+            &incoming.cursors,
+            &incoming.paid,
+            &mut self.sequences,
+            now,
+        );
         self.unwritten = Some(Unwritten { commit, rows, step });
         self.retry().map(|activation| {
             activation.unwrap_or(Activation {

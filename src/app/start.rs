@@ -52,7 +52,10 @@ pub enum StartError {
 }
 
 fn list(parts: &[crate::config::NotBuilt]) -> String {
-    parts.iter().map(|part| format!("  {}: {}\n", part.place, part.part)).collect()
+    parts
+        .iter()
+        .map(|part| format!("  {}: {}\n", part.place, part.part))
+        .collect()
 }
 
 /// What surfaces the bot is given.
@@ -96,16 +99,32 @@ pub fn open(path: &Path, now: Timestamp) -> Result<Opened, StoreError> {
         tracing::warn!(store.path = %path.display(), "{notice}");
         if notice.is_loss() {
             let headline = "Tardy's store was damaged".to_owned();
-            notices.push(Notice { headline, text: notice.to_string(), is_for_fallback: false });
+            notices.push(Notice {
+                headline,
+                text: notice.to_string(),
+                is_for_fallback: false,
+            });
         }
     }
     if !loaded.problems.is_empty() {
         let first = loaded.problems[0].to_string();
-        let headline = format!("{} records of Tardy's store cannot be read", loaded.problems.len());
+        let headline = format!(
+            "{} records of Tardy's store cannot be read",
+            loaded.problems.len()
+        );
         tracing::error!(store.problems = loaded.problems.len(), "{first}");
-        notices.push(Notice { headline, text: first, is_for_fallback: false });
+        notices.push(Notice {
+            headline,
+            text: first,
+            is_for_fallback: false,
+        });
     }
-    Ok(Opened { store, path: path.to_owned(), loaded, notices })
+    Ok(Opened {
+        store,
+        path: path.to_owned(),
+        loaded,
+        notices,
+    })
 }
 
 /// A bot that runs.
@@ -166,9 +185,14 @@ impl Bot {
         }
         let notifiers = build_notifiers(&config, &surfaces)?;
         check_sources(&config.sources)?;
-        let (path, retention) = store_path(&config)
-            .ok_or_else(|| StartError::NotBuilt(config.not_built.clone()))?;
-        let Opened { store, loaded, notices, .. } = open(&path, clock.now())?;
+        let (path, retention) =
+            store_path(&config).ok_or_else(|| StartError::NotBuilt(config.not_built.clone()))?;
+        let Opened {
+            store,
+            loaded,
+            notices,
+            ..
+        } = open(&path, clock.now())?;
         let socket = control::socket_path(&path);
         let listener = control::bind(&socket)?;
         let sources = build_sources(&config.sources, &loaded.cursors)?;
@@ -178,9 +202,16 @@ impl Bot {
         let (receivers, receiver_inbox) = watch::channel(notifiers.clone());
         let (in_force, in_force_inbox) = watch::channel(put_in_force(&config, &notifiers));
         let sequences = sequences(&loaded, clock.now());
-        let outgoing =
-            Outgoing { outbox: loaded.outbox, handles: loaded.handles, owed: loaded.owed };
-        let engine = Engine::new(Arc::new(config.policy.clone()), loaded.history, loaded.saved);
+        let outgoing = Outgoing {
+            outbox: loaded.outbox,
+            handles: loaded.handles,
+            owed: loaded.owed,
+        };
+        let engine = Engine::new(
+            Arc::new(config.policy.clone()),
+            loaded.history,
+            loaded.saved,
+        );
         let pipeline = Pipeline::new(engine, store.clone(), sequences);
         let facts = facts(&config, &path, retention, clock.now());
         let shared = Arc::new(Shared::new(pipeline, clock, facts));
@@ -199,7 +230,8 @@ impl Bot {
             stopping: CancellationToken::new(),
             tasks: JoinSet::new(),
         };
-        let answering = control::listen(listener, socket, Arc::clone(&shared), bot.stopping.clone());
+        let answering =
+            control::listen(listener, socket, Arc::clone(&shared), bot.stopping.clone());
         bot.spawn(OTHER, async move { Ok(answering.await) });
         let upkeep = live::keep_up(Arc::clone(&shared), bot.stopping.clone());
         bot.spawn(OTHER, async move { Ok(upkeep.await) });
@@ -293,7 +325,10 @@ impl Bot {
             Err(why) => {
                 self.shared.note_config(Some(why.clone()));
                 self.say(Notice {
-                    headline: format!("Tardy refused the new configuration {}", self.path.display()),
+                    headline: format!(
+                        "Tardy refused the new configuration {}",
+                        self.path.display()
+                    ),
                     text: format!("The one before stays in force.\n{why}"),
                     is_for_fallback: true,
                 });
@@ -308,7 +343,8 @@ impl Bot {
         if !config.not_built.is_empty() {
             return Err(StartError::NotBuilt(config.not_built).to_string());
         }
-        let notifiers = build_notifiers(&config, &self.surfaces).map_err(|error| error.to_string())?;
+        let notifiers =
+            build_notifiers(&config, &self.surfaces).map_err(|error| error.to_string())?;
         let facts = self.shared.facts();
         let (path, retention) = store_path(&config).unwrap_or_default();
         if path.display().to_string() != facts.store {
@@ -318,12 +354,14 @@ impl Bot {
         // Reading goes on where what is stored ends. What the pollers have read since is read again.
         let cursors =
             records::load_cursors_only(self.store.as_ref()).map_err(|error| error.to_string())?;
-        let sources = build_sources(&config.sources, &cursors).map_err(|error| error.to_string())?;
+        let sources =
+            build_sources(&config.sources, &cursors).map_err(|error| error.to_string())?;
         // From here on nothing can fail. Receivers come before rules that name them, rules before
         // observations that they are for.
         self.pollers.cancel();
         self.pollers = CancellationToken::new();
-        self.shared.set_facts(self::facts(&config, &path, retention, facts.started_at));
+        self.shared
+            .set_facts(self::facts(&config, &path, retention, facts.started_at));
         let rules = config.policy.rules.len();
         let in_force = put_in_force(&config, &notifiers);
         self.receivers.send_replace(notifiers);
@@ -341,16 +379,28 @@ impl Bot {
 }
 
 fn panic_text(error: tokio::task::JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else { return "it was cancelled".to_owned() };
+    let Ok(panic) = error.try_into_panic() else {
+        return "it was cancelled".to_owned();
+    };
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given").to_owned()
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given")
+        .to_owned()
 }
 
 /// Outbox rows sort after those that were there, and after those of earlier starts.
 fn sequences(loaded: &Loaded, now: Timestamp) -> Sequences {
     let first = now.as_millis().unsigned_abs() << 16;
-    let last = loaded.outbox.iter().map(|row| row.sequence).max().unwrap_or(0);
-    Sequences { outbox: last.max(first), segments: Segments::after(loaded.last_segment) }
+    let last = loaded
+        .outbox
+        .iter()
+        .map(|row| row.sequence)
+        .max()
+        .unwrap_or(0);
+    Sequences {
+        outbox: last.max(first),
+        segments: Segments::after(loaded.last_segment),
+    }
 }
 
 fn put_in_force(config: &Config, notifiers: &Notifiers) -> InForce {
@@ -362,9 +412,10 @@ fn put_in_force(config: &Config, notifiers: &Notifiers) -> InForce {
 
 fn check_sources(sources: &[SourceConfig]) -> Result<(), StartError> {
     sources.iter().try_for_each(|source| {
-        settings(source)
-            .check()
-            .map_err(|why| StartError::Source { name: source.name.clone(), why })
+        settings(source).check().map_err(|why| StartError::Source {
+            name: source.name.clone(),
+            why,
+        })
     })
 }
 
@@ -374,9 +425,19 @@ fn build_sources(
     cursors: &BTreeMap<ProjectKey, Cursor>,
 ) -> Result<Vec<(Dagctl, Duration)>, StartError> {
     let build = |source: &SourceConfig| {
-        let dagctl = Dagctl::resume(settings(source), cursors.clone())
-            .map_err(|why| StartError::Source { name: source.name.clone(), why })?;
-        Ok((dagctl, source.poll_interval.to_std().unwrap_or(DEFAULT_POLL_INTERVAL)))
+        let dagctl = Dagctl::resume(settings(source), cursors.clone()).map_err(|why| {
+            StartError::Source {
+                name: source.name.clone(),
+                why,
+            }
+        })?;
+        Ok((
+            dagctl,
+            source
+                .poll_interval
+                .to_std()
+                .unwrap_or(DEFAULT_POLL_INTERVAL),
+        ))
     };
     sources.iter().map(build).collect()
 }
@@ -424,8 +485,11 @@ pub fn build_notifiers(
     config: &Config,
     surfaces: &Surfaces,
 ) -> Result<Notifiers, notify::BuildError> {
-    let mut context =
-        BuildContext::new(config.timezone, Arc::clone(&surfaces.console), surfaces.is_colored);
+    let mut context = BuildContext::new(
+        config.timezone,
+        Arc::clone(&surfaces.console),
+        surfaces.is_colored,
+    );
     context.owners = config.policy.owners.clone().into();
     config
         .receivers
@@ -438,12 +502,13 @@ pub fn build_notifiers(
 }
 
 /// Told past the outbox when the store cannot be written: the fallback, or everyone at the root.
-fn alarm_receivers(
-    config: &Config,
-    notifiers: &Notifiers,
-) -> Vec<(Name, Arc<dyn Notifier>)> {
+fn alarm_receivers(config: &Config, notifiers: &Notifiers) -> Vec<(Name, Arc<dyn Notifier>)> {
     let policy = &config.policy;
-    let names = if policy.fallback.is_empty() { &policy.route.receivers } else { &policy.fallback };
+    let names = if policy.fallback.is_empty() {
+        &policy.route.receivers
+    } else {
+        &policy.fallback
+    };
     names
         .iter()
         .filter_map(|name| Some((name.clone(), Arc::clone(notifiers.get(name)?))))

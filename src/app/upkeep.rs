@@ -37,7 +37,9 @@ pub fn run(
 
 /// Says, past the outbox, that the store cannot be written.
 pub fn alarm(receiver: &Name, why: &str, now: Timestamp) -> Notification {
-    let labels = Labels::default().with("receiver", receiver.clone()).with("at", now.to_string());
+    let labels = Labels::default()
+        .with("receiver", receiver.clone())
+        .with("at", now.to_string());
     Notification {
         receiver: receiver.clone(),
         conversation: ConversationId(Fingerprint::of("store-alarm", &labels)),

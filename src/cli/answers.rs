@@ -56,7 +56,11 @@ pub(super) struct StatusArgs {}
 
 pub(super) fn words(name: &str, args: &WordsArgs, context: &Context) -> ExitCode {
     let quoted: Vec<String> = args.words.iter().map(|word| quote(word)).collect();
-    answer(&format!("/{name} {}", quoted.join(" ")), Some(args.limit), context)
+    answer(
+        &format!("/{name} {}", quoted.join(" ")),
+        Some(args.limit),
+        context,
+    )
 }
 
 /// A word with spaces is kept together.
@@ -120,13 +124,18 @@ fn show(answer: &Answer, context: &Context) {
 
 fn more<T>(page: &Page<T>, context: &Context) {
     if page.more > 0 {
-        let more = format!("and {} more; show them with --limit, or narrow the question", page.more);
+        let more = format!(
+            "and {} more; show them with --limit, or narrow the question",
+            page.more
+        );
         context.out.line(&context.out.paint(Tone::Dim, &more));
     }
 }
 
 fn millis(value: Option<i64>) -> String {
-    value.map_or("-".to_owned(), |value| human_span(Span::milliseconds(value)))
+    value.map_or("-".to_owned(), |value| {
+        human_span(Span::milliseconds(value))
+    })
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {
@@ -158,7 +167,10 @@ fn show_runs(page: &Page<RunRow>, now: Timestamp, context: &Context) {
             ]
         })
         .collect();
-    context.out.table(&["STATUS", "JOB", "CREATED", "RAN", "USUAL", "RUN", "ERROR"], &rows);
+    context.out.table(
+        &["STATUS", "JOB", "CREATED", "RAN", "USUAL", "RUN", "ERROR"],
+        &rows,
+    );
     more(page, context);
 }
 
@@ -185,7 +197,10 @@ fn show_alerts(page: &Page<AlertRow>, now: Timestamp, context: &Context) {
             };
             vec![
                 (Tone::Bold, alert.id.clone()),
-                (severity_tone(alert.severity), alert.severity.as_str().to_owned()),
+                (
+                    severity_tone(alert.severity),
+                    alert.severity.as_str().to_owned(),
+                ),
                 (Tone::Plain, state.to_owned()),
                 (Tone::Plain, human_span(now.since(alert.began_at))),
                 (Tone::Dim, plain(&alert.rule)),
@@ -193,22 +208,34 @@ fn show_alerts(page: &Page<AlertRow>, now: Timestamp, context: &Context) {
             ]
         })
         .collect();
-    context.out.table(&["ALERT", "SEVERITY", "STATE", "FOR", "RULE", "WHAT"], &rows);
+    context.out.table(
+        &["ALERT", "SEVERITY", "STATE", "FOR", "RULE", "WHAT"],
+        &rows,
+    );
     more(page, context);
 }
 
 fn show_models(page: &Page<ModelRow>, context: &Context) {
     if page.rows.is_empty() {
-        return context.out.line("no such models; sources may not serve model executions, see `tardy status`");
+        return context
+            .out
+            .line("no such models; sources may not serve model executions, see `tardy status`");
     }
     let rows: Vec<Vec<(Tone, String)>> = page
         .rows
         .iter()
         .map(|model| {
-            let tone = if model.failures > 0 { Tone::Bad } else { Tone::Plain };
+            let tone = if model.failures > 0 {
+                Tone::Bad
+            } else {
+                Tone::Plain
+            };
             vec![
                 (Tone::Bold, plain(&model.model)),
-                (Tone::Plain, plain(&format!("{} {}", model.project, model.job))),
+                (
+                    Tone::Plain,
+                    plain(&format!("{} {}", model.project, model.job)),
+                ),
                 (Tone::Plain, model.executions.to_string()),
                 (tone, model.failures.to_string()),
                 (Tone::Plain, millis(model.median_millis)),
@@ -217,7 +244,10 @@ fn show_models(page: &Page<ModelRow>, context: &Context) {
             ]
         })
         .collect();
-    context.out.table(&["MODEL", "JOB", "RAN", "FAILED", "MEDIAN", "BEFORE", "ADDED"], &rows);
+    context.out.table(
+        &["MODEL", "JOB", "RAN", "FAILED", "MEDIAN", "BEFORE", "ADDED"],
+        &rows,
+    );
     more(page, context);
 }
 
@@ -237,18 +267,28 @@ pub(super) fn show_rules(rules: &[RuleRow], context: &Context) {
     let rows: Vec<Vec<(Tone, String)>> = rules
         .iter()
         .map(|rule| {
-            let tone = if rule.subjects == 0 { Tone::Warn } else { Tone::Plain };
+            let tone = if rule.subjects == 0 {
+                Tone::Warn
+            } else {
+                Tone::Plain
+            };
             vec![
                 (Tone::Bold, plain(&rule.name)),
                 (Tone::Plain, rule.kind.clone()),
-                (severity_tone(rule.severity), rule.severity.as_str().to_owned()),
+                (
+                    severity_tone(rule.severity),
+                    rule.severity.as_str().to_owned(),
+                ),
                 (tone, rule.subjects.to_string()),
                 (Tone::Plain, rule.open.to_string()),
                 (Tone::Dim, plain(&rule.origin)),
             ]
         })
         .collect();
-    context.out.table(&["RULE", "KIND", "SEVERITY", "SUBJECTS", "OPEN", "WRITTEN IN"], &rows);
+    context.out.table(
+        &["RULE", "KIND", "SEVERITY", "SUBJECTS", "OPEN", "WRITTEN IN"],
+        &rows,
+    );
 }
 
 pub(super) fn status(_: &StatusArgs, context: &Context) -> ExitCode {
@@ -261,7 +301,11 @@ pub(super) fn status(_: &StatusArgs, context: &Context) -> ExitCode {
     } else {
         show_status(&status, context);
     }
-    if is_healthy(&status) { ExitCode::Fine } else { ExitCode::Failed }
+    if is_healthy(&status) {
+        ExitCode::Fine
+    } else {
+        ExitCode::Failed
+    }
 }
 
 /// A source is not well when so many polls in a row have not read it completely.
@@ -272,7 +316,8 @@ const MIN_POLL_AGE: Span = Span::minutes(1);
 
 fn is_healthy(status: &Status) -> bool {
     let is_read = |source: &SourceStatus| {
-        let patience = Span::milliseconds(source.poll_interval_millis.saturating_mul(MAX_MISSED_POLLS));
+        let patience =
+            Span::milliseconds(source.poll_interval_millis.saturating_mul(MAX_MISSED_POLLS));
         let since = source.complete_at.or(status.started_at);
         let is_recent = since.is_some_and(|at| status.now.since(at) <= patience.max(MIN_POLL_AGE));
         source.backfill.is_some() || is_recent
@@ -289,27 +334,49 @@ fn show_status(status: &Status, context: &Context) {
             status.version,
             human_span(status.now.since(started_at))
         )),
-        _ => out.line(&out.paint(Tone::Bad, "no bot runs on this store; what follows is as it was stored")),
+        _ => out.line(&out.paint(
+            Tone::Bad,
+            "no bot runs on this store; what follows is as it was stored",
+        )),
     }
     out.line(&format!("config    {}", status.config));
     if let Some(why) = &status.config_refused {
-        let head = out.paint(Tone::Bad, "the newest configuration was refused; the one before is in force");
+        let head = out.paint(
+            Tone::Bad,
+            "the newest configuration was refused; the one before is in force",
+        );
         out.line(&format!("          {head}\n{why}"));
     }
-    let size = status.store.size_bytes.map_or("unknown size".to_owned(), megabytes);
+    let size = status
+        .store
+        .size_bytes
+        .map_or("unknown size".to_owned(), megabytes);
     out.line(&format!("store     {} ({size})", status.store.path));
     if let Some(why) = &status.store.blocked {
-        out.line(&format!("          {} {why}", out.paint(Tone::Bad, "cannot be written:")));
+        out.line(&format!(
+            "          {} {why}",
+            out.paint(Tone::Bad, "cannot be written:")
+        ));
     }
-    out.line(&format!("history   {} runs, {} model executions", status.runs, status.executions));
+    out.line(&format!(
+        "history   {} runs, {} model executions",
+        status.runs, status.executions
+    ));
     out.line(&format!(
         "rules     {} rules, {} watched subjects, {} firing, {} pending",
         status.rules, status.watches, status.firing, status.pending
     ));
     if status.skew_millis != 0 {
         let skew = signed(status.skew_millis);
-        let tone = if status.skew_millis.abs() > 30_000 { Tone::Warn } else { Tone::Plain };
-        out.line(&format!("clock     the server is {}", out.paint(tone, &format!("{skew} from ours"))));
+        let tone = if status.skew_millis.abs() > 30_000 {
+            Tone::Warn
+        } else {
+            Tone::Plain
+        };
+        out.line(&format!(
+            "clock     the server is {}",
+            out.paint(tone, &format!("{skew} from ours"))
+        ));
     }
     for source in &status.sources {
         show_source(source, status, context);
@@ -332,12 +399,22 @@ fn show_source(source: &SourceStatus, status: &Status, context: &Context) {
         (None, Some(at)) => format!("read completely {}", ago(at, status.now)),
         (None, None) => out.paint(Tone::Warn, "not read completely yet"),
     };
-    out.line(&format!("source    {} {read}", out.paint(Tone::Bold, &plain(&source.name))));
+    out.line(&format!(
+        "source    {} {read}",
+        out.paint(Tone::Bold, &plain(&source.name))
+    ));
     for (project, known_until) in &source.known_until {
-        out.line(&format!("          {} known until {known_until}", plain(project)));
+        out.line(&format!(
+            "          {} known until {known_until}",
+            plain(project)
+        ));
     }
     for problem in &source.problems {
-        out.line(&format!("          {} {}", out.paint(Tone::Warn, "problem:"), plain(&problem.message)));
+        out.line(&format!(
+            "          {} {}",
+            out.paint(Tone::Warn, "problem:"),
+            plain(&problem.message)
+        ));
     }
 }
 
@@ -346,7 +423,14 @@ fn show_receiver(receiver: &ReceiverStatus, now: Timestamp, context: &Context) {
     let state = match (receiver.failing_since, receiver.delivered_at) {
         (Some(since), _) => {
             let why = receiver.why.as_deref().unwrap_or_default();
-            out.paint(Tone::Bad, &format!("failing for {}: {}", human_span(now.since(since)), plain(why)))
+            out.paint(
+                Tone::Bad,
+                &format!(
+                    "failing for {}: {}",
+                    human_span(now.since(since)),
+                    plain(why)
+                ),
+            )
         }
         (None, Some(at)) => format!("delivered {}", ago(at, now)),
         (None, None) => "nothing delivered yet".to_owned(),
@@ -360,5 +444,8 @@ fn show_receiver(receiver: &ReceiverStatus, now: Timestamp, context: &Context) {
         given_up => format!(", {given_up} given up since the start"),
     };
     let name = out.paint(Tone::Bold, &plain(&receiver.name));
-    out.line(&format!("receiver  {name} ({}) {state}{waiting}{given_up}", receiver.kind));
+    out.line(&format!(
+        "receiver  {name} ({}) {state}{waiting}{given_up}",
+        receiver.kind
+    ));
 }

@@ -92,7 +92,11 @@ fn find(args: &CheckArgs, context: &Context) -> Result<Found, ExitCode> {
 
 fn report(found: &Found, context: &Context) -> ExitCode {
     let has_errors = found.diagnostics.has_errors();
-    let code = if has_errors { ExitCode::Problems } else { ExitCode::Fine };
+    let code = if has_errors {
+        ExitCode::Problems
+    } else {
+        ExitCode::Fine
+    };
     if context.out.is_json {
         let mut value = found.diagnostics.to_json();
         value["rules"] = found.rules.into();
@@ -101,7 +105,9 @@ fn report(found: &Found, context: &Context) -> ExitCode {
         return code;
     }
     if !found.diagnostics.is_empty() {
-        context.out.line(&found.diagnostics.render(context.out.is_colored));
+        context
+            .out
+            .line(&found.diagnostics.render(context.out.is_colored));
         context.out.line("");
     }
     for note in &found.online {
@@ -116,7 +122,9 @@ fn report(found: &Found, context: &Context) -> ExitCode {
     if has_errors {
         context.out.line(&format!("{summary}{notes}"));
     } else {
-        context.out.line(&format!("{} rules are good: {summary}{notes}", found.rules));
+        context
+            .out
+            .line(&format!("{} rules are good: {summary}{notes}", found.rules));
     }
     code
 }
@@ -130,7 +138,10 @@ fn ask_api(config: &Config, context: &Context) -> Result<Vec<String>, ExitCode> 
     for source in &config.sources {
         let settings = DagctlSettings {
             backfill: Span::hours(24),
-            retry: Retry { max_retries: 1, ..Retry::default() },
+            retry: Retry {
+                max_retries: 1,
+                ..Retry::default()
+            },
             timeouts: Timeouts::default(),
             ..start::settings(source)
         };
@@ -153,11 +164,19 @@ fn ask_api(config: &Config, context: &Context) -> Result<Vec<String>, ExitCode> 
             ));
             return Ok(notes);
         }
-        let projects = batch.observations.iter().map(crate::engine::observation::Observation::project);
-        input.coverage.extend(projects.map(|project| (project, now)));
+        let projects = batch
+            .observations
+            .iter()
+            .map(crate::engine::observation::Observation::project);
+        input
+            .coverage
+            .extend(projects.map(|project| (project, now)));
         input.observations.extend(batch.observations);
     }
-    let policy = Policy { rules: config.policy.rules.clone(), ..config.policy.clone() };
+    let policy = Policy {
+        rules: config.policy.rules.clone(),
+        ..config.policy.clone()
+    };
     let mut engine = Engine::new(Arc::new(policy), History::default(), Saved::default());
     engine.step(input, now);
     notes.extend(about_rules(&engine));
@@ -167,10 +186,14 @@ fn ask_api(config: &Config, context: &Context) -> Result<Vec<String>, ExitCode> 
 fn about_rules(engine: &Engine) -> Vec<String> {
     let mut notes = Vec::new();
     let counts = engine.subjects_by_rule();
-    let has_models = engine.history().projects().any(|project| project.models().next().is_some());
+    let has_models = engine
+        .history()
+        .projects()
+        .any(|project| project.models().next().is_some());
     for (rule, count) in engine.policy().rules.iter().zip(counts) {
         let judges_models = rule.kind.scope() == crate::engine::rule::Scope::Model;
-        let is_judged = rule.not_built().is_none() && !matches!(rule.kind, RuleKind::SourceUnreachable(_));
+        let is_judged =
+            rule.not_built().is_none() && !matches!(rule.kind, RuleKind::SourceUnreachable(_));
         if is_judged && count == 0 && (has_models || !judges_models) {
             notes.push(matches_nothing(rule, engine));
         }
@@ -192,19 +215,34 @@ fn matches_nothing(rule: &Rule, engine: &Engine) -> String {
         ("job", &selectors.job, jobs),
         ("model", &selectors.model, models),
     ] {
-        for text in patterns.texts().iter().filter(|text| *text != "*" && !text.starts_with('!')) {
-            let is_found = names.iter().any(|name| crate::engine::labels::Glob::new(text).is_match(name));
+        for text in patterns
+            .texts()
+            .iter()
+            .filter(|text| *text != "*" && !text.starts_with('!'))
+        {
+            let is_found = names
+                .iter()
+                .any(|name| crate::engine::labels::Glob::new(text).is_match(name));
             if is_found {
                 continue;
             }
-            let near = names.iter().min_by_key(|name| strsim::damerau_levenshtein(name, text));
+            let near = names
+                .iter()
+                .min_by_key(|name| strsim::damerau_levenshtein(name, text));
             if let Some(near) = near {
                 hints.push(format!("the nearest {what} to `{text}` is `{near}`"));
             }
         }
     }
-    let hint = if hints.is_empty() { String::new() } else { format!("; {}", hints.join(", ")) };
-    format!("{}: rule `{}` matches nothing{hint}", rule.origin, rule.name)
+    let hint = if hints.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", hints.join(", "))
+    };
+    format!(
+        "{}: rule `{}` matches nothing{hint}",
+        rule.origin, rule.name
+    )
 }
 
 /// Names that exist: projects, jobs, models.
@@ -232,7 +270,8 @@ fn long_graces(rule: &Rule, grace: Span, engine: &Engine) -> Vec<String> {
                 continue;
             }
             let first = job.next_tick(chrono_tz::UTC, now);
-            let gap = first.and_then(|first| Some(job.next_tick(chrono_tz::UTC, first.at)?.at - first.at));
+            let gap = first
+                .and_then(|first| Some(job.next_tick(chrono_tz::UTC, first.at)?.at - first.at));
             if gap.is_some_and(|gap| grace >= gap) {
                 notes.push(format!(
                     "{}: rule `{}` waits {} for a tick of `{}`, which is longer than the gap to the next; \

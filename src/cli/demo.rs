@@ -29,14 +29,22 @@ pub(super) struct DemoArgs {
 
 pub(super) fn run(args: &DemoArgs, context: &Context) -> ExitCode {
     if !(1.0..=1e9).contains(&args.speed) {
-        context.out.error(&format!("--speed {}: it is from 1 to 1000000000", args.speed));
+        context.out.error(&format!(
+            "--speed {}: it is from 1 to 1000000000",
+            args.speed
+        ));
         return ExitCode::Problems;
     }
     // One thread: what is told at the same instant is told in the same order every time.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
-            context.out.error(&format!("the asynchronous runtime cannot be started: {error}"));
+            context.out.error(&format!(
+                "the asynchronous runtime cannot be started: {error}"
+            ));
             return ExitCode::Failed;
         }
     };
@@ -51,7 +59,11 @@ pub(super) fn run(args: &DemoArgs, context: &Context) -> ExitCode {
         seed: args.seed,
         speed: Some(args.speed),
         folder: PathBuf::from(temporary).join(format!("tardy-demo-{}", std::process::id())),
-        console: if out.is_json { std::sync::Arc::new(std::sync::Mutex::new(std::io::sink())) } else { Output::console() },
+        console: if out.is_json {
+            std::sync::Arc::new(std::sync::Mutex::new(std::io::sink()))
+        } else {
+            Output::console()
+        },
         is_colored: out.is_colored,
         narrate: &narrate,
     };
@@ -83,16 +95,31 @@ pub(super) fn run(args: &DemoArgs, context: &Context) -> ExitCode {
 
 fn show_scene(scene: &Scene, out: &Output) {
     match scene {
-        Scene::Opening { from, until, runs, executions, announced } => {
+        Scene::Opening {
+            from,
+            until,
+            runs,
+            executions,
+            announced,
+        } => {
             let day = from.to_utc().format("%A %-d %B %Y");
             out.line(&out.paint(Tone::Bold, &format!("A simulated day at Acme: {day}")));
             out.line(&format!(
                 "Tardy has read 35 days of history: {runs} runs, {executions} model executions. \
                  All is well, so it has announced {}.",
-                if *announced == 0 { "nothing".to_owned() } else { format!("{announced} things") }
+                if *announced == 0 {
+                    "nothing".to_owned()
+                } else {
+                    format!("{announced} things")
+                }
             ));
-            let (from, until) = (from.to_utc().format("%H:%M"), until.to_utc().format("%H:%M"));
-            out.line(&format!("It watches from {from} to {until} UTC. What happens is dim; what it tells follows."));
+            let (from, until) = (
+                from.to_utc().format("%H:%M"),
+                until.to_utc().format("%H:%M"),
+            );
+            out.line(&format!(
+                "It watches from {from} to {until} UTC. What happens is dim; what it tells follows."
+            ));
             out.line("");
         }
         Scene::Moment { at, subject, text } => {
@@ -110,7 +137,10 @@ fn show_summary(summary: &Summary, out: &Output) {
         .iter()
         .map(|record| {
             vec![
-                (Tone::Dim, record.decided_at.to_utc().format("%H:%M").to_string()),
+                (
+                    Tone::Dim,
+                    record.decided_at.to_utc().format("%H:%M").to_string(),
+                ),
                 (Tone::Plain, record.reason.as_str().replace('_', " ")),
                 (Tone::Plain, plain(&record.headline)),
             ]
@@ -126,7 +156,11 @@ fn show_summary(summary: &Summary, out: &Output) {
         summary.open
     ));
     for item in &summary.suppressed {
-        out.line(&format!("Held back ({}): {}", item.reason, plain(&item.headline)));
+        out.line(&format!(
+            "Held back ({}): {}",
+            item.reason,
+            plain(&item.headline)
+        ));
     }
     let [met, late, missed, excused, unknown] = summary.promises;
     out.line(&format!(

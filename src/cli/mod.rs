@@ -178,13 +178,21 @@ pub fn main() -> ExitCode {
             // Help and version are no mistakes; everything else is one in the arguments.
             let is_mistake = error.use_stderr();
             let _ = error.print();
-            return if is_mistake { ExitCode::Problems } else { ExitCode::Fine };
+            return if is_mistake {
+                ExitCode::Problems
+            } else {
+                ExitCode::Fine
+            };
         }
     };
     let environment = Environment::of_process();
     let out = Output::new(&cli.global, &environment);
     let name = cli.command.name();
-    let context = Context { global: cli.global, environment, out };
+    let context = Context {
+        global: cli.global,
+        environment,
+        out,
+    };
     dispatch(cli.command, name, &context)
 }
 

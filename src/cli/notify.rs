@@ -31,18 +31,37 @@ pub(super) fn run(command: &NotifyCommand, context: &Context) -> ExitCode {
 
 fn test(name: &str, context: &Context) -> Result<ExitCode, ExitCode> {
     let config = state::load_config(context)?;
-    let Some(receiver) = config.receivers.iter().find(|receiver| &*receiver.name == name) else {
-        let names: Vec<&str> = config.receivers.iter().map(|receiver| &*receiver.name).collect();
-        context.out.error(&format!("there is no receiver `{name}`; there are {}", names.join(", ")));
+    let Some(receiver) = config
+        .receivers
+        .iter()
+        .find(|receiver| &*receiver.name == name)
+    else {
+        let names: Vec<&str> = config
+            .receivers
+            .iter()
+            .map(|receiver| &*receiver.name)
+            .collect();
+        context.out.error(&format!(
+            "there is no receiver `{name}`; there are {}",
+            names.join(", ")
+        ));
         return Err(ExitCode::Problems);
     };
-    let console = if context.out.is_json { Output::error_console() } else { Output::console() };
+    let console = if context.out.is_json {
+        Output::error_console()
+    } else {
+        Output::console()
+    };
     let build = BuildContext::new(config.timezone, console, context.out.is_colored);
     let runtime = state::runtime(context)?;
     let outcome = runtime.block_on(async {
         let notifier = notify::build(receiver, &build).map_err(|error| error.to_string())?;
         let notification = message(&receiver.name, SystemClock::default().now());
-        let delivery = Delivery { notification: &notification, handle: None, attempt: 1 };
+        let delivery = Delivery {
+            notification: &notification,
+            handle: None,
+            attempt: 1,
+        };
         Ok::<_, String>(notifier.deliver(delivery).await)
     });
     let (is_delivered, why) = match outcome {
@@ -50,17 +69,25 @@ fn test(name: &str, context: &Context) -> Result<ExitCode, ExitCode> {
         Ok(Outcome::Retry { why, .. } | Outcome::Rejected { why }) | Err(why) => (false, Some(why)),
     };
     if context.out.is_json {
-        context.out.json(&serde_json::json!({ "receiver": name, "delivered": is_delivered, "why": why }));
+        context
+            .out
+            .json(&serde_json::json!({ "receiver": name, "delivered": is_delivered, "why": why }));
     } else if let Some(why) = &why {
         context.out.error(&format!("{name}: {why}"));
     } else {
         context.out.line(&format!("{name}: delivered"));
     }
-    Ok(if is_delivered { ExitCode::Fine } else { ExitCode::Failed })
+    Ok(if is_delivered {
+        ExitCode::Fine
+    } else {
+        ExitCode::Failed
+    })
 }
 
 fn message(receiver: &Name, now: Timestamp) -> Notification {
-    let labels = Labels::default().with("receiver", receiver.clone()).with("at", now.to_string());
+    let labels = Labels::default()
+        .with("receiver", receiver.clone())
+        .with("at", now.to_string());
     Notification {
         receiver: receiver.clone(),
         conversation: ConversationId(Fingerprint::of("test", &labels)),

@@ -52,14 +52,18 @@ impl Tone {
 impl Output {
     pub(super) fn new(global: &Global, environment: &Environment) -> Self {
         let is_dumb = environment.get("TERM") == Some("dumb");
-        let is_refused = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_refused = environment
+            .get("NO_COLOR")
+            .is_some_and(|value| !value.is_empty());
         let decide = |is_terminal: bool| match global.color {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
             ColorWhen::Auto => is_terminal && !is_dumb && !is_refused,
         };
         let (out, error) = (std::io::stdout(), std::io::stderr());
-        let columns = environment.get("COLUMNS").and_then(|text| text.parse().ok());
+        let columns = environment
+            .get("COLUMNS")
+            .and_then(|text| text.parse().ok());
         Self {
             is_json: global.json,
             is_colored: decide(out.is_terminal()),
@@ -101,7 +105,11 @@ impl Output {
 
     /// An error on standard error: what, where, remedy.
     pub(super) fn error(&self, text: &str) {
-        let style = if self.is_error_colored { Tone::Bad.style() } else { Style::new() };
+        let style = if self.is_error_colored {
+            Tone::Bad.style()
+        } else {
+            Style::new()
+        };
         self.note(&format!("{style}error{style:#}: {text}"));
     }
 
@@ -139,7 +147,10 @@ impl Output {
             }
             self.line(text.trim_end());
         };
-        let head: Vec<_> = head.iter().map(|cell| (Tone::Dim, (*cell).to_owned())).collect();
+        let head: Vec<_> = head
+            .iter()
+            .map(|cell| (Tone::Dim, (*cell).to_owned()))
+            .collect();
         line(&head);
         rows.iter().for_each(|row| line(row));
     }

@@ -13,6 +13,8 @@ pub(super) struct PlannedArgs {
 }
 
 pub(super) fn run(name: &str, context: &Context) -> ExitCode {
-    context.out.error(&format!("`tardy {name}` is not built yet; `tardy help` lists what is"));
+    context.out.error(&format!(
+        "`tardy {name}` is not built yet; `tardy help` lists what is"
+    ));
     ExitCode::Failed
 }

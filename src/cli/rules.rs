@@ -37,10 +37,14 @@ pub(super) fn run(args: &RulesArgs, context: &Context) -> ExitCode {
 
 fn explain(kind: &str, context: &Context) -> ExitCode {
     let Some(variant) = keys::rule_kind(kind) else {
-        let nearest = KIND_NAMES.iter().min_by_key(|name| strsim::damerau_levenshtein(name, kind));
+        let nearest = KIND_NAMES
+            .iter()
+            .min_by_key(|name| strsim::damerau_levenshtein(name, kind));
         let hint = nearest.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         let kinds = KIND_NAMES.join(", ");
-        context.out.error(&format!("there is no kind `{kind}`{hint} The kinds are {kinds}"));
+        context.out.error(&format!(
+            "there is no kind `{kind}`{hint} The kinds are {kinds}"
+        ));
         return ExitCode::Problems;
     };
     if context.out.is_json {
@@ -56,7 +60,10 @@ fn explain(kind: &str, context: &Context) -> ExitCode {
     }
     match documentation(kind) {
         Some(text) => context.out.line(text.trim_end()),
-        None => context.out.line(&format!("# {kind}\n\n{}\n\nThis kind is not judged yet.", variant.doc)),
+        None => context.out.line(&format!(
+            "# {kind}\n\n{}\n\nThis kind is not judged yet.",
+            variant.doc
+        )),
     }
     let show = |title: &str, keys: &[Key]| {
         context.out.line(&format!("\n## {title}\n"));
@@ -66,7 +73,9 @@ fn explain(kind: &str, context: &Context) -> ExitCode {
                 (false, "") => "optional".to_owned(),
                 (false, default) => format!("default {default}"),
             };
-            context.out.line(&format!("  {:<16} {} ({default})", key.name, key.doc));
+            context
+                .out
+                .line(&format!("  {:<16} {} ({default})", key.name, key.doc));
         }
     };
     show("Keys of this kind", variant.keys);
@@ -98,5 +107,9 @@ fn documentation(kind: &str) -> Option<String> {
         _ => return None,
     };
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    Some(lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect())
+    Some(
+        lines
+            .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+            .collect(),
+    )
 }

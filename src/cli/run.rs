@@ -87,7 +87,9 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> ExitCode {
         let signals = match Signals::receive() {
             Ok(signals) => signals,
             Err(error) => {
-                context.out.error(&format!("signals cannot be received: {error}"));
+                context
+                    .out
+                    .error(&format!("signals cannot be received: {error}"));
                 return ExitCode::Failed;
             }
         };
@@ -95,10 +97,18 @@ pub(super) fn run(args: &RunArgs, context: &Context) -> ExitCode {
             Ok(bot) => bot,
             Err(error) => {
                 context.out.error(&error.to_string());
-                return if is_unbuilt { ExitCode::Problems } else { ExitCode::Failed };
+                return if is_unbuilt {
+                    ExitCode::Problems
+                } else {
+                    ExitCode::Failed
+                };
             }
         };
-        tracing::info!(config.rules = rules, "tardy {} is watching", env!("CARGO_PKG_VERSION"));
+        tracing::info!(
+            config.rules = rules,
+            "tardy {} is watching",
+            env!("CARGO_PKG_VERSION")
+        );
         serve(bot, signals, context).await
     })
 }
@@ -118,8 +128,12 @@ async fn start(
     let begun = Instant::now();
     loop {
         let clock = Arc::clone(clock);
-        let started =
-            Bot::start(config.clone(), context.environment.clone(), clock, surfaces.clone());
+        let started = Bot::start(
+            config.clone(),
+            context.environment.clone(),
+            clock,
+            surfaces.clone(),
+        );
         match (&started, &socket) {
             (Err(StartError::Store(StoreError::Locked { .. })), Some(socket))
                 if begun.elapsed() < LOCK_PATIENCE
@@ -180,7 +194,9 @@ async fn serve(mut bot: Bot, mut signals: Signals, context: &Context) -> ExitCod
 fn progress(out: Output) -> impl Fn(&Name, &Batch) + Send + Sync {
     let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
     move |name, batch| {
-        let mut bar = bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut bar = bar
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match batch.progress.filter(|_| batch.has_more) {
             Some(progress) if out.is_error_terminal => {
                 let bar = bar.get_or_insert_with(|| new_bar(name));
@@ -198,7 +214,8 @@ fn progress(out: Output) -> impl Fn(&Name, &Batch) + Send + Sync {
 
 fn new_bar(name: &Name) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("reading {msg} {wide_bar} {pos}/{len} pages, {eta} left");
+    let style =
+        ProgressStyle::with_template("reading {msg} {wide_bar} {pos}/{len} pages, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(name.to_string());
     bar

@@ -55,7 +55,10 @@ pub(super) fn run(args: &SimArgs, context: &Context) -> ExitCode {
 
 fn check(args: &SimArgs) -> Result<(), String> {
     if !args.listen.ip().is_loopback() {
-        return Err(format!("--listen {}: the simulator serves loopback only, like 127.0.0.1:8700", args.listen));
+        return Err(format!(
+            "--listen {}: the simulator serves loopback only, like 127.0.0.1:8700",
+            args.listen
+        ));
     }
     if !(0.1..=100_000.0).contains(&args.speed) {
         return Err(format!("--speed {}: it is from 0.1 to 100000", args.speed));
@@ -64,7 +67,11 @@ fn check(args: &SimArgs) -> Result<(), String> {
         let list: Vec<String> = (0..Variant::count())
             .map(|number| format!("  {number}  {}", Variant::number(number).describe()))
             .collect();
-        return Err(format!("--variant {}: the variants are\n{}", args.variant, list.join("\n")));
+        return Err(format!(
+            "--variant {}: the variants are\n{}",
+            args.variant,
+            list.join("\n")
+        ));
     }
     Ok(())
 }
@@ -72,12 +79,29 @@ fn check(args: &SimArgs) -> Result<(), String> {
 async fn serve(args: &SimArgs, context: &Context) -> ExitCode {
     let wall = SystemClock::default();
     let start = wall.now();
-    let shape = Shape { projects: 2, jobs_per_project: 4, models_per_job: 6, days: 60, end_at: start + LIFE };
+    let shape = Shape {
+        projects: 2,
+        jobs_per_project: 4,
+        models_per_job: 6,
+        days: 60,
+        end_at: start + LIFE,
+    };
     let organization = Organization::seeded(args.seed, shape);
-    let (id, token) = (organization.id().to_owned(), organization.token().to_owned());
+    let (id, token) = (
+        organization.id().to_owned(),
+        organization.token().to_owned(),
+    );
     let clock = SimClock::new(start);
     let variant = Variant::number(args.variant);
-    let running = match sim::serve(organization, clock.clone(), Faults::new(), variant, args.listen).await {
+    let running = match sim::serve(
+        organization,
+        clock.clone(),
+        Faults::new(),
+        variant,
+        args.listen,
+    )
+    .await
+    {
         Ok(running) => running,
         Err(error) => {
             context.out.error(&error.to_string());
@@ -89,7 +113,9 @@ async fn serve(args: &SimArgs, context: &Context) -> ExitCode {
             "base_url": running.base_url(), "organization": id, "token": token,
         }));
     } else {
-        context.out.line(&configuration(&running.base_url(), &id, &token));
+        context
+            .out
+            .line(&configuration(&running.base_url(), &id, &token));
     }
     let drive = drive(&clock, &wall, start, args.speed);
     let end = async {

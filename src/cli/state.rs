@@ -13,8 +13,8 @@ use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
 use crate::config::{self, Config, Diagnostics};
 use crate::engine::history::History;
-use crate::engine::{Engine, Input, Saved};
 use crate::engine::time::Timestamp;
+use crate::engine::{Engine, Input, Saved};
 use crate::store::Store as _;
 use crate::store::records::Loaded;
 
@@ -48,17 +48,26 @@ pub(super) fn load_config(context: &Context) -> Result<Config, ExitCode> {
 }
 
 fn refuse_config(path: &Path, diagnostics: &Diagnostics, context: &Context) -> ExitCode {
-    context.out.note(&diagnostics.render(context.out.is_error_colored));
-    context.out.error(&format!("{}: {}", path.display(), diagnostics.summary()));
+    context
+        .out
+        .note(&diagnostics.render(context.out.is_error_colored));
+    context
+        .out
+        .error(&format!("{}: {}", path.display(), diagnostics.summary()));
     ExitCode::Problems
 }
 
 /// A runtime for commands that talk to somebody.
 pub(super) fn runtime(context: &Context) -> Result<tokio::runtime::Runtime, ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        context.out.error(&format!("the asynchronous runtime cannot be started: {error}"));
-        ExitCode::Failed
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            context.out.error(&format!(
+                "the asynchronous runtime cannot be started: {error}"
+            ));
+            ExitCode::Failed
+        })
 }
 
 /// Asks a question of the running bot, or of the store.
@@ -125,15 +134,23 @@ fn likely_store_path(path: &Path, context: &Context) -> PathBuf {
         let file: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
         Some(file.get("store")?.get("path")?.as_str()?.to_owned())
     };
-    let laid_over = context.environment.get("TARDY_STORE__PATH").map(str::to_owned);
-    let store = laid_over.or_else(written).unwrap_or_else(|| "data".to_owned());
+    let laid_over = context
+        .environment
+        .get("TARDY_STORE__PATH")
+        .map(str::to_owned);
+    let store = laid_over
+        .or_else(written)
+        .unwrap_or_else(|| "data".to_owned());
     path.parent().unwrap_or(Path::new("")).join(store)
 }
 
 fn load_store(config: &Config, context: &Context) -> Result<(Loaded, u64, Timestamp), ExitCode> {
     let now = SystemClock::default().now();
     let Some((path, _)) = start::store_path(config) else {
-        return Err(failed(context, "[store] kind \"postgres\" is not built yet"));
+        return Err(failed(
+            context,
+            "[store] kind \"postgres\" is not built yet",
+        ));
     };
     if !path.exists() {
         let path = path.display();
@@ -162,7 +179,10 @@ fn stopped_status(config: &Config, context: &Context) -> Result<Status, ExitCode
     let (path, _) = start::store_path(config).unwrap_or_default();
     let outbox = loaded.outbox;
     let waiting = |name: &str| {
-        outbox.iter().filter(|row| &*row.notification.receiver == name).count()
+        outbox
+            .iter()
+            .filter(|row| &*row.notification.receiver == name)
+            .count()
     };
     let receivers = config.receivers.iter().map(|receiver| ReceiverStatus {
         name: receiver.name.to_string(),

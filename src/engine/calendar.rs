@@ -107,9 +107,9 @@ pub fn after_gap(zone: Tz, local: NaiveDateTime) -> Timestamp {
     while high - low > Span::milliseconds(1) {
         let middle = low + (high - low) / 2;
         if wall(middle) < local {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
     }
     debug_assert_ne!(offset(low), offset(high));

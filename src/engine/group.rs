@@ -13,7 +13,8 @@ use super::alert::{Alert, AlertState, EndReason};
 use super::inhibition::Inhibitors;
 use super::labels::{Fingerprint, Labels};
 use super::notification::{
-    AlertView, Body, ConversationId, MAX_ALERTS_TOLD, Notification, Reason, Suppressed, SuppressionReason,
+    AlertView, Body, ConversationId, MAX_ALERTS_TOLD, Notification, Reason, Suppressed,
+    SuppressionReason,
 };
 use super::observation::Name;
 use super::route::Route;
@@ -361,7 +362,13 @@ impl Group {
             group: self.key.labels.clone(),
             route: self.key.route.clone(),
             omitted: views.len().saturating_sub(MAX_ALERTS_TOLD),
-            body: Body::Alerts(views.into_iter().take(MAX_ALERTS_TOLD).map(|(view, _)| view).collect()),
+            body: Body::Alerts(
+                views
+                    .into_iter()
+                    .take(MAX_ALERTS_TOLD)
+                    .map(|(view, _)| view)
+                    .collect(),
+            ),
             suppressed: suppressed.into_iter().take(MAX_ALERTS_TOLD).collect(),
         }
     }

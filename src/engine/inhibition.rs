@@ -17,7 +17,7 @@ pub(super) struct Inhibitors<'a> {
 impl<'a> Inhibitors<'a> {
     pub(super) fn new<'b>(
         inhibitions: &'a [Inhibition],
-        alerts: impl Iterator<Item = &'b Alert> + Clone,
+        alerts: &(impl Iterator<Item = &'b Alert> + Clone),
     ) -> Self {
         let sources = inhibitions
             .iter()

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::observation::Name;
 
-/// Sorted label set. Identity labels (source, project, job, model, run_id …) plus configured ones.
+/// Sorted label set. Identity labels (source, project, job, model, `run_id` …) plus configured ones.
 /// Cloning shares the set; one that is changed is copied first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Arc<Vec<(Name, Name)>>);
@@ -68,7 +68,11 @@ impl Serialize for Labels {
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = BTreeMap::<Name, Name>::deserialize(deserializer)?;
-        Ok(Self(Arc::new(map.into_iter().filter(|(_, value)| !value.is_empty()).collect())))
+        Ok(Self(Arc::new(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .collect(),
+        )))
     }
 }
 

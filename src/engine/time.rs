@@ -236,7 +236,8 @@ pub fn config_span(span: Span) -> String {
         ("ms", 1),
     ] {
         if millis >= size {
-            text.push_str(&format!("{}{unit}", millis / size));
+            text.push_str(&(millis / size).to_string());
+            text.push_str(unit);
             millis %= size;
         }
     }

@@ -153,6 +153,14 @@ impl Watches {
         }
     }
 
+    /// Has a watch judged at `at`, whatever else it waits for.
+    pub(super) fn postpone(&mut self, id: WatchId, at: Timestamp) {
+        if let Some(old) = self.list[id].due_at.replace(at) {
+            self.due.remove(&(old, id));
+        }
+        self.due.insert((at, id));
+    }
+
     /// Takes the watches whose instant has come.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<WatchId> {
         let mut taken = Vec::new();

@@ -476,7 +476,7 @@ mod tests {
             route: "root".into(),
             body: Body::Alerts(alerts),
             omitted: 0,
-        suppressed: Vec::new(),
+            suppressed: Vec::new(),
         }
     }
 

@@ -55,7 +55,11 @@ pub struct OutboxRow {
 impl OutboxRow {
     /// Not before this instant. What was never tried is due at once, wherever a clock has been set since.
     pub fn due_at(&self) -> Timestamp {
-        if self.attempts == 0 { Timestamp::from_millis(0) } else { self.next_attempt_at }
+        if self.attempts == 0 {
+            Timestamp::from_millis(0)
+        } else {
+            self.next_attempt_at
+        }
     }
 }
 
@@ -164,9 +168,11 @@ fn readable(key: &[u8]) -> String {
 
 /// A key of fixed length from texts of any length: what it stands for is in the record.
 fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
-    let labels = (0..10).zip(parts).fold(Labels::default(), |labels, (index, part)| {
-        labels.with(&format!("part{index}"), *part)
-    });
+    let labels = (0..10)
+        .zip(parts)
+        .fold(Labels::default(), |labels, (index, part)| {
+            labels.with(&format!("part{index}"), *part)
+        });
     let mut key = prefix.as_bytes().to_vec();
     key.extend(print_key(Fingerprint::of(prefix, &labels)));
     key
@@ -250,7 +256,11 @@ pub fn commit_step(
         );
     }
     for (what, since) in &step.changed.since {
-        commit.put(Table::Meta, hashed_key("since/", &[what]), json(&(what, since)));
+        commit.put(
+            Table::Meta,
+            hashed_key("since/", &[what]),
+            json(&(what, since)),
+        );
     }
     for (print, alert) in &step.changed.alerts {
         put_or_delete(&mut commit, Table::Alert, print_key(*print), alert.as_ref());
@@ -294,11 +304,7 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
     }
     for ((project, job), record) in &step.changed.jobs {
         let key = hashed_key("job/", &[&project.source, &project.project_id, job]);
-        commit.put(
-            Table::History,
-            key,
-            json(&(project, record)),
-        );
+        commit.put(Table::History, key, json(&(project, record)));
     }
     for segment in segment::pack(&step.changed.observations) {
         let key = segment_key(&segment, sequences.segments.next());
@@ -355,7 +361,12 @@ fn owed_key(sequence: u64) -> Vec<u8> {
 
 /// Writes down that a delivery is settled: the row goes, the record stays, the handle is kept while the
 /// conversation goes on.
-pub fn settle(commit: &mut Commit, row: &OutboxRow, handle: Option<&Handle>, record: &DeliveryRecord) {
+pub fn settle(
+    commit: &mut Commit,
+    row: &OutboxRow,
+    handle: Option<&Handle>,
+    record: &DeliveryRecord,
+) {
     commit.delete(Table::Outbox, outbox_key(row.sequence));
     let conversation = print_key(row.notification.conversation.0);
     match handle {
@@ -475,7 +486,11 @@ fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError
             Ok(observations) => restore(&mut loaded.history, observations),
             Err(why) => {
                 let key = readable(&key);
-                loaded.problems.push(StoreError::Record { table: Table::History, key, why });
+                loaded.problems.push(StoreError::Record {
+                    table: Table::History,
+                    key,
+                    why,
+                });
             }
         }
     }
@@ -566,7 +581,11 @@ fn merge(
     let mut count = 0;
     for segment in segment::pack(&observations) {
         count += 1;
-        commit.put(Table::History, segment_key(&segment, segments.next()), segment.to_bytes());
+        commit.put(
+            Table::History,
+            segment_key(&segment, segments.next()),
+            segment.to_bytes(),
+        );
     }
     Ok(count)
 }
@@ -622,7 +641,10 @@ pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
     for table in [Table::Transition, Table::Delivery] {
         loop {
             let mut commit = Commit::default();
-            for record in store.range(table, b"", Some(&time_key(cutoff))).take(FORGET_BATCH) {
+            for record in store
+                .range(table, b"", Some(&time_key(cutoff)))
+                .take(FORGET_BATCH)
+            {
                 commit.delete(table, record?.0);
             }
             if commit.is_empty() {
@@ -647,7 +669,8 @@ fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
     }
     for keys in old.chunks(FORGET_BATCH) {
         let mut commit = Commit::default();
-        keys.iter().for_each(|key| commit.delete(Table::Ledger, key.clone()));
+        keys.iter()
+            .for_each(|key| commit.delete(Table::Ledger, key.clone()));
         store.commit(&commit)?;
     }
     Ok(old.len())

@@ -208,8 +208,10 @@ impl Segment {
             Some((version, _)) => return Err(format!("unknown segment version {version}")),
             None => return Err("empty".into()),
         };
-        let project =
-            ProjectKey { source: packed.source.into(), project_id: packed.project_id.into() };
+        let project = ProjectKey {
+            source: packed.source.into(),
+            project_id: packed.project_id.into(),
+        };
         let texts: Vec<Name> = packed
             .texts
             .iter()

@@ -27,7 +27,9 @@ async fn one_message_is_edited_and_people_are_pinged_beside_it() {
     assert_eq!(shown, [1, 1, 2, 3]);
     let messages = world.chat.messages();
     let content = |index: usize| messages[index]["content"].as_str().unwrap().to_owned();
-    assert!(content(0).starts_with("Recovered: finance nightly-refresh succeeded \\(lasted 42 min\\)"));
+    assert!(
+        content(0).starts_with("Recovered: finance nightly-refresh succeeded \\(lasted 42 min\\)")
+    );
     assert!(
         content(1).starts_with("Still so after 35 min: Late: finance"),
         "{}",

@@ -18,7 +18,10 @@ fn good(id: &str, minutes: i64) -> PlannedRun {
 }
 
 fn reasons(chat: &Chat) -> Vec<String> {
-    Rig::story(chat).into_iter().map(|(reason, _)| reason).collect()
+    Rig::story(chat)
+        .into_iter()
+        .map(|(reason, _)| reason)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -28,7 +31,11 @@ async fn contract_1_what_a_revoked_receiver_misses_reaches_the_fallback_even_aft
     rig.add(bad("bad", 30, "audit failed"));
     rig.set_mood(Mood::CrashAfterRecording);
     rig.run_to(minute(40)).await;
-    assert_eq!(rig.counts()[4], 0, "the crash comes before the fallback is told");
+    assert_eq!(
+        rig.counts()[4],
+        0,
+        "the crash comes before the fallback is told"
+    );
     rig.crash();
     rig.set_mood(Mood::Well);
     rig.start();
@@ -75,7 +82,11 @@ async fn contract_3_a_crash_between_sending_and_recording_costs_one_duplicate() 
     rig.add(bad("bad", 30, "audit failed"));
     rig.set_mood(Mood::CrashAfterSending);
     rig.run_to(minute(36)).await;
-    assert_eq!(rig.counts(), [1, 1, 1, 1, 0], "nothing is sent again while the end is not recorded");
+    assert_eq!(
+        rig.counts(),
+        [1, 1, 1, 1, 0],
+        "nothing is sent again while the end is not recorded"
+    );
     rig.crash();
     rig.set_mood(Mood::Well);
     rig.start();
@@ -93,7 +104,12 @@ async fn contract_3_a_crash_between_sending_and_recording_costs_one_duplicate() 
     rig.start();
     rig.run_to(minute(120)).await;
     assert_eq!(rig.counts(), [4, 6, 4, 4, 0]);
-    let patches = rig.discord.said().iter().filter(|said| said.method == "PATCH").count();
+    let patches = rig
+        .discord
+        .said()
+        .iter()
+        .filter(|said| said.method == "PATCH")
+        .count();
     assert_eq!(patches, 2, "an edit may be repeated");
 }
 
@@ -106,7 +122,9 @@ async fn contract_4_blindness_changes_no_alert_and_is_said_once() {
     let seen = |rig: &Rig| -> Vec<_> {
         let alerts = rig.engine().alerts();
         let alerts = alerts.filter(|alert| &*alert.kind != "source_unreachable");
-        alerts.map(|alert| (alert.fingerprint, alert.state, alert.evidence.clone())).collect()
+        alerts
+            .map(|alert| (alert.fingerprint, alert.state, alert.evidence.clone()))
+            .collect()
     };
     let before = seen(&rig);
     assert_eq!(rig.counts(), [1, 1, 1, 1, 0]);
@@ -117,49 +135,96 @@ async fn contract_4_blindness_changes_no_alert_and_is_said_once() {
     for minutes in [60, 90, 120] {
         rig.run_to(minute(minutes)).await;
         assert_eq!(seen(&rig), before, "minute {minutes}");
-        assert_eq!(rig.counts(), [2, 2, 2, 2, 0], "said once: {:?}", Rig::story(&rig.hook));
+        assert_eq!(
+            rig.counts(),
+            [2, 2, 2, 2, 0],
+            "said once: {:?}",
+            Rig::story(&rig.hook)
+        );
     }
-    assert!(Rig::story(&rig.hook)[1].1.starts_with("Blind: source acme"), "{:?}", Rig::story(&rig.hook));
+    assert!(
+        Rig::story(&rig.hook)[1].1.starts_with("Blind: source acme"),
+        "{:?}",
+        Rig::story(&rig.hook)
+    );
     rig.sim.faults.calm();
     rig.run_to(minute(125)).await;
-    let after: Vec<String> = Rig::story(&rig.hook).into_iter().skip(2).map(|(_, text)| text).collect();
+    let after: Vec<String> = Rig::story(&rig.hook)
+        .into_iter()
+        .skip(2)
+        .map(|(_, text)| text)
+        .collect();
     assert_eq!(after.len(), 2, "{after:?}");
-    assert!(after.iter().any(|text| text.contains("Seeing again")), "{after:?}");
-    assert!(after.iter().any(|text| text.contains("Recovered: finance hourly-orders")), "{after:?}");
-    assert_eq!(rig.engine().alerts().filter(|alert| alert.state == AlertState::Firing).count(), 0);
+    assert!(
+        after.iter().any(|text| text.contains("Seeing again")),
+        "{after:?}"
+    );
+    assert!(
+        after
+            .iter()
+            .any(|text| text.contains("Recovered: finance hourly-orders")),
+        "{after:?}"
+    );
+    assert_eq!(
+        rig.engine()
+            .alerts()
+            .filter(|alert| alert.state == AlertState::Firing)
+            .count(),
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contract_5_a_message_that_is_gone_is_posted_anew_and_reminders_ping() {
     let mut rig = Rig::new(FAILED).await;
-    rig.service = rig.service.replace("repeat_interval = \"12h\"", "repeat_interval = \"1h\"");
+    rig.service = rig
+        .service
+        .replace("repeat_interval = \"12h\"", "repeat_interval = \"1h\"");
     rig.start();
     rig.run_to(minute(1)).await;
     rig.add(bad("bad", 30, "audit failed"));
     rig.run_to(minute(97)).await;
-    let methods: Vec<_> = rig.discord.said().into_iter().map(|said| said.method).collect();
-    assert_eq!(methods.iter().filter(|method| *method == "POST").count(), 2, "a reminder is new: {methods:?}");
+    let methods: Vec<_> = rig
+        .discord
+        .said()
+        .into_iter()
+        .map(|said| said.method)
+        .collect();
+    assert_eq!(
+        methods.iter().filter(|method| *method == "POST").count(),
+        2,
+        "a reminder is new: {methods:?}"
+    );
     assert_eq!(reasons(&rig.hook), ["first", "reminder"]);
     rig.discord.delete_messages();
     rig.add(good("good", 100));
     rig.run_to(minute(120)).await;
     assert!(
-        rig.discord.messages().iter().any(|message| message.to_string().contains("Recovered")),
+        rig.discord
+            .messages()
+            .iter()
+            .any(|message| message.to_string().contains("Recovered")),
         "the end is told although the message is gone"
     );
-    assert!(rig.ends("discord").iter().all(|end| *end == DeliveryOutcome::Delivered));
+    assert!(
+        rig.ends("discord")
+            .iter()
+            .all(|end| *end == DeliveryOutcome::Delivered)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contract_6_one_bad_receiver_or_recipient_does_not_stop_the_others() {
     let mut rig = Rig::new(FAILED).await;
-    rig.service = rig
-        .service
-        .replace("to = [\"lead@example.com\"]", "to = [\"gone@example.com\", \"lead@example.com\"]");
+    rig.service = rig.service.replace(
+        "to = [\"lead@example.com\"]",
+        "to = [\"gone@example.com\", \"lead@example.com\"]",
+    );
     rig.start();
     rig.run_to(minute(1)).await;
     rig.slack.revoke();
-    rig.smtp.refuse("gone@example.com", Some("550 5.1.1 no such user"));
+    rig.smtp
+        .refuse("gone@example.com", Some("550 5.1.1 no such user"));
     rig.discord.answer_next(
         429,
         &[("retry-after", "1"), ("content-type", "application/json")],
@@ -167,11 +232,24 @@ async fn contract_6_one_bad_receiver_or_recipient_does_not_stop_the_others() {
     );
     rig.add(bad("bad", 30, "audit failed"));
     rig.run_to(minute(60)).await;
-    let said = |messages: Vec<String>| messages.iter().filter(|text| text.contains("audit failed")).count();
+    let said = |messages: Vec<String>| {
+        messages
+            .iter()
+            .filter(|text| text.contains("audit failed"))
+            .count()
+    };
     let bodies = |chat: &Chat| chat.said().into_iter().map(|said| said.body).collect();
-    let messages = rig.discord.messages().iter().map(ToString::to_string).collect();
+    let messages = rig
+        .discord
+        .messages()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(said(messages), 1, "429 is waited for in the same attempt");
-    assert_eq!(said(rig.mails().into_iter().map(|mail| mail.text).collect()), 1);
+    assert_eq!(
+        said(rig.mails().into_iter().map(|mail| mail.text).collect()),
+        1
+    );
     assert!(rig.mails().iter().all(|mail| mail.to == "lead@example.com"));
     assert_eq!(said(bodies(&rig.hook)), 1);
     let ops = Rig::story(&rig.ops);
@@ -182,7 +260,8 @@ async fn contract_6_one_bad_receiver_or_recipient_does_not_stop_the_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contract_7_a_bad_reload_changes_nothing_and_a_good_one_only_what_changed() {
-    let two = format!("{FAILED}\n[[rule]]\nname = \"other\"\nkind = \"run_failed\"\nconsecutive = 2\n");
+    let two =
+        format!("{FAILED}\n[[rule]]\nname = \"other\"\nkind = \"run_failed\"\nconsecutive = 2\n");
     let mut rig = Rig::watching(&two).await;
     rig.add(bad("bad", 30, "audit failed"));
     rig.run_to(minute(40)).await;
@@ -190,18 +269,32 @@ async fn contract_7_a_bad_reload_changes_nothing_and_a_good_one_only_what_change
     rig.rules = two.replace("consecutive = 2", "consecutive = \"many\"");
     let why = rig.reload().unwrap_err();
     assert!(why.contains("rules.toml:9"), "file and line: {why}");
-    rig.say("Tardy refused the new configuration tardy.toml", &why).await;
-    assert!(rig.ops.said()[0].body.contains("rules.toml:9"), "{}", rig.ops.said()[0].body);
+    rig.say("Tardy refused the new configuration tardy.toml", &why)
+        .await;
+    assert!(
+        rig.ops.said()[0].body.contains("rules.toml:9"),
+        "{}",
+        rig.ops.said()[0].body
+    );
     // The old rules are in force: a second failure in a row concerns both.
     rig.rules = two.clone();
     rig.add(bad("bad2", 60, "audit failed"));
     rig.run_to(minute(70)).await;
-    let open = |rig: &Rig| rig.engine().alerts().filter(|alert| alert.is_open()).count();
+    let open = |rig: &Rig| {
+        rig.engine()
+            .alerts()
+            .filter(|alert| alert.is_open())
+            .count()
+    };
     assert_eq!(open(&rig), 2);
     let told = rig.counts();
     rig.reload().unwrap();
     rig.run_to(minute(75)).await;
-    assert_eq!((open(&rig), rig.counts()), (2, told), "an unchanged rule keeps its state, silently");
+    assert_eq!(
+        (open(&rig), rig.counts()),
+        (2, told),
+        "an unchanged rule keeps its state, silently"
+    );
     rig.rules = FAILED.to_owned();
     rig.reload().unwrap();
     rig.run_to(minute(80)).await;
@@ -211,7 +304,10 @@ async fn contract_7_a_bad_reload_changes_nothing_and_a_good_one_only_what_change
     rig.run_to(minute(85)).await;
     assert_eq!(open(&rig), 0);
     let last = Rig::told(&rig.hook).pop().unwrap();
-    assert_eq!((&last["reason"], &last["event"]), (&"rule_removed".into(), &"resolved".into()));
+    assert_eq!(
+        (&last["reason"], &last["event"]),
+        (&"rule_removed".into(), &"resolved".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,7 +341,9 @@ async fn contract_9_unknown_words_and_malformed_rows_cost_only_themselves() {
     odd.status = Outcome::Other("quantum".to_owned());
     rig.add(odd);
     rig.add(bad("bad", 30, "audit failed"));
-    rig.sim.faults.inject_times("/runs", Fault::GarbageRow(Garbage::WrongTypes), 3);
+    rig.sim
+        .faults
+        .inject_times("/runs", Fault::GarbageRow(Garbage::WrongTypes), 3);
     rig.run_to(minute(45)).await;
     assert_eq!(reasons(&rig.hook), ["first"]);
     let kinds: Vec<_> = rig.problems.iter().map(|problem| problem.kind).collect();
@@ -266,17 +364,31 @@ async fn contract_10_hundreds_of_alerts_are_told_in_a_bounded_message() {
         rig.sim.organization.edit(|organization| {
             organization.job(crate::rig::PROJECT, plan);
         });
-        let run = PlannedRun::failure(&format!("f{index}"), &job, minute(10), Span::minutes(2), "boom");
+        let run = PlannedRun::failure(
+            &format!("f{index}"),
+            &job,
+            minute(10),
+            Span::minutes(2),
+            "boom",
+        );
         rig.add(run);
     }
     rig.start();
     rig.run_to(minute(30)).await;
     assert_eq!(rig.counts(), [1, 1, 1, 1, 0], "{:?}", Rig::story(&rig.hook));
-    assert!(rig.settled.iter().all(|record| record.outcome == DeliveryOutcome::Delivered));
+    assert!(
+        rig.settled
+            .iter()
+            .all(|record| record.outcome == DeliveryOutcome::Delivered)
+    );
     let told = Rig::told(&rig.hook)[0].clone();
     let shown = told["alerts"].as_array().unwrap().len() as u64;
     let omitted = told["omitted_alerts"].as_u64().unwrap();
-    assert_eq!((shown + omitted, shown <= 200), (300, true), "{shown} shown, {omitted} omitted");
+    assert_eq!(
+        (shown + omitted, shown <= 200),
+        (300, true),
+        "{shown} shown, {omitted} omitted"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -284,9 +396,19 @@ async fn contract_11_no_secret_is_told_or_stored_whatever_fails() {
     let mut rig = Rig::watching(FAILED).await;
     rig.slack.revoke();
     rig.smtp.require("another password");
-    rig.discord.script(Scripted::Answer(500, Vec::new(), format!("echo {}", crate::chat::SECRET)));
-    rig.hook.script(Scripted::Answer(403, Vec::new(), format!("no: {}", crate::chat::SECRET)));
-    rig.sim.faults.inject_times("/runs", Fault::Status(401, None), 3);
+    rig.discord.script(Scripted::Answer(
+        500,
+        Vec::new(),
+        format!("echo {}", crate::chat::SECRET),
+    ));
+    rig.hook.script(Scripted::Answer(
+        403,
+        Vec::new(),
+        format!("no: {}", crate::chat::SECRET),
+    ));
+    rig.sim
+        .faults
+        .inject_times("/runs", Fault::Status(401, None), 3);
     let error = format!("Authorization: Bearer {TOKEN}\npassword={PASSWORD}\nlogin failed");
     rig.add(bad("bad", 30, &error));
     rig.run_to(minute(60)).await;
@@ -297,7 +419,11 @@ async fn contract_11_no_secret_is_told_or_stored_whatever_fails() {
 
 /// A port where nobody listens.
 async fn closed_port() -> std::net::SocketAddr {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,10 +435,17 @@ async fn a_dead_receiver_is_told_of_once_and_hears_everything_in_order_when_it_i
     rig.run_to(minute(1)).await;
     rig.add(bad("bad", 30, "audit failed"));
     rig.run_to(minute(39)).await;
-    assert_eq!(rig.counts(), [0, 1, 1, 1, 0], "the others are told at once; the fallback not yet");
+    assert_eq!(
+        rig.counts(),
+        [0, 1, 1, 1, 0],
+        "the others are told at once; the fallback not yet"
+    );
     rig.run_to(minute(60)).await;
     let ops = Rig::story(&rig.ops);
-    let about = ops.iter().filter(|(_, text)| text.starts_with("Could not tell slack")).count();
+    let about = ops
+        .iter()
+        .filter(|(_, text)| text.starts_with("Could not tell slack"))
+        .count();
     assert_eq!(about, 1, "{ops:?}");
     rig.add(good("good", 62));
     rig.run_to(minute(70)).await;
@@ -337,11 +470,17 @@ async fn after_a_day_a_delivery_is_dead_and_that_is_said() {
     rig.poll_every = Span::minutes(20);
     rig.run_to(minute(26 * 60)).await;
     let ends = rig.ends("slack");
-    assert!(matches!(&ends[..], [DeliveryOutcome::Dead(why)] if why.contains("24 h")), "{ends:?}");
+    assert!(
+        matches!(&ends[..], [DeliveryOutcome::Dead(why)] if why.contains("24 h")),
+        "{ends:?}"
+    );
     let waiting = rig.deliverer().waiting()["slack"];
     assert!(waiting <= 2, "only later reminders wait: {waiting}");
     let ops = Rig::story(&rig.ops);
-    let about: Vec<_> = ops.iter().filter(|(_, text)| text.starts_with("Could not tell slack")).collect();
+    let about: Vec<_> = ops
+        .iter()
+        .filter(|(_, text)| text.starts_with("Could not tell slack"))
+        .collect();
     assert_eq!(about.len(), 2, "late, and given up: {ops:?}");
     assert!(about[1].1.contains("given up after 24 h"), "{ops:?}");
 }

@@ -20,7 +20,13 @@ use crate::rig::{FAILED, JOB, Mood, Rig, minute};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_store_cannot_be_written_nothing_is_told_and_then_everything_once() {
     let mut rig = Rig::watching(FAILED).await;
-    rig.add(PlannedRun::failure("bad", JOB, minute(30), Span::minutes(5), "audit failed"));
+    rig.add(PlannedRun::failure(
+        "bad",
+        JOB,
+        minute(30),
+        Span::minutes(5),
+        "audit failed",
+    ));
     rig.run_to(minute(34)).await;
     rig.set_mood(Mood::Full);
     rig.run_to(minute(40)).await;
@@ -29,7 +35,12 @@ async fn while_the_store_cannot_be_written_nothing_is_told_and_then_everything_o
     rig.run_to(minute(50)).await;
     assert_eq!(rig.counts(), [1, 1, 1, 1, 0]);
     // And when it dies instead of healing.
-    rig.add(PlannedRun::success("good", JOB, minute(90), Span::minutes(5)));
+    rig.add(PlannedRun::success(
+        "good",
+        JOB,
+        minute(90),
+        Span::minutes(5),
+    ));
     rig.run_to(minute(94)).await;
     rig.set_mood(Mood::Full);
     rig.run_to(minute(100)).await;
@@ -59,7 +70,10 @@ fn script(rig: &Rig) {
 }
 
 fn told(chat: &Chat) -> Vec<String> {
-    chat.said().into_iter().map(|said| format!("{} {}", said.method, said.body)).collect()
+    chat.said()
+        .into_iter()
+        .map(|said| format!("{} {}", said.method, said.body))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +104,11 @@ async fn a_store_that_is_broken_for_good_ends_the_evaluator_aloud() {
     let (config, store, notifiers) = rig.parts();
     rig.set_mood(Mood::Broken);
     let policy = Arc::new(config.policy.clone());
-    let engine = Engine::new(Arc::clone(&policy), History::default(), tardy::engine::Saved::default());
+    let engine = Engine::new(
+        Arc::clone(&policy),
+        History::default(),
+        tardy::engine::Saved::default(),
+    );
     let pipeline = Pipeline::new(engine, store, Sequences::default());
     let facts = Facts {
         config: "tardy.toml".to_owned(),
@@ -107,21 +125,51 @@ async fn a_store_that_is_broken_for_good_ends_the_evaluator_aloud() {
     let alarm = vec![("ops".into(), Arc::clone(&notifiers["ops"]))];
     let (_in_force, in_force) = watch::channel(InForce { policy, alarm });
     let (poll_at, _poll_at) = watch::channel(None);
-    let evaluator = Evaluator { shared: Arc::clone(&shared), events: inbox, in_force, rows, poll_at };
+    let evaluator = Evaluator {
+        shared: Arc::clone(&shared),
+        events: inbox,
+        in_force,
+        rows,
+        poll_at,
+    };
     let running = evaluator.run(CancellationToken::new());
-    let ended = tokio::time::timeout(Duration::from_secs(20), running).await.expect("it ends by itself");
+    let ended = tokio::time::timeout(Duration::from_secs(20), running)
+        .await
+        .expect("it ends by itself");
     assert!(matches!(ended, Err(StoreError::Broken { .. })), "{ended:?}");
-    assert!(row_inbox.try_recv().is_err(), "nothing is told of what is not stored");
-    assert!(rig.ops.said()[0].body.contains("cannot write its store"), "{:?}", rig.ops.said());
-    assert!(shared.status().store.blocked.unwrap().contains("restart Tardy"));
+    assert!(
+        row_inbox.try_recv().is_err(),
+        "nothing is told of what is not stored"
+    );
+    assert!(
+        rig.ops.said()[0].body.contains("cannot write its store"),
+        "{:?}",
+        rig.ops.said()
+    );
+    assert!(
+        shared
+            .status()
+            .store
+            .blocked
+            .unwrap()
+            .contains("restart Tardy")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_a_notifier_chokes_on_is_given_up_aloud_and_the_others_are_told() {
     let mut rig = Rig::watching(FAILED).await;
-    rig.add(PlannedRun::failure("bad", JOB, minute(30), Span::minutes(5), "poisonous"));
+    rig.add(PlannedRun::failure(
+        "bad",
+        JOB,
+        minute(30),
+        Span::minutes(5),
+        "poisonous",
+    ));
     rig.run_to(minute(39)).await;
     assert_eq!(rig.counts(), [1, 1, 1, 0, 1]);
-    assert!(matches!(&rig.ends("hook")[..], [DeliveryOutcome::Rejected(why)] if why.contains("a bug of Tardy's")));
+    assert!(
+        matches!(&rig.ends("hook")[..], [DeliveryOutcome::Rejected(why)] if why.contains("a bug of Tardy's"))
+    );
     assert!(Rig::story(&rig.ops)[0].1.starts_with("Could not tell hook"));
 }

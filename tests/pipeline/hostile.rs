@@ -25,7 +25,13 @@ async fn hostile_names_and_errors_stay_data_on_every_channel() {
     for (index, text) in HOSTILE.iter().enumerate() {
         organization.job(PROJECT, JobPlan::new(text, "0 * * * *"));
         let error = if index == 0 { &megabyte } else { *text };
-        let run = PlannedRun::failure(&format!("h{index}"), text, minute(20), Span::minutes(2), error);
+        let run = PlannedRun::failure(
+            &format!("h{index}"),
+            text,
+            minute(20),
+            Span::minutes(2),
+            error,
+        );
         organization.add_run(PROJECT, run);
     }
     let mut rig = Rig::of(organization, FAILED).await;
@@ -34,18 +40,49 @@ async fn hostile_names_and_errors_stay_data_on_every_channel() {
     assert_eq!(rig.counts(), [0; 5]);
     rig.run_to(minute(40)).await;
     let count = HOSTILE.len();
-    assert_eq!(rig.counts(), [count, count, count, count, 0], "{:#?}", rig.problems);
+    assert_eq!(
+        rig.counts(),
+        [count, count, count, count, 0],
+        "{:#?}",
+        rig.problems
+    );
     // The fakes hold every body to the platform's rules and refuse pings, markup and lengths.
-    assert!(rig.settled.iter().all(|record| record.outcome == DeliveryOutcome::Delivered));
+    assert!(
+        rig.settled
+            .iter()
+            .all(|record| record.outcome == DeliveryOutcome::Delivered)
+    );
     for message in rig.discord.messages() {
         assert_eq!(message["allowed_mentions"]["parse"], serde_json::json!([]));
-        assert!(!message["content"].as_str().unwrap_or_default().contains("@everyone"));
+        assert!(
+            !message["content"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("@everyone")
+        );
     }
     for mail in rig.mails() {
-        assert!(!mail.headers.iter().any(|header| header.eq_ignore_ascii_case("bcc")), "{mail:?}");
-        assert!(!mail.subject.contains(['\r', '\n', '\0', '\u{1b}', '\u{202e}']), "{:?}", mail.subject);
+        assert!(
+            !mail
+                .headers
+                .iter()
+                .any(|header| header.eq_ignore_ascii_case("bcc")),
+            "{mail:?}"
+        );
+        assert!(
+            !mail
+                .subject
+                .contains(['\r', '\n', '\0', '\u{1b}', '\u{202e}']),
+            "{:?}",
+            mail.subject
+        );
         assert!(!mail.text.contains(['\0', '\u{1b}', '\u{202e}']));
-        for tag in ["<script", "<img src=x", "onerror=\"", " onmouseover=alert(1) x=\""] {
+        for tag in [
+            "<script",
+            "<img src=x",
+            "onerror=\"",
+            " onmouseover=alert(1) x=\"",
+        ] {
             assert!(!mail.html.contains(tag), "{tag} in {}", mail.html);
         }
     }

@@ -20,7 +20,8 @@ use tardy::engine::time::{Span, Timestamp};
 use tardy::engine::{Engine, Notice};
 use tardy::notify::{Delivery, Notifier, Outcome};
 use tardy::sim::{
-    Faults, JobPlan, Organization, PlannedRun, ProjectKind, ProjectPlan, Running, SimClock, Variant, serve,
+    Faults, JobPlan, Organization, PlannedRun, ProjectKind, ProjectPlan, Running, SimClock,
+    Variant, serve,
 };
 use tardy::source::dagctl::{Dagctl, DagctlSettings, Retry};
 use tardy::source::{Problem, Source as _};
@@ -48,7 +49,8 @@ pub(crate) fn minute(minutes: i64) -> Timestamp {
     begin() + Span::minutes(minutes)
 }
 
-pub(crate) const FAILED: &str = "[[rule]]\nname = \"run-failed\"\nkind = \"run_failed\"\nseverity = \"critical\"\n";
+pub(crate) const FAILED: &str =
+    "[[rule]]\nname = \"run-failed\"\nkind = \"run_failed\"\nseverity = \"critical\"\n";
 
 /// The service file; `receivers` are routed to, `ops` is the fallback.
 pub(crate) const SERVICE: &str = r#"
@@ -135,10 +137,9 @@ pub(crate) enum Mood {
 
 impl Store for Fragile {
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        let is_settling = commit
-            .writes
-            .iter()
-            .any(|(table, _, value)| *table == Table::Delivery || (*table == Table::Outbox && value.is_none()));
+        let is_settling = commit.writes.iter().any(|(table, _, value)| {
+            *table == Table::Delivery || (*table == Table::Outbox && value.is_none())
+        });
         if self.mood.load(Ordering::SeqCst) == Mood::Broken as u8 {
             let (path, why) = (self.inner.path().to_owned(), "a sync failed".to_owned());
             return Err(StoreError::Broken { path, why });
@@ -151,7 +152,9 @@ impl Store for Fragile {
         };
         self.has_settled.fetch_or(is_settling, Ordering::SeqCst);
         if is_refused {
-            return Err(StoreError::Full { path: self.inner.path().to_owned() });
+            return Err(StoreError::Full {
+                path: self.inner.path().to_owned(),
+            });
         }
         self.inner.commit(commit)
     }
@@ -195,12 +198,20 @@ impl Notifier for Witness {
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         let stored = records::load(&*self.store).unwrap().outbox;
-        let is_stored = stored.iter().any(|row| row.notification == *delivery.notification);
+        let is_stored = stored
+            .iter()
+            .any(|row| row.notification == *delivery.notification);
         if !is_stored {
-            self.early.lock().unwrap().push(format!("{:?}", delivery.notification));
+            self.early
+                .lock()
+                .unwrap()
+                .push(format!("{:?}", delivery.notification));
         }
         let is_poisonous = format!("{:?}", delivery.notification.body).contains("poisonous");
-        assert!(!is_poisonous || &*delivery.notification.receiver != "hook", "poisoned, as this test wants it");
+        assert!(
+            !is_poisonous || &*delivery.notification.receiver != "hook",
+            "poisoned, as this test wants it"
+        );
         self.inner.deliver(delivery)
     }
 }
@@ -269,7 +280,15 @@ impl Rig {
     pub(crate) async fn of(organization: Organization, rules: &str) -> Self {
         let clock = SimClock::new(begin());
         let listen = "127.0.0.1:0".parse().unwrap();
-        let sim = serve(organization, clock, Faults::new(), Variant::number(0), listen).await.unwrap();
+        let sim = serve(
+            organization,
+            clock,
+            Faults::new(),
+            Variant::number(0),
+            listen,
+        )
+        .await
+        .unwrap();
         let smtp = Smtp::start().await;
         smtp.require(PASSWORD);
         Self {
@@ -305,14 +324,29 @@ impl Rig {
         let slack = self.slack_at.unwrap_or(self.slack.addr);
         Environment::from_pairs([
             ("DAGCTL_TOKEN", TOKEN.to_owned()),
-            ("SLACK_URL", format!("http://{slack}/services/T1/B1/{SECRET}")),
-            ("DISCORD_URL", format!("http://{}/api/webhooks/123456789012345678/{SECRET}", self.discord.addr)),
-            ("HOOK_URL", format!("http://{}/hook/{SECRET}?key={SECRET}", self.hook.addr)),
+            (
+                "SLACK_URL",
+                format!("http://{slack}/services/T1/B1/{SECRET}"),
+            ),
+            (
+                "DISCORD_URL",
+                format!(
+                    "http://{}/api/webhooks/123456789012345678/{SECRET}",
+                    self.discord.addr
+                ),
+            ),
+            (
+                "HOOK_URL",
+                format!("http://{}/hook/{SECRET}?key={SECRET}", self.hook.addr),
+            ),
             ("HOOK_KEY", KEY.to_owned()),
             ("OPS_URL", format!("http://{}/ops/{SECRET}", self.ops.addr)),
             ("SMTP_PASSWORD", PASSWORD.to_owned()),
             ("TARDY_SOURCE__ACME__BASE_URL", self.sim.base_url()),
-            ("TARDY_SMTP__OFFICE__PORT", self.smtp.addr.port().to_string()),
+            (
+                "TARDY_SMTP__OFFICE__PORT",
+                self.smtp.addr.port().to_string(),
+            ),
         ])
     }
 
@@ -331,7 +365,11 @@ impl Rig {
         };
         let built = start::build_notifiers(config, &surfaces).unwrap();
         let watched = built.into_iter().map(|(name, inner)| {
-            let witness = Witness { inner, store: Arc::clone(store), early: Arc::clone(&self.early) };
+            let witness = Witness {
+                inner,
+                store: Arc::clone(store),
+                early: Arc::clone(&self.early),
+            };
             (name, Arc::new(witness) as Arc<dyn Notifier>)
         });
         watched.collect()
@@ -342,7 +380,11 @@ impl Rig {
         let config = self.config().unwrap();
         let opened = self.open_store(SledOptions::at(self.wall.now()));
         let (mood, has_settled) = (Arc::clone(&self.mood), AtomicBool::new(false));
-        let store = Arc::new(Fragile { inner: opened.store, mood, has_settled });
+        let store = Arc::new(Fragile {
+            inner: opened.store,
+            mood,
+            has_settled,
+        });
         let notifiers = self.notifiers(&config, &store);
         (config, store, notifiers)
     }
@@ -354,23 +396,39 @@ impl Rig {
         let options = SledOptions::at(self.wall.now());
         let opened = self.open_store(options);
         assert_eq!(opened.notices, []);
-        let store = Arc::new(Fragile { inner: opened.store, mood: Arc::clone(&self.mood), has_settled: AtomicBool::new(false) });
+        let store = Arc::new(Fragile {
+            inner: opened.store,
+            mood: Arc::clone(&self.mood),
+            has_settled: AtomicBool::new(false),
+        });
         let loaded = records::load(&*store).unwrap();
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         let notifiers = self.notifiers(&config, &store);
         let settings = DagctlSettings {
-            retry: Retry { base_delay: Duration::from_millis(1), max_retries: 1, ..Retry::default() },
+            retry: Retry {
+                base_delay: Duration::from_millis(1),
+                max_retries: 1,
+                ..Retry::default()
+            },
             ..start::settings(&config.sources[0])
         };
         let source = Dagctl::resume(settings, loaded.cursors).unwrap();
-        let last = loaded.outbox.iter().map(|row| row.sequence).max().unwrap_or(0);
+        let last = loaded
+            .outbox
+            .iter()
+            .map(|row| row.sequence)
+            .max()
+            .unwrap_or(0);
         let sequences = Sequences {
             outbox: last.max(self.wall.now().as_millis().unsigned_abs() << 16),
             segments: Segments::after(loaded.last_segment),
         };
         let engine = Engine::new(Arc::new(config.policy), loaded.history, loaded.saved);
-        let outgoing =
-            Outgoing { outbox: loaded.outbox, handles: loaded.handles, owed: loaded.owed };
+        let outgoing = Outgoing {
+            outbox: loaded.outbox,
+            handles: loaded.handles,
+            owed: loaded.owed,
+        };
         let held: Arc<dyn Store> = store.clone();
         self.bot = Some(Open {
             source,
@@ -412,7 +470,9 @@ impl Rig {
         let notifiers = self.notifiers(&config, &self.bot.as_ref().unwrap().store);
         let bot = self.bot.as_mut().unwrap();
         bot.deliverer.set_notifiers(notifiers);
-        bot.pipeline.engine_mut().set_policy(Arc::new(config.policy));
+        bot.pipeline
+            .engine_mut()
+            .set_policy(Arc::new(config.policy));
         Ok(())
     }
 
@@ -472,7 +532,9 @@ impl Rig {
         let bot = self.bot.as_mut().unwrap();
         let mut incoming = Incoming::default();
         if bot.pipeline.is_blocked() {
-            let Ok(Some(activation)) = bot.pipeline.retry() else { return };
+            let Ok(Some(activation)) = bot.pipeline.retry() else {
+                return;
+            };
             bot.take(activation);
         }
         if is_polling {
@@ -480,7 +542,10 @@ impl Rig {
             loop {
                 let batch = bot.source.poll(now).await;
                 self.problems.extend(batch.problems.clone());
-                incoming.input.health.extend(source_health(&"acme".into(), &batch, now));
+                incoming
+                    .input
+                    .health
+                    .extend(source_health(&"acme".into(), &batch, now));
                 let is_done = !batch.has_more;
                 incoming.add(batch);
                 if is_done {
@@ -493,7 +558,10 @@ impl Rig {
 
     /// All deliveries that came to an end, as receiver and end.
     pub(crate) fn ends(&self, receiver: &str) -> Vec<DeliveryOutcome> {
-        let own = self.settled.iter().filter(|record| &*record.receiver == receiver);
+        let own = self
+            .settled
+            .iter()
+            .filter(|record| &*record.receiver == receiver);
         own.map(|record| record.outcome.clone()).collect()
     }
 
@@ -501,7 +569,11 @@ impl Rig {
     pub(crate) async fn say(&mut self, headline: &str, text: &str) {
         let mut incoming = Incoming::default();
         let (headline, text) = (headline.to_owned(), text.to_owned());
-        incoming.input.notices.push(Notice { headline, text, is_for_fallback: true });
+        incoming.input.notices.push(Notice {
+            headline,
+            text,
+            is_for_fallback: true,
+        });
         self.settle(incoming).await;
     }
 
@@ -517,7 +589,11 @@ impl Rig {
             let wall = self.wall.clone();
             let mut report = bot.deliverer.deliver_due(&move || wall.now()).await;
             self.settled.append(&mut report.settled);
-            assert_eq!(*self.early.lock().unwrap(), Vec::<String>::new(), "sent before it was committed");
+            assert_eq!(
+                *self.early.lock().unwrap(),
+                Vec::<String>::new(),
+                "sent before it was committed"
+            );
             let is_blocked = report.store_error.is_some();
             report.store_error = None;
             bot.echo = report;
@@ -528,14 +604,24 @@ impl Rig {
     }
 
     pub(crate) fn mails(&self) -> Vec<Mail> {
-        self.smtp.mails().iter().map(|(to, bytes)| Mail::parse(to, bytes)).collect()
+        self.smtp
+            .mails()
+            .iter()
+            .map(|(to, bytes)| Mail::parse(to, bytes))
+            .collect()
     }
 
     /// How many messages each channel has had: Slack, Discord, mail, webhook, fallback.
     pub(crate) fn counts(&self) -> [usize; 5] {
         let mails = self.smtp.mails().len();
         let said = |chat: &Chat| chat.said().len();
-        [said(&self.slack), said(&self.discord), mails, said(&self.hook), said(&self.ops)]
+        [
+            said(&self.slack),
+            said(&self.discord),
+            mails,
+            said(&self.hook),
+            said(&self.ops),
+        ]
     }
 
     /// What a webhook was told.
@@ -546,24 +632,42 @@ impl Rig {
     /// Reason and first headline of what a webhook was told.
     pub(crate) fn story(chat: &Chat) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Self::told(chat).iter().map(|told| (text(&told["reason"]), text(&told["headline"]))).collect()
+        Self::told(chat)
+            .iter()
+            .map(|told| (text(&told["reason"]), text(&told["headline"])))
+            .collect()
     }
 
     /// No secret is in anything that was told, recorded, or stored.
     pub(crate) fn assert_no_secret(&self) {
         let mut seen: Vec<(String, Vec<u8>)> = Vec::new();
-        for (name, chat) in
-            [("slack", &self.slack), ("discord", &self.discord), ("hook", &self.hook), ("ops", &self.ops)]
-        {
-            seen.extend(chat.said().into_iter().map(|said| (name.to_owned(), said.body.into_bytes())));
+        for (name, chat) in [
+            ("slack", &self.slack),
+            ("discord", &self.discord),
+            ("hook", &self.hook),
+            ("ops", &self.ops),
+        ] {
+            seen.extend(
+                chat.said()
+                    .into_iter()
+                    .map(|said| (name.to_owned(), said.body.into_bytes())),
+            );
         }
         seen.extend(self.smtp.mails().into_iter().map(|(to, bytes)| (to, bytes)));
-        seen.push(("problems".to_owned(), format!("{:?}", self.problems).into_bytes()));
-        seen.push(("deliveries".to_owned(), format!("{:?}", self.settled).into_bytes()));
+        seen.push((
+            "problems".to_owned(),
+            format!("{:?}", self.problems).into_bytes(),
+        ));
+        seen.push((
+            "deliveries".to_owned(),
+            format!("{:?}", self.settled).into_bytes(),
+        ));
         files_under(self.folder.path(), &mut seen);
         for (place, bytes) in seen {
             for secret in [TOKEN, PASSWORD, KEY, SECRET] {
-                let is_there = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                let is_there = bytes
+                    .windows(secret.len())
+                    .any(|window| window == secret.as_bytes());
                 assert!(!is_there, "{secret} is in {place}");
             }
         }
@@ -575,7 +679,10 @@ fn files_under(path: &Path, files: &mut Vec<(String, Vec<u8>)>) {
         if entry.path().is_dir() {
             files_under(&entry.path(), files);
         } else {
-            files.push((entry.path().display().to_string(), std::fs::read(entry.path()).unwrap()));
+            files.push((
+                entry.path().display().to_string(),
+                std::fs::read(entry.path()).unwrap(),
+            ));
         }
     }
 }

@@ -18,7 +18,10 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) fn new(service: &str, rules: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let home = Self { folder, environment: vec![("DAGCTL_TOKEN".to_owned(), TOKEN.to_owned())] };
+        let home = Self {
+            folder,
+            environment: vec![("DAGCTL_TOKEN".to_owned(), TOKEN.to_owned())],
+        };
         home.write("tardy.toml", service);
         home.write("rules.toml", rules);
         home
@@ -39,7 +42,10 @@ impl Home {
     /// The program in this folder, with nothing else from outside.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tardy"));
-        command.args(args).current_dir(self.folder.path()).env_clear();
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear();
         command.env("TMPDIR", self.folder.path());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -51,10 +57,19 @@ impl Home {
 
     /// Starts `tardy run`; the log is appended to `log`.
     pub(crate) fn start(&self) -> Bot {
-        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
         let mut command = self.command(&["-vv", "run", "--log", "json"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Bot { child: command.spawn().unwrap() }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        Bot {
+            child: command.spawn().unwrap(),
+        }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -105,7 +120,10 @@ impl Ran {
     pub(crate) fn assert(&self, code: i32, parts: &[&str]) -> &Self {
         assert_eq!(self.code, code, "{self:?}");
         for part in parts {
-            assert!(self.out.contains(part) || self.err.contains(part), "{part} in {self:?}");
+            assert!(
+                self.out.contains(part) || self.err.contains(part),
+                "{part} in {self:?}"
+            );
         }
         assert!(!self.err.contains("panicked"), "{self:?}");
         self
@@ -159,7 +177,10 @@ impl Drop for Bot {
 pub(crate) async fn until(seconds: u64, what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(seconds);
     while !is_so() {
-        assert!(Instant::now() < end, "waited {seconds} s in vain until {what}");
+        assert!(
+            Instant::now() < end,
+            "waited {seconds} s in vain until {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -21,7 +21,11 @@ impl Mail {
             subject: mail.subject().unwrap().to_owned(),
             id: mail.message_id().unwrap().to_owned(),
             references: mail.references().as_text().map(str::to_owned),
-            headers: mail.headers().iter().map(|header| header.name().to_owned()).collect(),
+            headers: mail
+                .headers()
+                .iter()
+                .map(|header| header.name().to_owned())
+                .collect(),
             text: mail.body_text(0).unwrap().replace("\r\n", "\n"),
             html: mail.body_html(0).unwrap().into_owned(),
         }

@@ -33,7 +33,11 @@ pub(crate) fn all_files(root: &Path) -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if NOT_OURS.contains(&name.as_str()) {
                 continue;
             }
@@ -58,7 +62,10 @@ pub(crate) fn sources(root: &Path) -> Vec<File> {
         .filter(|path| !path.components().any(|part| part.as_os_str() == "tests"))
         .map(|path| {
             let name = Path::new("src").join(path.strip_prefix(&src).unwrap());
-            File::new(&name.display().to_string(), &fs::read_to_string(path).unwrap())
+            File::new(
+                &name.display().to_string(),
+                &fs::read_to_string(path).unwrap(),
+            )
         })
         .collect()
 }
@@ -66,7 +73,11 @@ pub(crate) fn sources(root: &Path) -> Vec<File> {
 impl File {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = before_tests(&blanked(text)).to_owned();
-        Self { path: path.to_owned(), text: text.to_owned(), code }
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            code,
+        }
     }
 
     /// The module at the top of the crate that it belongs to; none for `lib.rs` and `main.rs`.
@@ -134,7 +145,11 @@ impl File {
                 let start = found.get(0).unwrap().start();
                 let end = end_of_body(&self.code, start)?;
                 let (line, last) = (self.line_of(start), self.line_of(end));
-                Some(Function { name: found[1].to_owned(), line, lines: last - line + 1 })
+                Some(Function {
+                    name: found[1].to_owned(),
+                    line,
+                    lines: last - line + 1,
+                })
             })
             .collect()
     }
@@ -193,7 +208,9 @@ fn end_of_body(code: &str, start: usize) -> Option<usize> {
 fn before_tests(code: &str) -> &str {
     static TESTS: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(?m)^#\[cfg\(test\)\]\s*\n\s*mod \w+ *\{").unwrap());
-    TESTS.find(code).map_or(code, |found| &code[..found.start()])
+    TESTS
+        .find(code)
+        .map_or(code, |found| &code[..found.start()])
 }
 
 /// Comments, texts and characters become spaces; line ends stay.
@@ -208,7 +225,10 @@ fn blanked(text: &str) -> String {
         .unwrap()
     });
     let blank = |found: &regex::Captures<'_>| -> String {
-        found[0].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect()
+        found[0]
+            .chars()
+            .map(|c| if c == '\n' { '\n' } else { ' ' })
+            .collect()
     };
     TOKENS.replace_all(text, blank).into_owned()
 }

@@ -48,7 +48,10 @@ pub(crate) fn rules(root: &Path, built: &[&str]) -> String {
     );
     put_kinds(&mut page, built);
     for section in keys::rule_sections() {
-        let common = Section { variants: &[], ..*section };
+        let common = Section {
+            variants: &[],
+            ..*section
+        };
         put_section(&mut page, &common, "");
     }
     page.push_str("\n# The kinds\n");
@@ -79,7 +82,11 @@ fn put_kinds(page: &mut String, built: &[&str]) {
     page.push_str("| kind | what it judges | in this version |\n|---|---|---|\n");
     for name in KIND_NAMES {
         let doc = keys::rule_kind(name).map_or("", |variant| variant.doc);
-        let state = if built.contains(&name) { "judged" } else { "checked only" };
+        let state = if built.contains(&name) {
+            "judged"
+        } else {
+            "checked only"
+        };
         let _ = writeln!(page, "| `{name}` | {} | {state} |", cell(doc));
     }
     page.push_str(
@@ -92,7 +99,11 @@ fn put_kinds(page: &mut String, built: &[&str]) {
 
 fn put_planned(page: &mut String, built: &[&str]) {
     page.push_str("\n# Kinds that are checked only\n");
-    for variant in keys::RULE.variants.iter().filter(|variant| !built.contains(&variant.name)) {
+    for variant in keys::RULE
+        .variants
+        .iter()
+        .filter(|variant| !built.contains(&variant.name))
+    {
         let _ = write!(page, "\n## {}\n\n{}\n", variant.name, variant.doc);
         if !variant.keys.is_empty() {
             page.push('\n');
@@ -102,12 +113,24 @@ fn put_planned(page: &mut String, built: &[&str]) {
 }
 
 fn put_section(page: &mut String, section: &Section, discriminator: &str) {
-    let title = if section.path.is_empty() { "The top of the file" } else { section.title };
-    let heading = if section.path.is_empty() { title.to_owned() } else { format!("`{title}`") };
+    let title = if section.path.is_empty() {
+        "The top of the file"
+    } else {
+        section.title
+    };
+    let heading = if section.path.is_empty() {
+        title.to_owned()
+    } else {
+        format!("`{title}`")
+    };
     let _ = write!(page, "\n## {heading}\n\n{}\n\n", section.doc);
     put_keys(page, section.keys);
     for variant in section.variants {
-        let _ = write!(page, "\n### `{discriminator} = \"{}\"`\n\n{}\n", variant.name, variant.doc);
+        let _ = write!(
+            page,
+            "\n### `{discriminator} = \"{}\"`\n\n{}\n",
+            variant.name, variant.doc
+        );
         if !variant.keys.is_empty() {
             page.push('\n');
             put_keys(page, variant.keys);
@@ -159,8 +182,10 @@ fn documentation(root: &Path, kind: &str) -> String {
         let words: Vec<&str> = heading.trim_start_matches("//! # ").split(' ').collect();
         if heading.starts_with("//! # ") && words.contains(&kind) {
             let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
-            let lines: Vec<&str> =
-                lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).chain([""]).collect();
+            let lines: Vec<&str> = lines
+                .map(|line| line.strip_prefix(' ').unwrap_or(line))
+                .chain([""])
+                .collect();
             return lines.join("\n");
         }
     }

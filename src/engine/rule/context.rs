@@ -183,6 +183,9 @@ const USUAL_RUNS: usize = 20;
 /// Successes among which like ones are sought: a rare kind of run must not cost a walk through history.
 pub const MAX_SEARCHED: usize = 2_000;
 
+/// Runs looked at to tell which types of runs a job has.
+const TYPED_RUNS: usize = 200;
+
 impl<'a> Context<'a> {
     /// The job of the subject.
     pub fn job(&self) -> Option<&'a JobHistory> {
@@ -190,6 +193,16 @@ impl<'a> Context<'a> {
             SubjectKey::Job(_, job) | SubjectKey::Model(_, job, _) => self.project.job(job),
             SubjectKey::Source(_) | SubjectKey::Receiver(_) => None,
         }
+    }
+
+    /// The rule's selectors want some of the job's newest runs (or it has none yet): a job whose runs are all
+    /// of another type is not the rule's business.
+    pub fn is_concerned(&self) -> bool {
+        let Some(job) = self.job() else {
+            return true;
+        };
+        let mut newest = self.project.newest(job).take(TYPED_RUNS).peekable();
+        newest.peek().is_none() || newest.any(|run| self.is_judged(run))
     }
 
     /// Name of the subject for people: `finance nightly-refresh`.
@@ -242,7 +255,7 @@ impl<'a> Context<'a> {
         successes.find(|run| self.is_judged(run))
     }
 
-    /// What is usual for runs like `run` (same job, job_type and trigger class), from the newest
+    /// What is usual for runs like `run` (same job, `job_type` and trigger class), from the newest
     /// successes, leaving `run` itself out.
     pub fn usual(&self, job: &'a JobHistory, run: &Run) -> Option<Baseline> {
         let like = self

@@ -276,7 +276,7 @@ impl Deadline {
         let as_of = whole(ctx.known_until, FORECAST_EVERY);
         let risk = self.at_risk.and_then(|limit| {
             judgement.wake_known(as_of + FORECAST_EVERY);
-            Some((limit, self.miss_probability(ctx, job, window, as_of)?))
+            Some((limit, miss_probability(ctx, job, window, as_of)?))
         });
         let is_at_risk = risk.is_some_and(|(limit, p)| p >= limit);
         let at = match (warn_at, is_warned) {
@@ -291,44 +291,6 @@ impl Deadline {
             let verdict = resolved(headline, Vec::new());
             judgement.find_occurrence(occurrence(window), as_of, verdict);
         }
-    }
-
-    fn miss_probability(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-        now: Timestamp,
-    ) -> Option<f64> {
-        let candidate = attempts(ctx, job, window)
-            .filter(|run| run.status.is_active())
-            .last();
-        let model = candidate.or_else(|| ctx.last_success(job))?;
-        let past: Vec<&Run> = ctx
-            .finished(job)
-            .filter(|run| run.status == Status::Success && is_like(run, model))
-            .take(20)
-            .collect();
-        let durations: Vec<Span> = past.iter().filter_map(|run| run.run_time()).collect();
-        if let Some(started_at) = candidate.and_then(|run| run.started_at) {
-            return forecast::miss_when_running(
-                &durations,
-                now.since(started_at),
-                window.by_at.since(now),
-            );
-        }
-        let tick = job
-            .previous_tick(ctx.schedule_zone, window.by_at - Span::milliseconds(1))?
-            .at;
-        let delays: Vec<Span> = past
-            .iter()
-            .filter_map(|run| {
-                let started_at = run.started_at?;
-                let tick = job.previous_tick(ctx.schedule_zone, started_at + EARLY)?;
-                Some(started_at.since(tick.at))
-            })
-            .collect();
-        forecast::miss_when_not_started(&delays, &durations, tick, now, window.by_at)
     }
 
     fn early_evidence(
@@ -578,6 +540,43 @@ fn attempts<'a>(
         .created_between(job, window.opens_at - MAX_QUEUED, window.expires_at)
         .filter(move |run| this.is_judged(run))
         .filter(move |run| (window.opens_at..window.expires_at).contains(&start_of(run)))
+}
+
+fn miss_probability(
+    ctx: &Context<'_>,
+    job: &JobHistory,
+    window: &Window,
+    now: Timestamp,
+) -> Option<f64> {
+    let candidate = attempts(ctx, job, window)
+        .filter(|run| run.status.is_active())
+        .last();
+    let model = candidate.or_else(|| ctx.last_success(job))?;
+    let past: Vec<&Run> = ctx
+        .finished(job)
+        .filter(|run| run.status == Status::Success && is_like(run, model))
+        .take(20)
+        .collect();
+    let durations: Vec<Span> = past.iter().filter_map(|run| run.run_time()).collect();
+    if let Some(started_at) = candidate.and_then(|run| run.started_at) {
+        return forecast::miss_when_running(
+            &durations,
+            now.since(started_at),
+            window.by_at.since(now),
+        );
+    }
+    let tick = job
+        .previous_tick(ctx.schedule_zone, window.by_at - Span::milliseconds(1))?
+        .at;
+    let delays: Vec<Span> = past
+        .iter()
+        .filter_map(|run| {
+            let started_at = run.started_at?;
+            let tick = job.previous_tick(ctx.schedule_zone, started_at + EARLY)?;
+            Some(started_at.since(tick.at))
+        })
+        .collect();
+    forecast::miss_when_not_started(&delays, &durations, tick, now, window.by_at)
 }
 
 #[cfg(test)]

@@ -190,11 +190,7 @@ impl Case {
 
 fn clock(at: Timestamp) -> String {
     let text = at.to_string();
-    let short = if text.starts_with("2026-03-10T") {
-        &text[11..]
-    } else {
-        &text[5..]
-    };
+    let short = text.strip_prefix("2026-03-10T").unwrap_or(&text[5..]);
     let short = short.trim_end_matches('Z');
     short.strip_suffix(":00").unwrap_or(short).to_owned()
 }

@@ -85,7 +85,7 @@ impl MissedSchedule {
             .max(ctx.known_until - MAX_CATCH_UP);
         let windows = self.windows(ctx, job, from);
         for window in &windows {
-            if !self.judge_window(ctx, job, window, &mut judgement) {
+            if !judge_window(ctx, job, window, &mut judgement) {
                 // Later ticks wait until nothing about this one can change any more.
                 return judgement;
             }
@@ -93,48 +93,6 @@ impl MissedSchedule {
         }
         self.wake_next(ctx, job, &windows, &mut judgement);
         judgement
-    }
-
-    /// Judges one tick; true when nothing about it can change any more.
-    fn judge_window(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-        judgement: &mut Judgement,
-    ) -> bool {
-        let tick_at = window.tick.at;
-        match self.fate(ctx, job, window) {
-            Fate::Open => {
-                judgement.wake_known(tick_at + window.grace);
-                false
-            }
-            Fate::Missed => {
-                let is_closed = window.closes_at.is_some_and(|at| ctx.known_until >= at);
-                judgement.decide(ctx, tick_at, Promise::Missed, is_closed);
-                self.breach(ctx, job, window, judgement);
-                if let Some(closes_at) = window.closes_at.filter(|_| !is_closed) {
-                    judgement.wake_known(closes_at);
-                }
-                is_closed
-            }
-            Fate::Excused(why) => {
-                judgement.decide(ctx, tick_at, Promise::Excused(why), true);
-                true
-            }
-            Fate::Served(run) => {
-                let start = start_of(run);
-                let late = start.since(tick_at);
-                let promise = if late > window.grace {
-                    Promise::late(late)
-                } else {
-                    Promise::Met
-                };
-                judgement.decide(ctx, tick_at, promise, true);
-                judgement.find(start, served(ctx, window, start));
-                true
-            }
-        }
     }
 
     /// Ticks after `from` that have begun to be due, each with its window.
@@ -171,139 +129,6 @@ impl MissedSchedule {
             })
             .filter(|window| window.opens_at <= ctx.known_until)
             .collect()
-    }
-
-    fn fate<'a>(&self, ctx: &Context<'a>, job: &'a JobHistory, window: &Window) -> Fate<'a> {
-        let closes_at = window.closes_at.unwrap_or(Timestamp::MAX);
-        let candidates = ctx
-            .project
-            .created_between(job, window.opens_at, closes_at + MAX_EARLY);
-        let serving = candidates
-            .filter(|run| ctx.is_judged(run))
-            .filter(|run| (window.opens_at..closes_at).contains(&start_of(run)))
-            .min_by_key(|run| start_of(run));
-        if let Some(run) = serving {
-            return Fate::Served(run);
-        }
-        let due_at = window.tick.at + window.grace;
-        if ctx.known_until < due_at {
-            return Fate::Open;
-        }
-        match self.excuse(ctx, job, window) {
-            Some(why) => Fate::Excused(why),
-            None => Fate::Missed,
-        }
-    }
-
-    fn excuse(&self, ctx: &Context<'_>, job: &JobHistory, window: &Window) -> Option<String> {
-        let at = window.tick.at;
-        if window.tick.is_soft {
-            return Some("inside a change of the clocks".into());
-        }
-        // Held soon after the tick, too: a hold is seen a little later than it began.
-        if ctx.project.is_held_within(job, at, at + window.grace) {
-            return Some("job disabled or project suspended".into());
-        }
-        if ctx
-            .rule
-            .calendar
-            .as_ref()
-            .is_some_and(|calendar| !calendar.is_open(at))
-        {
-            return Some("outside the calendar".into());
-        }
-        let policy = ctx
-            .project
-            .info
-            .as_ref()
-            .and_then(|info| info.concurrency_policy.as_deref());
-        if policy.is_some_and(|policy| policy.eq_ignore_ascii_case("forbid"))
-            && is_busy(ctx, job, at)
-        {
-            return Some("the previous run was still active".into());
-        }
-        None
-    }
-
-    fn breach(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-        judgement: &mut Judgement,
-    ) {
-        let due_at = window.tick.at + window.grace;
-        let is_newest = window.closes_at.is_none_or(|at| ctx.known_until < at);
-        // Ticks that were over before watching began only make the ledger; the newest one is the
-        // condition that is true already.
-        if due_at <= ctx.memory.watching_since && !is_newest {
-            return;
-        }
-        let count = self.unserved_count(ctx, job, window, judgement);
-        let more = if count > 1 {
-            format!(" ({count} ticks in a row)")
-        } else {
-            String::new()
-        };
-        let headline = format!(
-            "Missed: {} did not start at {}{more}",
-            ctx.title(),
-            ctx.clock(window.tick.at)
-        );
-        let mut facts = vec![
-            Fact::new("Due", ctx.clock(window.tick.at)),
-            Fact::new("Grace", human_span(window.grace)),
-        ];
-        if let Some(version) = job.version_at(window.tick.at)
-            && let Some(schedule) = &version.schedule
-        {
-            facts.push(Fact::new("Schedule", schedule.to_string()));
-        }
-        facts.extend(ctx.last_good(job));
-        let evidence = Evidence {
-            headline,
-            facts,
-            ..Evidence::default()
-        };
-        judgement.find(due_at, Verdict::Breach(evidence));
-    }
-
-    /// Ticks in a row that were not served, this one included.
-    fn unserved_count(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-        judgement: &Judgement,
-    ) -> usize {
-        let since_served = judgement
-            .findings
-            .iter()
-            .rev()
-            .take_while(|finding| matches!(finding.verdict, Verdict::Breach(_)))
-            .count();
-        let is_unbroken = since_served == judgement.findings.len();
-        let began = ctx
-            .open
-            .iter()
-            .find(|alert| alert.is_open())
-            .map(|alert| alert.began_at);
-        match began {
-            Some(began_at) if is_unbroken => {
-                let first = began_at - window.grace - Span::milliseconds(1);
-                job.ticks(ctx.schedule_zone, first, window.tick.at)
-                    .take(MAX_COUNTED)
-                    .filter(|tick| {
-                        let window = Window {
-                            tick: *tick,
-                            ..*window
-                        };
-                        self.excuse(ctx, job, &window).is_none()
-                    })
-                    .count()
-            }
-            Some(_) | None => since_served + 1,
-        }
     }
 
     /// Wakes for the tick after those looked at.
@@ -370,6 +195,171 @@ fn served(ctx: &Context<'_>, window: &Window, start: Timestamp) -> Verdict {
             Fact::new("Started", ctx.clock(start)),
         ],
     )
+}
+
+fn excuse(ctx: &Context<'_>, job: &JobHistory, window: &Window) -> Option<String> {
+    let at = window.tick.at;
+    if window.tick.is_soft {
+        return Some("inside a change of the clocks".into());
+    }
+    // Held soon after the tick, too: a hold is seen a little later than it began.
+    if ctx.project.is_held_within(job, at, at + window.grace) {
+        return Some("job disabled or project suspended".into());
+    }
+    if ctx
+        .rule
+        .calendar
+        .as_ref()
+        .is_some_and(|calendar| !calendar.is_open(at))
+    {
+        return Some("outside the calendar".into());
+    }
+    let policy = ctx
+        .project
+        .info
+        .as_ref()
+        .and_then(|info| info.concurrency_policy.as_deref());
+    if policy.is_some_and(|policy| policy.eq_ignore_ascii_case("forbid")) && is_busy(ctx, job, at) {
+        return Some("the previous run was still active".into());
+    }
+    None
+}
+
+fn fate<'a>(ctx: &Context<'a>, job: &'a JobHistory, window: &Window) -> Fate<'a> {
+    let closes_at = window.closes_at.unwrap_or(Timestamp::MAX);
+    let candidates = ctx
+        .project
+        .created_between(job, window.opens_at, closes_at + MAX_EARLY);
+    let serving = candidates
+        .filter(|run| ctx.is_judged(run))
+        .filter(|run| (window.opens_at..closes_at).contains(&start_of(run)))
+        .min_by_key(|run| start_of(run));
+    if let Some(run) = serving {
+        return Fate::Served(run);
+    }
+    let due_at = window.tick.at + window.grace;
+    if ctx.known_until < due_at {
+        return Fate::Open;
+    }
+    match excuse(ctx, job, window) {
+        Some(why) => Fate::Excused(why),
+        None => Fate::Missed,
+    }
+}
+
+/// Ticks in a row that were not served, this one included.
+fn unserved_count(
+    ctx: &Context<'_>,
+    job: &JobHistory,
+    window: &Window,
+    judgement: &Judgement,
+) -> usize {
+    let since_served = judgement
+        .findings
+        .iter()
+        .rev()
+        .take_while(|finding| matches!(finding.verdict, Verdict::Breach(_)))
+        .count();
+    let is_unbroken = since_served == judgement.findings.len();
+    let began = ctx
+        .open
+        .iter()
+        .find(|alert| alert.is_open())
+        .map(|alert| alert.began_at);
+    match began {
+        Some(began_at) if is_unbroken => {
+            let first = began_at - window.grace - Span::milliseconds(1);
+            job.ticks(ctx.schedule_zone, first, window.tick.at)
+                .take(MAX_COUNTED)
+                .filter(|tick| {
+                    let window = Window {
+                        tick: *tick,
+                        ..*window
+                    };
+                    excuse(ctx, job, &window).is_none()
+                })
+                .count()
+        }
+        Some(_) | None => since_served + 1,
+    }
+}
+
+fn breach(ctx: &Context<'_>, job: &JobHistory, window: &Window, judgement: &mut Judgement) {
+    let due_at = window.tick.at + window.grace;
+    let is_newest = window.closes_at.is_none_or(|at| ctx.known_until < at);
+    // Ticks that were over before watching began only make the ledger; the newest one is the
+    // condition that is true already.
+    if due_at <= ctx.memory.watching_since && !is_newest {
+        return;
+    }
+    let count = unserved_count(ctx, job, window, judgement);
+    let more = if count > 1 {
+        format!(" ({count} ticks in a row)")
+    } else {
+        String::new()
+    };
+    let headline = format!(
+        "Missed: {} did not start at {}{more}",
+        ctx.title(),
+        ctx.clock(window.tick.at)
+    );
+    let mut facts = vec![
+        Fact::new("Due", ctx.clock(window.tick.at)),
+        Fact::new("Grace", human_span(window.grace)),
+    ];
+    if let Some(version) = job.version_at(window.tick.at)
+        && let Some(schedule) = &version.schedule
+    {
+        facts.push(Fact::new("Schedule", schedule.to_string()));
+    }
+    facts.extend(ctx.last_good(job));
+    let evidence = Evidence {
+        headline,
+        facts,
+        ..Evidence::default()
+    };
+    judgement.find(due_at, Verdict::Breach(evidence));
+}
+
+/// Judges one tick; true when nothing about it can change any more.
+fn judge_window(
+    ctx: &Context<'_>,
+    job: &JobHistory,
+    window: &Window,
+    judgement: &mut Judgement,
+) -> bool {
+    let tick_at = window.tick.at;
+    match fate(ctx, job, window) {
+        Fate::Open => {
+            judgement.wake_known(tick_at + window.grace);
+            false
+        }
+        Fate::Missed => {
+            let is_closed = window.closes_at.is_some_and(|at| ctx.known_until >= at);
+            judgement.decide(ctx, tick_at, Promise::Missed, is_closed);
+            breach(ctx, job, window, judgement);
+            if let Some(closes_at) = window.closes_at.filter(|_| !is_closed) {
+                judgement.wake_known(closes_at);
+            }
+            is_closed
+        }
+        Fate::Excused(why) => {
+            judgement.decide(ctx, tick_at, Promise::Excused(why), true);
+            true
+        }
+        Fate::Served(run) => {
+            let start = start_of(run);
+            let late = start.since(tick_at);
+            let promise = if late > window.grace {
+                Promise::late(late)
+            } else {
+                Promise::Met
+            };
+            judgement.decide(ctx, tick_at, promise, true);
+            judgement.find(start, served(ctx, window, start));
+            true
+        }
+    }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub struct RunStalled {
     pub quiet: Span,
 }
 
-/// As run_duration, for one model execution.
+/// As `run_duration`, for one model execution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelDuration {
     /// Longest duration.

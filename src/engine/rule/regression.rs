@@ -100,9 +100,9 @@ impl Regression {
         let times = ctx.rule.times.unwrap_or(Times { needed: 1, of: 1 });
         let opened = ctx.open.iter().find(|alert| alert.is_open());
         let mut frozen = opened.and_then(|alert| alert.frozen);
-        let mut kind = opened.and_then(|alert| self.run(ctx, alert.evidence.run_id.as_ref()));
+        let mut kind = opened.and_then(|alert| run_by_id(ctx, alert.evidence.run_id.as_ref()));
         for sample in &new {
-            let run = self.run(ctx, sample.run_id.as_ref());
+            let run = run_by_id(ctx, sample.run_id.as_ref());
             judgement.memory.judged_until = judgement.memory.judged_until.max(sample.finished_at);
             // An alert about scheduled runs is not ended by a quick manual one.
             if frozen.is_some() && !is_alike(kind, run) {
@@ -121,10 +121,6 @@ impl Regression {
             judgement.find(sample.finished_at, verdict);
         }
         judgement
-    }
-
-    fn run<'a>(&self, ctx: &Context<'a>, id: Option<&Name>) -> Option<&'a Run> {
-        ctx.project.run(id?)
     }
 
     /// Samples that are to be judged, oldest first: those since the last look, and on the first look the
@@ -149,7 +145,7 @@ impl Regression {
         let mut samples: Vec<Sample> = self
             .newest_first(ctx, Some(last))
             .take(MAX_SEARCHED)
-            .filter(|sample| is_alike(self.run(ctx, sample.run_id.as_ref()), run))
+            .filter(|sample| is_alike(run_by_id(ctx, sample.run_id.as_ref()), run))
             .take(self.wanted(ctx))
             .collect();
         samples.reverse();
@@ -172,7 +168,7 @@ impl Regression {
             SubjectKey::Job(..) => Box::new(self.run_samples(ctx, last)),
             SubjectKey::Model(_, job, model) => {
                 let history = ctx.project.model(job, model);
-                let samples = history.map(|history| self.model_samples(ctx, history, last));
+                let samples = history.map(|history| model_samples(ctx, history, last));
                 Box::new(samples.into_iter().flatten())
             }
             SubjectKey::Source(_) | SubjectKey::Receiver(_) => Box::new(std::iter::empty()),
@@ -184,7 +180,7 @@ impl Regression {
         ctx: &'a Context<'_>,
         last: Option<&'a Sample>,
     ) -> impl Iterator<Item = Sample> + 'a {
-        let last = last.and_then(|last| self.run(ctx, last.run_id.as_ref()));
+        let last = last.and_then(|last| run_by_id(ctx, last.run_id.as_ref()));
         let job = ctx.job();
         let up_to = job
             .zip(last)
@@ -205,33 +201,6 @@ impl Regression {
                 })
             })
             .filter(|sample| sample.seconds > 0.0)
-    }
-
-    /// Executions by start: those of one model follow one another.
-    fn model_samples<'a>(
-        &'a self,
-        ctx: &'a Context<'_>,
-        history: &'a ModelHistory,
-        last: Option<&'a Sample>,
-    ) -> impl Iterator<Item = Sample> + 'a {
-        history
-            .executions()
-            .iter()
-            .rev()
-            .filter(|execution| execution.outcome() == Outcome::Success)
-            .filter_map(|execution| {
-                let run = ctx.project.run_of(execution);
-                Some(Sample {
-                    seconds: seconds(execution.run_time()?),
-                    finished_at: execution.finished_at()?,
-                    run_id: run.map(|run| run.id.clone()),
-                })
-                .filter(|_| run.is_none_or(|run| ctx.is_judged(run)))
-            })
-            .filter(|sample| sample.seconds > 0.0)
-            .skip_while(move |sample| {
-                last.is_some_and(|last| sample.finished_at > last.finished_at)
-            })
     }
 
     /// Judges the last of `samples`.
@@ -273,7 +242,7 @@ impl Regression {
                 return Verdict::Unknown("not clearly back yet".into());
             }
         }
-        self.recovery(ctx, window, &baseline)
+        recovery(ctx, window, &baseline)
     }
 
     /// The duration, in seconds, above which a run breaches.
@@ -364,24 +333,52 @@ impl Regression {
             ..Evidence::default()
         }
     }
+}
 
-    fn recovery(&self, ctx: &Context<'_>, window: &[Sample], baseline: &Baseline) -> Verdict {
-        let now = window
-            .last()
-            .map_or(Span::zero(), |sample| span(sample.seconds));
-        resolved(
-            format!(
-                "Back to usual: {} took {}, usual {}",
-                ctx.title(),
-                human_span(now),
-                human_span(span(baseline.median))
-            ),
-            vec![
-                Fact::new("Observed", human_span(now)),
-                Fact::new("Usual", human_span(span(baseline.median))),
-            ],
-        )
-    }
+fn run_by_id<'a>(ctx: &Context<'a>, id: Option<&Name>) -> Option<&'a Run> {
+    ctx.project.run(id?)
+}
+
+/// Executions by start: those of one model follow one another.
+fn model_samples<'a>(
+    ctx: &'a Context<'_>,
+    history: &'a ModelHistory,
+    last: Option<&'a Sample>,
+) -> impl Iterator<Item = Sample> + 'a {
+    history
+        .executions()
+        .iter()
+        .rev()
+        .filter(|execution| execution.outcome() == Outcome::Success)
+        .filter_map(|execution| {
+            let run = ctx.project.run_of(execution);
+            Some(Sample {
+                seconds: seconds(execution.run_time()?),
+                finished_at: execution.finished_at()?,
+                run_id: run.map(|run| run.id.clone()),
+            })
+            .filter(|_| run.is_none_or(|run| ctx.is_judged(run)))
+        })
+        .filter(|sample| sample.seconds > 0.0)
+        .skip_while(move |sample| last.is_some_and(|last| sample.finished_at > last.finished_at))
+}
+
+fn recovery(ctx: &Context<'_>, window: &[Sample], baseline: &Baseline) -> Verdict {
+    let now = window
+        .last()
+        .map_or(Span::zero(), |sample| span(sample.seconds));
+    resolved(
+        format!(
+            "Back to usual: {} took {}, usual {}",
+            ctx.title(),
+            human_span(now),
+            human_span(span(baseline.median))
+        ),
+        vec![
+            Fact::new("Observed", human_span(now)),
+            Fact::new("Usual", human_span(span(baseline.median))),
+        ],
+    )
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl RunDuration {
             }
         }
         judgement.memory.settle(ctx.known_until);
-        self.close_lost(ctx, &mut judgement);
+        close_lost(ctx, &mut judgement);
         judgement
     }
 
@@ -269,32 +269,6 @@ impl RunDuration {
         };
         judgement.find_occurrence(labels, run.settled_at(), verdict);
     }
-
-    /// Closes alerts about runs that are neither active nor finished with a known outcome any more.
-    fn close_lost(&self, ctx: &Context<'_>, judgement: &mut Judgement) {
-        let going_on = |alert: &&Alert| alert.is_open() && alert.cleared_at.is_none();
-        for alert in ctx.open.iter().filter(going_on) {
-            let run_id = alert.identity.get("run_id");
-            if run_id.is_empty()
-                || judgement
-                    .findings
-                    .iter()
-                    .any(|f| f.occurrence.get("run_id") == run_id)
-            {
-                continue;
-            }
-            let (at, how) = match ctx.project.run(run_id) {
-                Some(run) if run.status.is_active() => continue,
-                Some(run) => (
-                    run.settled_at(),
-                    format!("ended as {}", run.status.as_str()),
-                ),
-                None => (ctx.now, "is not known any more".to_owned()),
-            };
-            let headline = format!("Over: {} {how}", ctx.title());
-            judgement.find_occurrence(run_occurrence(&run_id.into()), at, expired(headline));
-        }
-    }
 }
 
 fn clock_word(clock: Clock) -> &'static str {
@@ -302,6 +276,32 @@ fn clock_word(clock: Clock) -> &'static str {
         Clock::Queue => "Queued",
         Clock::Run => "Ran",
         Clock::Total => "Took in total",
+    }
+}
+
+/// Closes alerts about runs that are neither active nor finished with a known outcome any more.
+fn close_lost(ctx: &Context<'_>, judgement: &mut Judgement) {
+    let going_on = |alert: &&Alert| alert.is_open() && alert.cleared_at.is_none();
+    for alert in ctx.open.iter().filter(going_on) {
+        let run_id = alert.identity.get("run_id");
+        if run_id.is_empty()
+            || judgement
+                .findings
+                .iter()
+                .any(|f| f.occurrence.get("run_id") == run_id)
+        {
+            continue;
+        }
+        let (at, how) = match ctx.project.run(run_id) {
+            Some(run) if run.status.is_active() => continue,
+            Some(run) => (
+                run.settled_at(),
+                format!("ended as {}", run.status.as_str()),
+            ),
+            None => (ctx.now, "is not known any more".to_owned()),
+        };
+        let headline = format!("Over: {} {how}", ctx.title());
+        judgement.find_occurrence(run_occurrence(&run_id.into()), at, expired(headline));
     }
 }
 

@@ -75,11 +75,10 @@ impl RunFailed {
 
     fn verdict(&self, ctx: &Context<'_>, job: &JobHistory, run: &Run) -> Option<Verdict> {
         if run.status == Status::Success {
-            return Some(self.recovery(ctx, run));
+            return Some(recovery(ctx, run));
         }
         let streak = self.streak(ctx, job, run);
-        (streak.count >= self.consecutive)
-            .then(|| Verdict::Breach(self.evidence(ctx, job, run, streak)))
+        (streak.count >= self.consecutive).then(|| Verdict::Breach(evidence(ctx, job, run, streak)))
     }
 
     fn streak(&self, ctx: &Context<'_>, job: &JobHistory, run: &Run) -> Streak {
@@ -99,73 +98,73 @@ impl RunFailed {
         }
         streak
     }
+}
 
-    fn evidence(&self, ctx: &Context<'_>, job: &JobHistory, run: &Run, streak: Streak) -> Evidence {
-        let word = match run.status {
-            Status::Error => "Could not run",
-            Status::Partial => "Partly failed",
-            _ => "Failed",
-        };
-        let (failed, skipped) = ctx.project.failures_of(run);
-        let cause = match (failed.first(), &run.error) {
-            (_, Some(error)) => format!(": {}", error_line(error)),
-            (Some((model, _, _)), None) => format!(": model {model}"),
-            (None, None) => String::new(),
-        };
-        let row = if streak.count > 1 {
-            format!(
-                " ({} in a row since {})",
-                streak.count,
-                ctx.clock(streak.since)
-            )
-        } else {
-            String::new()
-        };
-        let mut facts = Vec::new();
-        if let Some((model, history, execution)) = failed.first() {
-            let error = history
-                .error_of(execution)
-                .map(|text| format!(": {}", error_line(text)));
-            facts.push(Fact::new(
-                "Failing model",
-                format!("{model}{}", error.unwrap_or_default()),
-            ));
-        }
-        if failed.len() > 1 || skipped > 0 {
-            let text = format!("{} failed, {skipped} skipped", failed.len());
-            facts.push(Fact::new("Models", text));
-        }
-        if let Some(ran) = run.run_time() {
-            let usual = ctx.usual(job, run);
-            facts.push(Fact::new("Ran", ctx.against_usual(ran, usual.as_ref())));
-        }
-        facts.push(Fact::new("Finished", ctx.clock(run.settled_at())));
-        if streak.count > 1 {
-            facts.push(Fact::new("In a row", streak.count.to_string()));
-        }
-        facts.extend(ctx.last_good(job));
-        Evidence {
-            change_key: Some(run.error.as_deref().map(error_class).unwrap_or_default()),
-            ..run_evidence(format!("{word}: {}{cause}{row}", ctx.title()), run, facts)
-        }
+fn evidence(ctx: &Context<'_>, job: &JobHistory, run: &Run, streak: Streak) -> Evidence {
+    let word = match run.status {
+        Status::Error => "Could not run",
+        Status::Partial => "Partly failed",
+        _ => "Failed",
+    };
+    let (failed, skipped) = ctx.project.failures_of(run);
+    let cause = match (failed.first(), &run.error) {
+        (_, Some(error)) => format!(": {}", error_line(error)),
+        (Some((model, _, _)), None) => format!(": model {model}"),
+        (None, None) => String::new(),
+    };
+    let row = if streak.count > 1 {
+        format!(
+            " ({} in a row since {})",
+            streak.count,
+            ctx.clock(streak.since)
+        )
+    } else {
+        String::new()
+    };
+    let mut facts = Vec::new();
+    if let Some((model, history, execution)) = failed.first() {
+        let error = history
+            .error_of(execution)
+            .map(|text| format!(": {}", error_line(text)));
+        facts.push(Fact::new(
+            "Failing model",
+            format!("{model}{}", error.unwrap_or_default()),
+        ));
     }
+    if failed.len() > 1 || skipped > 0 {
+        let text = format!("{} failed, {skipped} skipped", failed.len());
+        facts.push(Fact::new("Models", text));
+    }
+    if let Some(ran) = run.run_time() {
+        let usual = ctx.usual(job, run);
+        facts.push(Fact::new("Ran", ctx.against_usual(ran, usual.as_ref())));
+    }
+    facts.push(Fact::new("Finished", ctx.clock(run.settled_at())));
+    if streak.count > 1 {
+        facts.push(Fact::new("In a row", streak.count.to_string()));
+    }
+    facts.extend(ctx.last_good(job));
+    Evidence {
+        change_key: Some(run.error.as_deref().map(error_class).unwrap_or_default()),
+        ..run_evidence(format!("{word}: {}{cause}{row}", ctx.title()), run, facts)
+    }
+}
 
-    fn recovery(&self, ctx: &Context<'_>, run: &Run) -> Verdict {
-        let is_retry = ctx
-            .open
-            .iter()
-            .any(|alert| alert.evidence.run_id.as_ref() == Some(&run.id));
-        let how = if is_retry {
-            "superseded by a retry"
-        } else {
-            "succeeded"
-        };
-        let mut facts = vec![Fact::new("Finished", ctx.clock(run.settled_at()))];
-        if let Some(ran) = run.run_time() {
-            facts.insert(0, Fact::new("Ran", human_span(ran)));
-        }
-        resolved(format!("Recovered: {} {how}", ctx.title()), facts)
+fn recovery(ctx: &Context<'_>, run: &Run) -> Verdict {
+    let is_retry = ctx
+        .open
+        .iter()
+        .any(|alert| alert.evidence.run_id.as_ref() == Some(&run.id));
+    let how = if is_retry {
+        "superseded by a retry"
+    } else {
+        "succeeded"
+    };
+    let mut facts = vec![Fact::new("Finished", ctx.clock(run.settled_at()))];
+    if let Some(ran) = run.run_time() {
+        facts.insert(0, Fact::new("Ran", human_span(ran)));
     }
+    resolved(format!("Recovered: {} {how}", ctx.title()), facts)
 }
 
 #[cfg(test)]

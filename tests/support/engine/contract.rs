@@ -70,7 +70,7 @@ fn contract_2_an_ending_reaches_whoever_was_told_whatever_the_routes_are_then() 
         .run("a", "a1", "06:01", "06:05 failed: boom")
         .run("a", "a2", "06:40", "06:50 success")
         .reload("06:20", |policy| {
-            policy.route.receivers = vec!["others".into()]
+            policy.route.receivers = vec!["others".into()];
         })
         .play("08:00");
     check(

@@ -523,7 +523,7 @@ fn a_deadline_inside_the_gap_falls_due_after_it_and_inside_the_fold_later() {
 #[test]
 fn a_warning_before_the_deadline_becomes_the_breach_in_place_and_ends_with_the_delivery() {
     let rule = deadline_with("07:00", Tz::UTC, |kind| {
-        kind.warn_before = Some(span("30m"))
+        kind.warn_before = Some(span("30m"));
     });
     let told = Timeline::new("2026-03-10T03:00:00Z")
         .job("nightly", "0 4 * * *")

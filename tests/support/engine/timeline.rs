@@ -514,14 +514,17 @@ impl Timeline {
     }
 }
 
+/// Changes a list of rows.
+pub type Change = Box<dyn FnOnce(&mut Vec<Observation>)>;
+
 /// What goes wrong at a step.
 pub struct Disturbance {
     /// The engine is rebuilt from the store afterwards.
     pub is_restart: bool,
     /// Changes the rows that a poll brings: repeats, reorders.
-    pub rows: Box<dyn FnOnce(&mut Vec<Observation>)>,
+    pub rows: Change,
     /// Changes the order in which history is replayed.
-    pub replay: Box<dyn FnOnce(&mut Vec<Observation>)>,
+    pub replay: Change,
 }
 
 impl Default for Disturbance {
@@ -563,7 +566,7 @@ impl Outcome {
     pub fn told_text(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for told in &self.told {
-            let when = time(told.decided_at, self.day());
+            let when = time(told.decided_at, &self.day());
             let head = format!("{when} {} {}", told.receiver, told.reason.as_str());
             match &told.body {
                 Body::Notice { headline, .. } => lines.push(format!("{head}: {headline}")),
@@ -595,7 +598,7 @@ impl Outcome {
         self.final_ledger()
             .values()
             .map(|row| {
-                let due = time(row.due_at, self.day());
+                let due = time(row.due_at, &self.day());
                 let job = row.labels.get("job");
                 format!("{} {job} {due} {}", row.rule, promise(&row.outcome))
             })
@@ -614,7 +617,7 @@ impl Outcome {
             .iter()
             .map(|change| {
                 let to = format!("{:?}", change.to).to_lowercase();
-                format!("{} {to}: {}", time(change.at, self.day()), change.reason)
+                format!("{} {to}: {}", time(change.at, &self.day()), change.reason)
             })
             .collect()
     }
@@ -638,7 +641,7 @@ pub fn promise(outcome: &Promise) -> String {
 }
 
 /// `06:10`, with seconds and date only where they say something.
-fn time(at: Timestamp, day: String) -> String {
+fn time(at: Timestamp, day: &str) -> String {
     let text = at.to_string();
     let (date, clock) = text.split_once('T').unwrap();
     let clock = clock.trim_end_matches('Z');

@@ -1,0 +1,574 @@
+//! What has been observed, indexed so that judging a subject costs the same however long history is.
+//!
+//! Guarantees: the newest observation of an id wins, whatever the order of arrival; the same
+//! observation twice changes nothing; a late row takes its place in time. Names are shared. It does not
+//! judge, and it forgets only what [`History::forget_before`] is told to.
+
+mod job;
+mod model;
+mod reading;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::{Execution, Job, Name, Plan, Project, ProjectKey, Run, Status};
+use super::subject::{MANUAL_JOB, SubjectKey};
+use super::time::{Span, Timestamp};
+pub use job::{Hold, JobHistory, JobRecord, JobVersion};
+use job::{RunIndex, from, set_hold};
+pub use model::{ExecutionRecord, ModelHistory, Outcome};
+use waiting::Waiting;
+
+/// Everything observed, by project.
+#[derive(Debug, Default)]
+pub struct History {
+    projects: BTreeMap<ProjectKey, ProjectHistory>,
+    /// One copy of each name, however often it comes in.
+    names: HashSet<Name>,
+}
+
+/// One project.
+#[derive(Debug)]
+pub struct ProjectHistory {
+    /// Identity.
+    pub key: ProjectKey,
+    /// As last observed.
+    pub info: Option<Project>,
+    /// The server instant up to which its runs are known completely; `None` until the first complete
+    /// read.
+    pub coverage: Option<Timestamp>,
+    /// When its schedules were held (suspended or not deployed), newest last.
+    holds: Vec<Hold>,
+    jobs: BTreeMap<Name, JobHistory>,
+    models: BTreeMap<(Name, Name), ModelHistory>,
+    plans: BTreeMap<Name, Plan>,
+    runs: Vec<Run>,
+    run_slots: HashMap<Name, Slot>,
+    /// Executions that came before their run.
+    waiting: Waiting,
+    open_executions: HashMap<u64, ((Name, Name), Timestamp)>,
+}
+
+/// Index of a run in its project.
+type Slot = u32;
+
+/// What is kept of a project apart from its jobs and runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectRecord {
+    /// As last observed.
+    pub info: Project,
+    /// When it was held.
+    pub holds: Vec<Hold>,
+}
+
+/// What an observation changed: the subjects to judge anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing new.
+    None,
+    /// News that concerns no verdict yet.
+    Noted,
+    /// One subject.
+    Subject(SubjectKey),
+    /// Everything in a project.
+    Project(ProjectKey),
+}
+
+fn hash_id(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl History {
+    /// A project, if anything was observed of it.
+    pub fn project(&self, key: &ProjectKey) -> Option<&ProjectHistory> {
+        self.projects.get(key)
+    }
+
+    /// All projects.
+    pub fn projects(&self) -> impl Iterator<Item = &ProjectHistory> {
+        self.projects.values()
+    }
+
+    fn entry(&mut self, key: &ProjectKey) -> &mut ProjectHistory {
+        self.projects
+            .entry(key.clone())
+            .or_insert_with(|| ProjectHistory::new(key.clone()))
+    }
+
+    /// The copy of a name that is kept.
+    fn share(&mut self, name: Name) -> Name {
+        if let Some(known) = self.names.get(&name) {
+            return known.clone();
+        }
+        self.names.insert(name.clone());
+        name
+    }
+
+    /// Moves coverage forward, never back; returns how far it is now.
+    pub fn cover(&mut self, key: &ProjectKey, until: Timestamp) -> Timestamp {
+        let project = self.entry(key);
+        let known = project.coverage.map_or(until, |known| known.max(until));
+        project.coverage = Some(known);
+        known
+    }
+
+    /// Takes in a project.
+    pub fn observe_project(&mut self, info: Project, now: Timestamp) -> Change {
+        let key = info.key.clone();
+        let project = self.entry(&key);
+        if project.info.as_ref() == Some(&info) {
+            return Change::None;
+        }
+        let is_held = info.is_suspended || !info.is_deployed;
+        // Held at first sight: since when is not known, so nothing before counts as missed.
+        let since = if project.info.is_some() {
+            now
+        } else {
+            Timestamp::MIN
+        };
+        set_hold(
+            &mut project.holds,
+            is_held,
+            if is_held { since } else { now },
+        );
+        project.info = Some(info);
+        Change::Project(key)
+    }
+
+    /// Takes in the complete list of a project's jobs.
+    pub fn observe_jobs(
+        &mut self,
+        key: &ProjectKey,
+        jobs: Vec<Job>,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let project = self.entry(key);
+        let listed: BTreeSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
+        let mut changes = Vec::new();
+        for job in jobs {
+            let name = job.name.clone();
+            if project.observe_job(job, now) {
+                changes.push(Change::Subject(SubjectKey::Job(key.clone(), name)));
+            }
+        }
+        for (name, job) in &mut project.jobs {
+            let is_gone = !job.versions.is_empty() && !listed.contains(name);
+            if job.is_gone != is_gone {
+                job.is_gone = is_gone;
+                // While it is gone nothing is due; its return has ended the hold already.
+                if is_gone {
+                    set_hold(&mut job.holds, true, now);
+                }
+                changes.push(Change::Subject(SubjectKey::Job(key.clone(), name.clone())));
+            }
+        }
+        changes
+    }
+
+    /// Takes in a run, and the executions that waited for it. [`Change::None`] when it is known already or
+    /// older than what is known.
+    pub fn observe_run(&mut self, key: &ProjectKey, mut run: Run) -> Vec<Change> {
+        run.job = run.job.map(|job| self.share(job));
+        run.job_type = self.share(run.job_type);
+        run.triggered_by = self.share(run.triggered_by);
+        let project = self.entry(key);
+        let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
+        let id = run.id.clone();
+        if !project.put_run(&job, run) {
+            return vec![Change::None];
+        }
+        let mut changes = vec![Change::Subject(SubjectKey::Job(key.clone(), job))];
+        for execution in project.waiting.take(&id) {
+            changes.push(self.observe_execution(key, execution));
+        }
+        changes
+    }
+
+    /// Takes in an execution. One that has not started says nothing yet.
+    pub fn observe_execution(&mut self, key: &ProjectKey, mut execution: Execution) -> Change {
+        execution.model = self.share(execution.model);
+        let project = self.entry(key);
+        let Some(started_at) = execution.started_at else {
+            return Change::None;
+        };
+        let slot = execution
+            .run_id
+            .as_ref()
+            .and_then(|id| project.run_slots.get(id))
+            .copied();
+        let job = match (slot, &execution.run_id) {
+            (Some(slot), _) => project.job_of(slot),
+            (None, None) => MANUAL_JOB.into(),
+            (None, Some(run_id)) => {
+                let run_id = run_id.clone();
+                return if project.waiting.put(&run_id, execution) {
+                    Change::Noted
+                } else {
+                    Change::None
+                };
+            }
+        };
+        let model_key = (job.clone(), execution.model.clone());
+        if !project.put_execution(
+            &model_key,
+            slot.unwrap_or(Slot::MAX),
+            started_at,
+            &execution,
+        ) {
+            return Change::None;
+        }
+        Change::Subject(SubjectKey::Model(key.clone(), job, execution.model))
+    }
+
+    /// Takes in a plan.
+    pub fn observe_plan(&mut self, key: &ProjectKey, plan: Plan) -> Change {
+        let project = self.entry(key);
+        match project.plans.get(&plan.id) {
+            Some(known) if *known == plan || known.updated_at > plan.updated_at => Change::None,
+            _ => {
+                project.plans.insert(plan.id.clone(), plan);
+                Change::Noted
+            }
+        }
+    }
+
+    /// Puts back what a store kept of a project.
+    pub fn restore_project(&mut self, record: ProjectRecord) {
+        let project = self.entry(&record.info.key.clone());
+        project.info = Some(record.info);
+        project.holds = record.holds;
+    }
+
+    /// Puts back what a store kept of a job.
+    pub fn restore_job(&mut self, key: &ProjectKey, record: JobRecord) {
+        let project = self.entry(key);
+        let job = project.job_entry(&record.name, record.first_seen_at);
+        job.first_seen_at = job.first_seen_at.min(record.first_seen_at);
+        job.holds = record.holds;
+        job.is_gone = record.is_gone;
+        job.versions = record
+            .versions
+            .into_iter()
+            .map(|(since, schedule)| JobVersion::new(since, schedule))
+            .collect();
+    }
+
+    /// Forgets runs and executions created before `cutoff`. Active runs stay.
+    pub fn forget_before(&mut self, cutoff: Timestamp) {
+        for project in self.projects.values_mut() {
+            project.forget_before(cutoff);
+        }
+    }
+
+    /// Runs held, and executions held.
+    pub fn counts(&self) -> (usize, usize) {
+        let runs = self
+            .projects
+            .values()
+            .map(|project| project.run_slots.len())
+            .sum();
+        let executions = self
+            .projects
+            .values()
+            .flat_map(|project| project.models.values())
+            .map(|model| model.executions.len())
+            .sum();
+        (runs, executions)
+    }
+}
+
+impl ProjectHistory {
+    fn new(key: ProjectKey) -> Self {
+        Self {
+            key,
+            info: None,
+            coverage: None,
+            holds: Vec::new(),
+            jobs: BTreeMap::new(),
+            models: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            runs: Vec::new(),
+            run_slots: HashMap::new(),
+            waiting: Waiting::default(),
+            open_executions: HashMap::new(),
+        }
+    }
+
+    /// Name for people: the project's name, else its id.
+    pub fn display_name(&self) -> &Name {
+        self.info
+            .as_ref()
+            .map_or(&self.key.project_id, |info| &info.name)
+    }
+
+    /// A job.
+    pub fn job(&self, name: &str) -> Option<&JobHistory> {
+        self.jobs.get(name)
+    }
+
+    /// All jobs, by name.
+    pub fn jobs(&self) -> impl Iterator<Item = &JobHistory> {
+        self.jobs.values()
+    }
+
+    /// A model of a job.
+    pub fn model(&self, job: &Name, model: &Name) -> Option<&ModelHistory> {
+        self.models.get(&(job.clone(), model.clone()))
+    }
+
+    /// All models, by job and name.
+    pub fn models(&self) -> impl Iterator<Item = (&Name, &Name, &ModelHistory)> {
+        self.models
+            .iter()
+            .map(|((job, model), history)| (job, model, history))
+    }
+
+    /// All plans.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        self.plans.values()
+    }
+
+    /// A run by its id.
+    pub fn run(&self, id: &str) -> Option<&Run> {
+        self.run_slots.get(id).map(|slot| self.run_at(*slot))
+    }
+
+    /// All runs, newest created first. For queries.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        let mut slots: Vec<&Slot> = self.run_slots.values().collect();
+        slots.sort_by_key(|slot| std::cmp::Reverse((self.run_at(**slot).created_at, **slot)));
+        slots.into_iter().map(|slot| self.run_at(*slot))
+    }
+
+    /// What is to be stored of the project itself.
+    pub fn record(&self) -> Option<ProjectRecord> {
+        Some(ProjectRecord {
+            info: self.info.clone()?,
+            holds: self.holds.clone(),
+        })
+    }
+
+    fn run_at(&self, slot: Slot) -> &Run {
+        &self.runs[slot as usize]
+    }
+
+    fn job_of(&self, slot: Slot) -> Name {
+        self.run_at(slot)
+            .job
+            .clone()
+            .unwrap_or_else(|| MANUAL_JOB.into())
+    }
+
+    fn job_entry(&mut self, name: &Name, seen_at: Timestamp) -> &mut JobHistory {
+        self.jobs.entry(name.clone()).or_insert_with(|| JobHistory {
+            name: name.clone(),
+            first_seen_at: seen_at,
+            versions: Vec::new(),
+            is_gone: false,
+            listed_at: None,
+            holds: Vec::new(),
+            by_created: RunIndex::new(),
+            by_settled: RunIndex::new(),
+            successes: RunIndex::new(),
+            active: RunIndex::new(),
+        })
+    }
+
+    /// True when something about the job changed.
+    fn observe_job(&mut self, seen: Job, now: Timestamp) -> bool {
+        let job = self.job_entry(&seen.name, now);
+        let mut is_changed = false;
+        // The source's instant of the change, if it can be: between the last look and this one.
+        let listed_at = job.listed_at.replace(now).unwrap_or(Timestamp::MIN) - Span::minutes(1);
+        let changed_at = seen
+            .updated_at
+            .filter(|at| *at >= listed_at && *at <= now)
+            .unwrap_or(now);
+        let last_hold = job.holds.last();
+        let is_disabled_known = last_hold.is_some_and(|hold| hold.to.is_none());
+        if is_disabled_known == seen.is_enabled {
+            let at = match last_hold {
+                // Disabled at first sight: nothing before counts as missed.
+                None if job.versions.is_empty() => Timestamp::MIN,
+                Some(hold) if changed_at < hold.to.unwrap_or(hold.from) => now,
+                Some(_) | None => changed_at,
+            };
+            set_hold(&mut job.holds, !seen.is_enabled, at);
+            is_changed = true;
+        }
+        let known = job.versions.last();
+        if known.is_none_or(|version| version.schedule != seen.schedule) {
+            let since = match known {
+                None => Timestamp::MIN,
+                Some(known) if changed_at <= known.since => now,
+                Some(_) => changed_at,
+            };
+            job.versions.push(JobVersion::new(since, seen.schedule));
+            is_changed = true;
+        }
+        is_changed
+    }
+
+    /// True when the run is news.
+    fn put_run(&mut self, job_name: &Name, run: Run) -> bool {
+        let slot = if let Some(slot) = self.run_slots.get(&run.id).copied() {
+            if !is_news(self.run_at(slot), &run) {
+                return false;
+            }
+            self.unindex(slot);
+            self.runs[slot as usize] = run;
+            slot
+        } else {
+            let slot = Slot::try_from(self.runs.len()).unwrap_or(Slot::MAX - 1);
+            self.run_slots.insert(run.id.clone(), slot);
+            self.runs.push(run);
+            slot
+        };
+        let run = &self.runs[slot as usize];
+        let (created, settled) = index_keys(run, slot);
+        let status = run.status.clone();
+        let job = self.job_entry(job_name, created.0);
+        job.first_seen_at = job.first_seen_at.min(created.0);
+        if status.is_active() {
+            job.active.insert(created.clone());
+        }
+        job.by_created.insert(created);
+        if status == Status::Success {
+            job.successes.insert(settled.clone());
+        }
+        if status.is_finished() {
+            job.by_settled.insert(settled);
+        }
+        true
+    }
+
+    fn unindex(&mut self, slot: Slot) {
+        let run = &self.runs[slot as usize];
+        let name = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
+        let (created, settled) = index_keys(run, slot);
+        if let Some(job) = self.jobs.get_mut(&name) {
+            job.by_created.remove(&created);
+            job.by_settled.remove(&settled);
+            job.successes.remove(&settled);
+            job.active.remove(&created);
+        }
+    }
+
+    /// True when the execution is news.
+    fn put_execution(
+        &mut self,
+        model_key: &(Name, Name),
+        run: Slot,
+        started_at: Timestamp,
+        execution: &Execution,
+    ) -> bool {
+        let id_hash = hash_id(&execution.id);
+        if let Some((old_key, old_start)) = self.open_executions.get(&id_hash).cloned()
+            && (old_start != started_at || old_key != *model_key)
+            && let Some(model) = self.models.get_mut(&old_key)
+        {
+            model.executions.retain(|known| known.id_hash != id_hash);
+        }
+        let record = ExecutionRecord {
+            id_hash,
+            started_at,
+            updated_at: execution.updated_at,
+            duration_millis: execution
+                .run_time()
+                .and_then(|span| u32::try_from(span.num_milliseconds()).ok())
+                .unwrap_or(u32::MAX),
+            run,
+            outcome: match &execution.status {
+                Status::Success => Outcome::Success,
+                Status::Failed | Status::Error | Status::Partial => Outcome::Failure,
+                Status::Skipped => Outcome::Skipped,
+                Status::Pending | Status::Running | Status::Other(_) => Outcome::Open,
+            },
+        };
+        let model = self.models.entry(model_key.clone()).or_default();
+        let is_news = model.put(record, execution.error.as_ref());
+        if is_news && record.outcome == Outcome::Open {
+            self.open_executions
+                .insert(id_hash, (model_key.clone(), started_at));
+        } else if is_news {
+            self.open_executions.remove(&id_hash);
+        }
+        is_news
+    }
+
+    fn forget_before(&mut self, cutoff: Timestamp) {
+        let old: BTreeSet<Slot> = self
+            .jobs
+            .values()
+            .flat_map(|job| job.by_created.range(..from(cutoff)))
+            .map(|(_, _, slot)| *slot)
+            .filter(|slot| !self.run_at(*slot).status.is_active())
+            .collect();
+        for model in self.models.values_mut() {
+            model.forget_before(cutoff);
+        }
+        if old.is_empty() {
+            return;
+        }
+        let runs = std::mem::take(&mut self.runs);
+        self.run_slots.clear();
+        for job in self.jobs.values_mut() {
+            job.by_created.clear();
+            job.by_settled.clear();
+            job.successes.clear();
+            job.active.clear();
+        }
+        let mut moved: HashMap<Slot, Slot> = HashMap::new();
+        for (slot, run) in (0..).zip(runs) {
+            if !old.contains(&slot) {
+                moved.insert(
+                    slot,
+                    Slot::try_from(self.runs.len()).unwrap_or(Slot::MAX - 1),
+                );
+                let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
+                self.put_run(&job, run);
+            }
+        }
+        for execution in self
+            .models
+            .values_mut()
+            .flat_map(|model| &mut model.executions)
+        {
+            execution.run = moved.get(&execution.run).copied().unwrap_or(Slot::MAX);
+        }
+    }
+}
+
+/// The keys of a run by creation and by settling.
+fn index_keys(run: &Run, slot: Slot) -> ((Timestamp, Name, Slot), (Timestamp, Name, Slot)) {
+    (
+        (run.created_at, run.id.clone(), slot),
+        (run.settled_at(), run.id.clone(), slot),
+    )
+}
+
+/// `new` says more than `known`: it is newer, or as new and further on. Which of two different rows of the
+/// same instant stays does not depend on the order in which they come.
+fn is_news(known: &Run, new: &Run) -> bool {
+    let progress = |run: &Run| match &run.status {
+        Status::Pending => 0,
+        Status::Running => 1,
+        _ => 2,
+    };
+    let rank = |run: &Run| {
+        (
+            run.updated_at,
+            progress(run),
+            run.settled_at(),
+            run.status.clone(),
+        )
+    };
+    rank(new) > rank(known) || (rank(new) == rank(known) && new.error > known.error)
+}

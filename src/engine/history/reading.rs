@@ -1,0 +1,145 @@
+//! What rules ask of a project's history.
+
+use super::super::observation::{Name, Run};
+use super::super::time::{Span, Timestamp};
+use super::job::Hold;
+use super::job::from;
+use super::{ExecutionRecord, JobHistory, MANUAL_JOB, ModelHistory, Outcome, ProjectHistory, Slot};
+
+impl ProjectHistory {
+    /// Runs of a job that finished after `after`, in order of finishing.
+    pub fn finished_after<'a>(
+        &'a self,
+        job: &'a JobHistory,
+        after: Timestamp,
+    ) -> impl DoubleEndedIterator<Item = &'a Run> + 'a {
+        job.by_settled
+            .range(from(after + Span::milliseconds(1))..)
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
+    /// Finished runs of a job, newest finish first.
+    pub fn finished<'a>(&'a self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + 'a {
+        job.by_settled
+            .iter()
+            .rev()
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
+    /// Finished runs of a job that settled at or before `run` did, newest first: `run` itself and those
+    /// before it.
+    pub fn finished_up_to<'a>(
+        &'a self,
+        job: &'a JobHistory,
+        run: &Run,
+    ) -> impl Iterator<Item = &'a Run> + 'a {
+        job.by_settled
+            .range(..=(run.settled_at(), run.id.clone(), Slot::MAX))
+            .rev()
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
+    /// Successes of a job that settled at or before `run` did, newest first.
+    pub fn successes_up_to<'a>(
+        &'a self,
+        job: &'a JobHistory,
+        run: &Run,
+    ) -> impl Iterator<Item = &'a Run> + 'a {
+        job.successes
+            .range(..=(run.settled_at(), run.id.clone(), Slot::MAX))
+            .rev()
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
+    /// Successes of a job, newest first.
+    pub fn successes<'a>(&'a self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + 'a {
+        job.successes
+            .iter()
+            .rev()
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
+    /// Active runs of a job, oldest first.
+    pub fn active<'a>(&'a self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + 'a {
+        job.active.iter().map(|(_, _, slot)| self.run_at(*slot))
+    }
+
+    /// Runs of a job, newest created first.
+    pub fn newest<'a>(&'a self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + 'a {
+        job.by_created
+            .iter()
+            .rev()
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
+    /// Runs of a job created in `[start, end)`, in order.
+    pub fn created_between<'a>(
+        &'a self,
+        job: &'a JobHistory,
+        start: Timestamp,
+        end: Timestamp,
+    ) -> impl Iterator<Item = &'a Run> + 'a {
+        job.by_created
+            .range(from(start)..from(end.max(start)))
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
+    /// The run an execution belongs to.
+    pub fn run_of(&self, execution: &ExecutionRecord) -> Option<&Run> {
+        self.runs.get(execution.run as usize)
+    }
+
+    /// Models of `run` that failed, and how many were skipped because of them.
+    pub fn failures_of(&self, run: &Run) -> (Vec<(&Name, &ModelHistory, &ExecutionRecord)>, usize) {
+        let Some(slot) = self.run_slots.get(&run.id) else {
+            return (Vec::new(), 0);
+        };
+        let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
+        let from = run.started_at.unwrap_or(run.created_at) - Span::minutes(1);
+        let until = run
+            .finished_at
+            .map_or(Timestamp::MAX, |at| at + Span::minutes(1));
+        let (mut failed, mut skipped) = (Vec::new(), 0);
+        let of_job = self.models.range((job.clone(), Name::from(""))..);
+        for ((_, name), model) in of_job.take_while(|((model_job, _), _)| *model_job == job) {
+            let within = model.since(from).iter();
+            for execution in within
+                .take_while(|execution| execution.started_at <= until)
+                .filter(|execution| execution.run == *slot)
+            {
+                match execution.outcome {
+                    Outcome::Failure => failed.push((name, model, execution)),
+                    Outcome::Skipped => skipped += 1,
+                    Outcome::Open | Outcome::Success => {}
+                }
+            }
+        }
+        failed.sort_by_key(|(name, _, execution)| (execution.finished_at(), (*name).clone()));
+        (failed, skipped)
+    }
+
+    /// The job's ticks start nothing at `at`: it is disabled, or the project is held.
+    pub fn is_held(&self, job: &JobHistory, at: Timestamp) -> bool {
+        self.is_held_within(job, at, at)
+    }
+
+    /// The job was held at some moment in `[start, end]`.
+    pub fn is_held_within(&self, job: &JobHistory, start: Timestamp, end: Timestamp) -> bool {
+        let mut holds = self.holds.iter().chain(&job.holds);
+        holds.any(|hold| hold.from <= end && hold.to.is_none_or(|to| start < to))
+    }
+
+    /// How long the job was held in `(start, end)`; time held by both project and job counts once.
+    pub fn held_time(&self, job: &JobHistory, start: Timestamp, end: Timestamp) -> Span {
+        let mut holds: Vec<Hold> = self.holds.iter().chain(&job.holds).copied().collect();
+        holds.sort_by_key(|hold| hold.from);
+        let mut total = Span::zero();
+        let mut counted_until = start;
+        for hold in holds {
+            let to = hold.to.unwrap_or(end).min(end);
+            total += to.since(hold.from.max(counted_until));
+            counted_until = counted_until.max(to);
+        }
+        total
+    }
+}

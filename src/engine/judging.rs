@@ -1,0 +1,324 @@
+//! Judges one rule at one subject, and folds what it says into alerts.
+
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+
+use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Verdict};
+use super::annotate;
+use super::labels::{Fingerprint, Labels};
+use super::observation::{Name, ProjectKey};
+use super::rule::context::{Context, Judgement};
+use super::rule::{Rule, RuleKind};
+use super::subject::SubjectKey;
+use super::time::Timestamp;
+use super::watch::{Watch, WatchId};
+use super::{Engine, Step};
+
+impl Engine {
+    /// Judges one rule at one subject and folds the verdicts into alerts.
+    pub(super) fn judge(&mut self, id: WatchId, now: Timestamp, step: &mut Step) {
+        let policy = Arc::clone(&self.policy);
+        let rule = &policy.rules[self.watches.get(id).rule];
+        if let Some(at) = self.not_before(rule, id, now) {
+            self.watches.schedule(id, Some(at), None);
+            return;
+        }
+        let watch = self.watches.get(id);
+        let subject = watch.subject.clone();
+        let (Some(judgement), Some(known_until)) = (
+            self.judgement(rule, watch, now),
+            self.known_until(&subject, now),
+        ) else {
+            return;
+        };
+        let look = Look { now, known_until };
+        for finding in &judgement.findings {
+            self.fold(id, rule, &subject, finding, now, step);
+        }
+        let alerts_due = self.let_time_pass(id, rule, look, step);
+        step.ledger.extend(judgement.ledger);
+        let watch = self.watches.get_mut(id);
+        if watch.memory != judgement.memory {
+            watch.memory = judgement.memory.clone();
+            step.changed
+                .memories
+                .insert(Watch::key(rule, &subject), judgement.memory);
+        }
+        let (mut at, mut when_known) = (judgement.wake_at, judgement.wake_when_known);
+        // What waits for runs to be known wakes with them; health is known at any time.
+        let wake = if subject.project().is_some() {
+            &mut when_known
+        } else {
+            &mut at
+        };
+        *wake = wake.iter().copied().chain(alerts_due).min();
+        self.watches.schedule(id, at, when_known);
+    }
+
+    /// Fires and ends the alerts of a watch whose `for` or `keep_firing_for` is over; returns when the next
+    /// one is.
+    pub(super) fn let_time_pass(
+        &mut self,
+        id: WatchId,
+        rule: &Rule,
+        look: Look,
+        step: &mut Step,
+    ) -> Option<Timestamp> {
+        let mut due_at = None;
+        for print in self.watches.get(id).alerts.clone() {
+            let Some(alert) = self.alerts.get_mut(&print) else {
+                continue;
+            };
+            if let Some(change) = alert::advance(alert, rule, look) {
+                step.transitions.push(change);
+                self.note_change(print, rule, look.now, step);
+            } else if let Some(at) = alert::next_change(alert, rule) {
+                due_at = Some(due_at.map_or(at, |known: Timestamp| known.min(at)));
+            }
+        }
+        due_at
+    }
+
+    /// The instant up to which what happens to a subject is known completely; never after `now`.
+    pub(super) fn known_until(&self, subject: &SubjectKey, now: Timestamp) -> Option<Timestamp> {
+        match subject.project() {
+            Some(project) => Some(self.history.project(project)?.coverage?.min(now)),
+            None => Some(now),
+        }
+    }
+
+    /// For rules with a schedule of their own: the next tick, unless one is due.
+    pub(super) fn not_before(
+        &mut self,
+        rule: &Rule,
+        id: WatchId,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let schedule = rule.schedule.as_ref()?;
+        let watch = self.watches.get_mut(id);
+        let is_unseen = watch.memory.judged_until < watch.memory.watching_since;
+        let tick_at = watch.tick_at.unwrap_or(Timestamp::MAX);
+        if now < tick_at && !is_unseen {
+            return Some(tick_at);
+        }
+        watch.tick_at = schedule.next(rule.zone, now).map(|tick| tick.at);
+        None
+    }
+
+    pub(super) fn judgement(
+        &self,
+        rule: &Rule,
+        watch: &Watch,
+        now: Timestamp,
+    ) -> Option<Judgement> {
+        if let RuleKind::SourceUnreachable(kind) = &rule.kind {
+            let health = self.health.get(&watch.subject)?;
+            return Some(kind.judge(rule, &watch.subject, health, &watch.memory, now));
+        }
+        let project = self.history.project(watch.subject.project()?)?;
+        let known_until = self.known_until(&watch.subject, now)?;
+        let open: Vec<Alert> = watch
+            .alerts
+            .iter()
+            .filter_map(|print| self.alerts.get(print))
+            .cloned()
+            .collect();
+        let ctx = Context {
+            now,
+            rule,
+            subject: &watch.subject,
+            project,
+            schedule_zone: self.schedule_zone(&project.key.source),
+            known_until,
+            memory: &watch.memory,
+            open: &open,
+        };
+        let is_judged = ctx.is_concerned() || open.iter().any(Alert::is_open);
+        Some(if is_judged {
+            rule.kind.judge(&ctx)
+        } else {
+            Judgement::start(&watch.memory)
+        })
+    }
+
+    pub(super) fn schedule_zone(&self, source: &Name) -> Tz {
+        let source = self
+            .policy
+            .sources
+            .iter()
+            .find(|known| known.name == *source);
+        source.map_or(Tz::UTC, |source| source.schedule_zone)
+    }
+
+    /// Folds one finding.
+    pub(super) fn fold(
+        &mut self,
+        id: WatchId,
+        rule: &Rule,
+        subject: &SubjectKey,
+        finding: &Finding,
+        now: Timestamp,
+        step: &mut Step,
+    ) {
+        let mut identity = subject.identity();
+        for (name, value) in finding.occurrence.iter() {
+            identity.set(name, value);
+        }
+        let print = Fingerprint::of(&rule.name, &identity);
+        let mut slot = self.alerts.remove(&print);
+        if matches!(finding.verdict, Verdict::Breach(_)) {
+            // Over before anybody was told: what comes now is an incident of its own.
+            slot = slot.filter(|alert| alert.is_open() || self.is_told(print));
+        }
+        let is_already_so = finding.at <= self.watches.get(id).memory.watching_since;
+        let new = |evidence: &Evidence| Alert {
+            is_already_so,
+            ..self.new_alert(print, rule, subject, identity, evidence, finding.at)
+        };
+        let Folded {
+            transitions,
+            is_changed,
+        } = alert::fold(&mut slot, finding, rule, new, now);
+        step.transitions.extend(transitions);
+        match slot {
+            Some(alert) => {
+                self.alerts.insert(print, alert);
+                self.watches.own(id, print);
+            }
+            None => self.watches.disown(print),
+        }
+        if is_changed {
+            self.note_change(print, rule, now, step);
+        }
+    }
+
+    /// An alert has changed: its texts, its groups and its record follow.
+    pub(super) fn note_change(
+        &mut self,
+        print: Fingerprint,
+        rule: &Rule,
+        now: Timestamp,
+        step: &mut Step,
+    ) {
+        if let Some(mut alert) = self.alerts.remove(&print) {
+            self.annotate(rule, &mut alert);
+            self.alerts.insert(print, alert);
+        }
+        let alert = self.alerts.get(&print).cloned();
+        step.changed.alerts.insert(print, alert);
+        self.touch_groups(print, now, step);
+    }
+
+    /// Some receiver was told of an alert.
+    pub(super) fn is_told(&self, print: Fingerprint) -> bool {
+        let keys = self.memberships.get(&print).into_iter().flatten();
+        keys.filter_map(|key| self.groups.get(key))
+            .flat_map(|group| group.conversations.values())
+            .any(|conversation| conversation.told.contains_key(&print))
+    }
+
+    pub(super) fn new_alert(
+        &self,
+        fingerprint: Fingerprint,
+        rule: &Rule,
+        subject: &SubjectKey,
+        identity: Labels,
+        evidence: &Evidence,
+        at: Timestamp,
+    ) -> Alert {
+        let mut labels = rule.labels.clone();
+        for (name, value) in identity.iter().chain(evidence.labels.iter()) {
+            labels.set(name, value);
+        }
+        if let Some(project) = subject.project().and_then(|key| self.history.project(key)) {
+            labels.set("project", project.display_name().clone());
+        }
+        let severity = evidence.severity.unwrap_or(rule.severity);
+        labels.set("rule", rule.name.clone());
+        labels.set("kind", rule.kind.name());
+        labels.set("severity", severity.as_str());
+        Alert {
+            fingerprint,
+            rule: rule.name.clone(),
+            kind: rule.kind.name().into(),
+            origin: rule.origin.clone(),
+            identity,
+            labels,
+            severity,
+            state: AlertState::Pending,
+            began_at: at,
+            fired_at: None,
+            cleared_at: None,
+            ended_at: None,
+            evidence: evidence.clone(),
+            frozen: None,
+            ending: None,
+            is_already_so: false,
+            summary: None,
+            description: None,
+            runbook: None,
+            owner: None,
+            run_url: None,
+        }
+    }
+
+    /// Fills in the rule's texts and the link to the run.
+    pub(super) fn annotate(&self, rule: &Rule, alert: &mut Alert) {
+        alert.origin.clone_from(&rule.origin);
+        alert.run_url = self.run_url(alert);
+        let fill = |text: &Option<String>| text.as_ref().map(|text| annotate::fill(text, alert));
+        let (summary, description) = (
+            fill(&rule.annotations.summary),
+            fill(&rule.annotations.description),
+        );
+        let (runbook, owner) = (
+            fill(&rule.annotations.runbook),
+            fill(&rule.annotations.owner),
+        );
+        alert.summary = summary;
+        alert.description = description;
+        alert.runbook = runbook;
+        alert.owner = owner;
+    }
+
+    pub(super) fn run_url(&self, alert: &Alert) -> Option<String> {
+        let (source, project_id) = (
+            alert.identity.get("source"),
+            alert.identity.get("project_id"),
+        );
+        let key = ProjectKey {
+            source: source.into(),
+            project_id: project_id.into(),
+        };
+        self.link(&key, alert.evidence.run_id.as_ref()?)
+    }
+
+    /// Link to a run, when the source has a template for it.
+    pub fn link(&self, project: &ProjectKey, run_id: &str) -> Option<String> {
+        let source = self
+            .policy
+            .sources
+            .iter()
+            .find(|known| known.name == project.source)?;
+        let template = source.run_url.as_ref()?;
+        let project_id = &project.project_id;
+        Some(
+            template
+                .replace("{project_id}", &url_part(project_id))
+                .replace("{run_id}", &url_part(run_id)),
+        )
+    }
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986 section 2.3).
+fn url_part(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,354 @@
+//! Decides whom to tell: routes alerts into groups, lets groups speak when they are due, and says what could
+//! not be told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+
+use super::alert::{Alert, AlertState};
+use super::group::{Flush, Group, GroupKey};
+use super::inhibition::Inhibitors;
+use super::labels::{Fingerprint, Labels};
+use super::notification::{Body, ConversationId, Notification, Reason};
+use super::observation::Name;
+use super::route::Route;
+use super::rule::Rule;
+use super::time::{Timestamp, human_time};
+use super::{Engine, Notice, Step, Undeliverable};
+
+impl Engine {
+    /// Brings what is firing to the routes it has now, and lets every group be looked at again: mutes,
+    /// inhibitions and receivers may be others than before.
+    pub(super) fn reroute(&mut self, now: Timestamp, step: &mut Step) {
+        let firing = self
+            .alerts
+            .values()
+            .filter(|alert| alert.state == AlertState::Firing);
+        let moved: Vec<Fingerprint> = firing
+            .filter(|alert| {
+                let known = self.memberships.get(&alert.fingerprint);
+                self.group_keys(alert)
+                    .iter()
+                    .any(|key| known.is_none_or(|known| !known.contains(key)))
+            })
+            .map(|alert| alert.fingerprint)
+            .collect();
+        for print in moved {
+            self.touch_groups(print, now, step);
+        }
+        for key in self.groups.keys().cloned().collect::<Vec<_>>() {
+            self.touch_group(&key, now, step);
+        }
+    }
+
+    /// An alert has changed: the groups it belongs to are due.
+    pub(super) fn touch_groups(&mut self, print: Fingerprint, now: Timestamp, step: &mut Step) {
+        let Some(alert) = self.alerts.get(&print) else {
+            return;
+        };
+        if !matches!(alert.state, AlertState::Firing | AlertState::Resolved) {
+            return;
+        }
+        let mut keys = self.memberships.get(&print).cloned().unwrap_or_default();
+        // The end is told where the alert was told of, whatever the routes are now.
+        if alert.state == AlertState::Firing || keys.is_empty() {
+            keys.extend(self.group_keys(alert));
+        }
+        self.memberships.insert(print, keys.clone());
+        for key in keys {
+            let new = || Group::new(key.clone(), now);
+            let group = self.groups.entry(key.clone()).or_insert_with(new);
+            group.members.insert(print);
+            self.touch_group(&key, now, step);
+        }
+    }
+
+    /// A group is due after its wait or its interval.
+    pub(super) fn touch_group(&mut self, key: &GroupKey, now: Timestamp, step: &mut Step) {
+        let route = self.route_of(key);
+        let Some(group) = self.groups.get_mut(key) else {
+            return;
+        };
+        if let Some(due_at) = group.due_at {
+            self.due_groups.remove(&(due_at, key.clone()));
+        }
+        group.touch(&route, now);
+        if let Some(due_at) = group.due_at {
+            self.due_groups.insert((due_at, key.clone()));
+        }
+        step.changed.groups.insert(key.clone(), Some(group.clone()));
+    }
+
+    /// The groups in which an alert is told now.
+    pub(super) fn group_keys(&self, alert: &Alert) -> BTreeSet<GroupKey> {
+        let key = |route: Route| GroupKey {
+            labels: alert.labels.project(&route.group_by),
+            route: route.path,
+        };
+        self.routes(alert).into_iter().map(key).collect()
+    }
+
+    pub(super) fn rule(&self, name: &str) -> Option<&Rule> {
+        self.policy.rules.get(*self.rule_index.get(name)?)
+    }
+
+    /// The routing nodes that handle an alert. A rule with receivers of its own has a node of its own.
+    pub(super) fn routes(&self, alert: &Alert) -> Vec<Route> {
+        match self
+            .rule(&alert.rule)
+            .and_then(|rule| rule.receivers.as_ref())
+        {
+            Some(receivers) => vec![self.own_route(&alert.rule, receivers.clone())],
+            None => self
+                .policy
+                .route
+                .find(&alert.labels)
+                .into_iter()
+                .cloned()
+                .collect(),
+        }
+    }
+
+    pub(super) fn own_route(&self, rule: &Name, receivers: Vec<Name>) -> Route {
+        Route {
+            path: format!("rule:{rule}").into(),
+            receivers,
+            children: Vec::new(),
+            escalate: Vec::new(),
+            ..self.policy.route.clone()
+        }
+    }
+
+    /// The routing node of a group, also when the policy does not have it any more: then nobody is told
+    /// anything new, and those that were told are told the end.
+    pub(super) fn route_of(&self, key: &GroupKey) -> Route {
+        if let Some(name) = key.route.strip_prefix("rule:") {
+            let receivers = self
+                .rule(name)
+                .and_then(|rule| rule.receivers.clone())
+                .unwrap_or_default();
+            return self.own_route(&name.into(), receivers);
+        }
+        find_route(&self.policy.route, &key.route)
+            .cloned()
+            .unwrap_or_else(|| Route {
+                path: key.route.clone(),
+                receivers: Vec::new(),
+                children: Vec::new(),
+                mute: Vec::new(),
+                ..self.policy.route.clone()
+            })
+    }
+
+    /// Tells the groups that are due.
+    pub(super) fn tell(&mut self, now: Timestamp, step: &mut Step) {
+        // A change of an alert may let others, kept quiet, speak.
+        if !step.changed.alerts.is_empty() {
+            for key in self.holding_back.clone() {
+                self.touch_group(&key, now, step);
+            }
+        }
+        let mut due: BTreeSet<GroupKey> = BTreeSet::new();
+        while let Some((at, key)) = self
+            .due_groups
+            .first()
+            .cloned()
+            .filter(|(at, _)| *at <= now)
+        {
+            self.due_groups.remove(&(at, key.clone()));
+            due.insert(key);
+        }
+        if due.is_empty() {
+            return;
+        }
+        let policy = Arc::clone(&self.policy);
+        let inhibitors = Inhibitors::new(&policy.inhibitions, &self.alerts.values());
+        let mut ended = BTreeSet::new();
+        for key in due {
+            let Some(mut group) = self.groups.remove(&key) else {
+                continue;
+            };
+            let before = group.clone();
+            let flushed = group.flush(&Flush {
+                alerts: &self.alerts,
+                inhibitors: &inhibitors,
+                route: &self.route_of(&key),
+                is_told_elsewhere: &|receiver, print| self.is_told_elsewhere(receiver, print),
+                now,
+            });
+            step.notifications.extend(flushed.notifications);
+            if flushed.is_holding_back {
+                self.holding_back.insert(key.clone());
+            } else {
+                self.holding_back.remove(&key);
+            }
+            for print in before.members.difference(&group.members) {
+                ended.insert(*print);
+                self.memberships.entry(*print).or_default().remove(&key);
+            }
+            let is_over = group.is_over();
+            if group != before {
+                let kept = (!is_over).then(|| group.clone());
+                step.changed.groups.insert(key.clone(), kept);
+            }
+            if is_over {
+                self.holding_back.remove(&key);
+                continue;
+            }
+            if let Some(due_at) = group.due_at {
+                self.due_groups.insert((due_at, key.clone()));
+            }
+            self.groups.insert(key, group);
+        }
+        self.forget_alerts(&ended, step);
+    }
+
+    /// A receiver was told of an alert, and not of its end, in a group that still tells it.
+    pub(super) fn is_told_elsewhere(&self, receiver: &Name, print: Fingerprint) -> bool {
+        let keys = self.memberships.get(&print).into_iter().flatten();
+        keys.filter_map(|key| self.groups.get(key)).any(|group| {
+            let told = group
+                .conversations
+                .get(receiver)
+                .and_then(|known| known.told.get(&print));
+            told.is_some_and(|told| !told.is_ended)
+                && self.route_of(&group.key).receivers.contains(receiver)
+        })
+    }
+
+    /// Forgets ended alerts that no group holds any more.
+    pub(super) fn forget_alerts(&mut self, ended: &BTreeSet<Fingerprint>, step: &mut Step) {
+        for print in ended {
+            let is_held = self
+                .memberships
+                .get(print)
+                .is_some_and(|keys| !keys.is_empty());
+            let is_over = self
+                .alerts
+                .get(print)
+                .is_some_and(|alert| alert.state == AlertState::Resolved);
+            if is_held || !is_over {
+                continue;
+            }
+            self.alerts.remove(print);
+            self.memberships.remove(print);
+            self.watches.disown(*print);
+            step.changed.alerts.insert(*print, None);
+        }
+    }
+
+    /// Tells the fallback what another receiver could not be told, one notification for each such receiver.
+    pub(super) fn give_up(&mut self, given_up: &[Undeliverable], now: Timestamp, step: &mut Step) {
+        let mut by_receiver: BTreeMap<&Name, Vec<&Undeliverable>> = BTreeMap::new();
+        for item in given_up {
+            // What the fallback itself could not be told ends here; it is shown in `status`.
+            if item.notification.reason != Reason::Undeliverable {
+                by_receiver
+                    .entry(&item.notification.receiver)
+                    .or_default()
+                    .push(item);
+            }
+        }
+        for (receiver, items) in by_receiver {
+            let first = items[0];
+            let headline = format!("Could not tell {receiver}: {}", first.why);
+            let lines: Vec<String> = items
+                .iter()
+                .flat_map(|item| missed_lines(&item.notification))
+                .collect();
+            let key = first.notification.delivery_id();
+            for fallback in self.fallbacks(receiver) {
+                step.notifications.push(notice(
+                    &fallback,
+                    &format!("undeliverable/{key}"),
+                    Reason::Undeliverable,
+                    Body::Notice {
+                        headline: headline.clone(),
+                        text: lines.join("\n"),
+                    },
+                    now,
+                ));
+            }
+        }
+    }
+
+    /// Receivers that hear what `failed` could not be told.
+    pub(super) fn fallbacks(&self, failed: &Name) -> Vec<Name> {
+        let fallback = &self.policy.fallback;
+        let all = if fallback.is_empty() {
+            &self.policy.route.receivers
+        } else {
+            fallback
+        };
+        all.iter().filter(|name| *name != failed).cloned().collect()
+    }
+
+    /// Tells something about Tardy itself.
+    pub(super) fn announce(&mut self, notices: &[Notice], now: Timestamp, step: &mut Step) {
+        for item in notices {
+            let fallback = &self.policy.fallback;
+            let receivers: BTreeSet<Name> = if item.is_for_fallback && !fallback.is_empty() {
+                fallback.iter().cloned().collect()
+            } else {
+                self.policy
+                    .route
+                    .receivers
+                    .iter()
+                    .chain(fallback)
+                    .cloned()
+                    .collect()
+            };
+            for receiver in receivers {
+                let body = Body::Notice {
+                    headline: item.headline.clone(),
+                    text: item.text.clone(),
+                };
+                let key = format!("notice/{}/{now}", item.headline);
+                step.notifications
+                    .push(notice(&receiver, &key, Reason::Notice, body, now));
+            }
+        }
+    }
+}
+
+fn find_route<'a>(route: &'a Route, path: &str) -> Option<&'a Route> {
+    if &*route.path == path {
+        return Some(route);
+    }
+    route
+        .children
+        .iter()
+        .find_map(|child| find_route(child, path))
+}
+
+/// What a notification would have said, a line for each alert.
+fn missed_lines(notification: &Notification) -> Vec<String> {
+    let at = human_time(notification.decided_at, notification.decided_at, Tz::UTC);
+    match &notification.body {
+        Body::Alerts(alerts) => alerts
+            .iter()
+            .map(|alert| format!("{at} {}", alert.headline))
+            .collect(),
+        Body::Notice { headline, .. } => vec![format!("{at} {headline}")],
+    }
+}
+
+/// A notification that is a conversation of its own.
+fn notice(receiver: &Name, key: &str, reason: Reason, body: Body, now: Timestamp) -> Notification {
+    let labels = Labels::default()
+        .with("receiver", receiver.clone())
+        .with("key", key);
+    Notification {
+        receiver: receiver.clone(),
+        conversation: ConversationId(Fingerprint::of("notice", &labels)),
+        sequence: 0,
+        reason,
+        decided_at: now,
+        group: Labels::default(),
+        route: "notice".into(),
+        body,
+        omitted: 0,
+        suppressed: Vec::new(),
+    }
+}

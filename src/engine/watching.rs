@@ -1,0 +1,264 @@
+//! Which rule watches which subject: built when a policy comes into force, grown with what is observed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::alert::{self, EndReason};
+use super::labels::Fingerprint;
+use super::observation::{Name, ProjectKey};
+use super::rule::context::Memory;
+use super::rule::{Rule, Scope};
+use super::schedule::Cron;
+use super::subject::SubjectKey;
+use super::time::Timestamp;
+use super::watch::{Watch, WatchId, Watches};
+use super::{Engine, Step};
+
+impl Engine {
+    /// Lets the next step build the watches anew.
+    pub(super) fn forget_watches(&mut self) {
+        self.keep_memories();
+        self.watches = Watches::default();
+        self.is_policy_new = true;
+    }
+
+    /// After a start or a reload: builds the watches anew, and closes the alerts of rules that are gone.
+    pub(super) fn adopt_policy(&mut self, now: Timestamp, step: &mut Step) -> BTreeSet<WatchId> {
+        if !std::mem::take(&mut self.is_policy_new) {
+            return BTreeSet::new();
+        }
+        self.index_unowned();
+        let policy = Arc::clone(&self.policy);
+        self.rule_index = (0..)
+            .zip(&policy.rules)
+            .map(|(i, rule)| (rule.name.clone(), i))
+            .collect();
+        for rule in &policy.rules {
+            self.begin(
+                format!("rule/{}/{}", rule.name, rule.kind.name()),
+                now,
+                step,
+            );
+        }
+        for source in &policy.sources {
+            self.watch(&SubjectKey::Source(source.name.clone()), now, step);
+        }
+        let projects: Vec<ProjectKey> = self
+            .history
+            .projects()
+            .filter(|project| project.coverage.is_some())
+            .map(|project| project.key.clone())
+            .collect();
+        for project in projects {
+            self.watch_project(&project, now, step);
+        }
+        let receivers = self.alerts.values().filter_map(|alert| {
+            let name = alert.identity.get("receiver");
+            (!name.is_empty()).then(|| SubjectKey::Receiver(name.into()))
+        });
+        for subject in self
+            .health
+            .keys()
+            .cloned()
+            .chain(receivers)
+            .collect::<Vec<_>>()
+        {
+            self.watch(&subject, now, step);
+        }
+        self.close_orphans(now, step);
+        self.reroute(now, step);
+        (0..self.watches.len()).collect()
+    }
+
+    /// Closes alerts that no watch owns: their rule was removed, disabled, or selects differently now.
+    pub(super) fn close_orphans(&mut self, now: Timestamp, step: &mut Step) {
+        let orphans: Vec<Fingerprint> = self
+            .alerts
+            .keys()
+            .copied()
+            .filter(|print| !self.watches.is_owned(*print))
+            .collect();
+        for print in orphans {
+            let mut slot = self.alerts.remove(&print);
+            let headline = slot.as_ref().map(|alert| {
+                format!(
+                    "Closed: rule {} was removed or does not apply any more",
+                    alert.rule
+                )
+            });
+            let folded = alert::close(
+                &mut slot,
+                EndReason::RuleRemoved,
+                headline.unwrap_or_default(),
+                now,
+            );
+            step.transitions.extend(folded.transitions);
+            if let Some(alert) = slot {
+                self.alerts.insert(print, alert);
+                self.touch_groups(print, now, step);
+            }
+            step.changed
+                .alerts
+                .insert(print, self.alerts.get(&print).cloned());
+        }
+    }
+
+    /// Remembers when something began to be watched.
+    pub(super) fn begin(&mut self, what: String, now: Timestamp, step: &mut Step) -> Timestamp {
+        *self.since.entry(what.clone()).or_insert_with(|| {
+            step.changed.since.insert(what, now);
+            now
+        })
+    }
+
+    /// Makes sure that every subject of a project is watched, once the project is known.
+    pub(super) fn watch_project(&mut self, key: &ProjectKey, now: Timestamp, step: &mut Step) {
+        let Some(project) = self.history.project(key).filter(|p| p.coverage.is_some()) else {
+            return;
+        };
+        let jobs = project
+            .jobs()
+            .map(|job| SubjectKey::Job(key.clone(), job.name.clone()));
+        let models = project
+            .models()
+            .map(|(job, model, _)| SubjectKey::Model(key.clone(), job.clone(), model.clone()));
+        let subjects: Vec<SubjectKey> = jobs.chain(models).collect();
+        for subject in subjects {
+            self.watch(&subject, now, step);
+        }
+    }
+
+    /// Makes sure that a subject is watched by every rule that selects it.
+    pub(super) fn watch(&mut self, subject: &SubjectKey, now: Timestamp, step: &mut Step) {
+        if self.watches.is_watched(subject) {
+            return;
+        }
+        if let Some(project) = subject.project()
+            && self
+                .history
+                .project(project)
+                .is_none_or(|p| p.coverage.is_none())
+        {
+            return;
+        }
+        self.watches.note(subject.clone());
+        let policy = Arc::clone(&self.policy);
+        for (index, rule) in policy.rules.iter().enumerate() {
+            if self.is_selected(rule, subject) {
+                let memory = self.memory(rule, subject, now, step);
+                // A tick of the rule's schedule that passed while Tardy did not run is caught up.
+                let known_until = self.known_until(subject, now).unwrap_or(now);
+                let next = |cron: &Cron| cron.next(rule.zone, known_until);
+                let tick_at = rule.schedule.as_ref().and_then(next).map(|tick| tick.at);
+                let id = self.watches.add(index, subject.clone(), memory, tick_at);
+                self.adopt_alerts(id, rule, subject);
+            }
+        }
+    }
+
+    pub(super) fn is_selected(&self, rule: &Rule, subject: &SubjectKey) -> bool {
+        let selectors = &rule.selectors;
+        let is_project = |key: &ProjectKey| {
+            let name = self
+                .history
+                .project(key)
+                .map_or("", |project| project.display_name());
+            selectors.project.is_match_any(&[&key.project_id, name])
+        };
+        match (rule.kind.scope(), subject) {
+            (Scope::Job, SubjectKey::Job(key, job)) => {
+                is_project(key) && selectors.job.is_match(job)
+            }
+            (Scope::Model, SubjectKey::Model(key, job, model)) => {
+                is_project(key) && selectors.job.is_match(job) && selectors.model.is_match(model)
+            }
+            (Scope::Health, SubjectKey::Source(_) | SubjectKey::Receiver(_)) => true,
+            (Scope::Job | Scope::Model | Scope::Health | Scope::NotBuilt, _) => false,
+        }
+    }
+
+    /// What a rule remembers of a subject, or its first memory. A subject that appears later has been watched
+    /// since its project was, so that its first failure is news.
+    pub(super) fn memory(
+        &mut self,
+        rule: &Rule,
+        subject: &SubjectKey,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Memory {
+        let key = Watch::key(rule, subject);
+        if let Some(memory) = self.memories.remove(&key) {
+            return memory;
+        }
+        let rule_since = self.begin(
+            format!("rule/{}/{}", rule.name, rule.kind.name()),
+            now,
+            step,
+        );
+        let subject_since = match subject.project() {
+            Some(project) => {
+                let known = self
+                    .history
+                    .project(project)
+                    .and_then(|p| p.coverage)
+                    .unwrap_or(now);
+                self.begin(
+                    format!("project/{}/{}", project.source, project.project_id),
+                    known,
+                    step,
+                )
+            }
+            None => now,
+        };
+        let watching_since = rule_since.max(subject_since);
+        let judged_until = if rule.kind.reads_history() {
+            Timestamp::MIN
+        } else {
+            watching_since
+        };
+        Memory::new(watching_since, judged_until)
+    }
+
+    /// Gives a new watch the open alerts that are its own.
+    pub(super) fn adopt_alerts(&mut self, id: WatchId, rule: &Rule, subject: &SubjectKey) {
+        let own = self
+            .unowned
+            .remove(&(rule.name.clone(), subject.identity()))
+            .unwrap_or_default();
+        for print in own {
+            let is_same_kind = self
+                .alerts
+                .get(&print)
+                .is_some_and(|alert| &*alert.kind == rule.kind.name());
+            if is_same_kind {
+                self.watches.own(id, print);
+            }
+        }
+    }
+
+    /// Indexes alerts by rule and subject, for the watches that are about to be built.
+    pub(super) fn index_unowned(&mut self) {
+        self.unowned.clear();
+        let names: Vec<Name> = SUBJECT_LABELS
+            .iter()
+            .map(|name| Name::from(*name))
+            .collect();
+        for alert in self.alerts.values() {
+            let key = (alert.rule.clone(), alert.identity.project(&names));
+            self.unowned.entry(key).or_default().push(alert.fingerprint);
+        }
+    }
+
+    /// Keeps the memories of watches that are about to be rebuilt.
+    pub(super) fn keep_memories(&mut self) {
+        for id in 0..self.watches.len() {
+            let watch = self.watches.get(id);
+            let rule = &self.policy.rules[watch.rule];
+            self.memories
+                .insert(Watch::key(rule, &watch.subject), watch.memory.clone());
+        }
+    }
+}
+
+/// Labels that say which subject an alert is about; whatever else its identity has is the occurrence.
+const SUBJECT_LABELS: [&str; 5] = ["source", "receiver", "project_id", "job", "model"];
