@@ -623,6 +623,6 @@ mod tests {
         assert_eq!(ended.reason, "good");
         let view = slot.as_ref().unwrap().view(false);
         assert_eq!(view.headline, "good");
-        assert_eq!(view.facts, [Fact::new("Lasted", "14 min")]);
+        assert_eq!(view.facts, [Fact::new("Was", "bad")]);
     }
 }
