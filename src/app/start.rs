@@ -13,8 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::control;
 use super::deliver::{Deliverer, Outgoing};
-use super::live::{self, Deliveries, Evaluator, Event, Facts, InForce, Shared};
+use super::dispatch::Dispatcher;
+use super::evaluate::{Evaluator, InForce};
+use super::live::{self, Event, Facts, Shared};
 use super::pipeline::Pipeline;
+use super::poll;
+use super::upkeep;
 use crate::config::{Config, Environment, SourceConfig, StoreConfig};
 use crate::engine::observation::{Name, ProjectKey};
 use crate::engine::time::{Span, Timestamp};
@@ -233,7 +237,7 @@ impl Bot {
         let answering =
             control::listen(listener, socket, Arc::clone(&shared), bot.stopping.clone());
         bot.spawn(OTHER, async move { Ok(answering.await) });
-        let upkeep = live::keep_up(Arc::clone(&shared), bot.stopping.clone());
+        let upkeep = upkeep::keep_up(Arc::clone(&shared), bot.stopping.clone());
         bot.spawn(OTHER, async move { Ok(upkeep.await) });
         let evaluator = Evaluator {
             shared: Arc::clone(&shared),
@@ -243,14 +247,14 @@ impl Bot {
             poll_at: poll_at_sender,
         };
         bot.spawn(EVALUATOR, evaluator.run(bot.stopping.clone()));
-        let deliveries = Deliveries {
+        let dispatcher = Dispatcher {
             shared,
             rows: row_inbox,
             receivers: receiver_inbox,
             events,
             grace: STOP_GRACE,
         };
-        bot.spawn(DELIVERER, deliveries.run(deliverer, bot.stopping.clone()));
+        bot.spawn(DELIVERER, dispatcher.run(deliverer, bot.stopping.clone()));
         notices.into_iter().for_each(|notice| bot.say(notice));
         bot.start_pollers(sources);
         Ok(bot)
@@ -275,7 +279,7 @@ impl Bot {
             });
             let progress = Arc::clone(&self.surfaces.progress);
             let name: Name = dagctl.name().into();
-            let polling = live::poll(
+            let polling = poll::poll(
                 dagctl,
                 interval,
                 Arc::clone(&self.shared),
