@@ -226,7 +226,7 @@ impl Deliverer {
     fn record(&mut self, tried: Vec<Tried>, now: Timestamp, report: &mut Report) {
         let (mut commit, mut changes) = self.unrecorded.take().unwrap_or_default();
         for Tried { row, outcome } in tried {
-            changes.push(self.change(row, outcome, now, &mut commit));
+            changes.push(Self::change(row, outcome, now, &mut commit));
         }
         self.write(commit, changes, report);
     }
@@ -247,13 +247,7 @@ impl Deliverer {
     }
 
     /// Decides what a try means, and writes it into the commit.
-    fn change(
-        &self,
-        mut row: OutboxRow,
-        outcome: Outcome,
-        now: Timestamp,
-        commit: &mut Commit,
-    ) -> Change {
+    fn change(mut row: OutboxRow, outcome: Outcome, now: Timestamp, commit: &mut Commit) -> Change {
         row.attempts += 1;
         let late = now.since(row.notification.decided_at);
         let (end, handle) = match outcome {

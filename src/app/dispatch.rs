@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use crate::store::records::OutboxRow;
 
 /// The deliverer looks around at least this often.
-const MAX_SLEEP: Duration = Duration::from_secs(3_600);
+const MAX_SLEEP: Duration = Duration::from_hours(1);
 
 /// Ends of the deliverer's channels.
 pub struct Dispatcher {

@@ -35,7 +35,7 @@ const MAX_EVENTS_AT_ONCE: usize = 64;
 const MIN_SLEEP: Duration = Duration::from_millis(10);
 
 /// The evaluator looks around at least this often, whatever its schedule says.
-const MAX_SLEEP: Duration = Duration::from_secs(3_600);
+const MAX_SLEEP: Duration = Duration::from_hours(1);
 
 /// How long the alarm about the store may take when the process is about to end.
 const ALARM_GRACE: Duration = Duration::from_secs(15);
@@ -150,7 +150,7 @@ impl Evaluator {
                 None => return Ok(None),
             },
         };
-        self.log(&activation);
+        log(&activation);
         self.shared.notes().note_step(&activation.step);
         self.poll_at.send_replace(activation.step.poll_at);
         if !activation.rows.is_empty() && self.rows.send(activation.rows).await.is_err() {
@@ -210,18 +210,18 @@ impl Evaluator {
         }
         under_way
     }
+}
 
-    fn log(&self, activation: &Activation) {
-        for transition in &activation.step.transitions {
-            tracing::info!(
-                alert.id = transition.id,
-                alert.rule = %transition.rule,
-                alert.from = ?transition.from,
-                alert.to = ?transition.to,
-                alert.at = %transition.at,
-                "{}",
-                transition.reason
-            );
-        }
+fn log(activation: &Activation) {
+    for transition in &activation.step.transitions {
+        tracing::info!(
+            alert.id = transition.id,
+            alert.rule = %transition.rule,
+            alert.from = ?transition.from,
+            alert.to = ?transition.to,
+            alert.at = %transition.at,
+            "{}",
+            transition.reason
+        );
     }
 }

@@ -5,30 +5,20 @@
 //! Channels between them are bounded, so that a slow disk slows polling and never grows memory. A task ends
 //! when it is cancelled, or with the error for which the process has to end.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 use super::clock::Clock;
-use super::deliver::{Deliverer, Report};
-use super::pipeline::{Activation, Incoming, Pipeline};
+use super::deliver::Report;
+use super::pipeline::Pipeline;
 use super::status::{Notes, ReceiverStatus, Status, StoreStatus, of_engine};
-use super::{blocking, upkeep};
 use crate::engine::observation::Name;
-use crate::engine::policy::Policy;
 use crate::engine::schedule::Cron;
-use crate::engine::subject::SubjectKey;
 use crate::engine::time::{Span, Timestamp};
-use crate::engine::{Engine, HealthReport, Notice};
-use crate::notify::Notifier;
-use crate::source::{Batch, Problem, Source};
-use crate::store::StoreError;
-use crate::store::records::OutboxRow;
+use crate::engine::{Engine, Notice};
+use crate::source::Batch;
 
 /// What the tasks and the surfaces share.
 pub struct Shared {

@@ -56,11 +56,19 @@ pub enum StartError {
 }
 
 fn list(parts: &[crate::config::NotBuilt]) -> String {
-    parts
+    let lines: Vec<String> = parts
         .iter()
-        .map(|part| format!("  {}: {}\n", part.place, part.part))
-        .collect()
+        .map(|part| format!("  {}: {}", part.place, part.part))
+        .collect();
+    lines.join(
+        "
+",
+    ) + "
+"
 }
+
+/// Told of each poll of a source.
+pub type Progress = dyn Fn(&Name, &Batch) + Send + Sync;
 
 /// What surfaces the bot is given.
 #[derive(Clone)]
@@ -70,7 +78,7 @@ pub struct Surfaces {
     /// The console understands colours.
     pub is_colored: bool,
     /// Told of each poll, for a progress bar.
-    pub progress: Arc<dyn Fn(&Name, &Batch) + Send + Sync>,
+    pub progress: Arc<Progress>,
 }
 
 /// The store opened, and what it held.
@@ -236,9 +244,9 @@ impl Bot {
         };
         let answering =
             control::listen(listener, socket, Arc::clone(&shared), bot.stopping.clone());
-        bot.spawn(OTHER, async move { Ok(answering.await) });
+        bot.spawn_other(answering);
         let upkeep = upkeep::keep_up(Arc::clone(&shared), bot.stopping.clone());
-        bot.spawn(OTHER, async move { Ok(upkeep.await) });
+        bot.spawn_other(upkeep);
         let evaluator = Evaluator {
             shared: Arc::clone(&shared),
             events: inbox,
@@ -255,7 +263,9 @@ impl Bot {
             grace: STOP_GRACE,
         };
         bot.spawn(DELIVERER, dispatcher.run(deliverer, bot.stopping.clone()));
-        notices.into_iter().for_each(|notice| bot.say(notice));
+        for notice in notices {
+            bot.say(notice);
+        }
         bot.start_pollers(sources);
         Ok(bot)
     }
@@ -266,6 +276,14 @@ impl Bot {
         task: impl Future<Output = Result<(), StoreError>> + Send + 'static,
     ) {
         self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// A task that may end by itself.
+    fn spawn_other(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(OTHER, async move {
+            task.await;
+            Ok(())
+        });
     }
 
     fn start_pollers(&mut self, sources: Vec<(Dagctl, Duration)>) {
@@ -288,7 +306,7 @@ impl Bot {
                 self.pollers.child_token(),
                 move |batch| progress(&name, batch),
             );
-            self.spawn(OTHER, async move { Ok(polling.await) });
+            self.spawn_other(polling);
         }
     }
 
@@ -296,12 +314,11 @@ impl Bot {
     fn say(&mut self, notice: Notice) {
         tracing::warn!("{}: {}", notice.headline, notice.text);
         let (events, stopping) = (self.events.clone(), self.stopping.clone());
-        self.spawn(OTHER, async move {
+        self.spawn_other(async move {
             tokio::select! {
                 () = stopping.cancelled() => {}
                 _ = events.send(Event::Say(notice)) => {}
             }
-            Ok(())
         });
     }
 

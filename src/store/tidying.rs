@@ -35,8 +35,9 @@ pub fn compact_history(
             .map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let mut commit = Commit::default();
         if i64::from(day) < cutoff.as_millis() / segment::DAY_MILLIS {
-            keys.into_iter()
-                .for_each(|key| commit.delete(Table::History, key));
+            for key in keys {
+                commit.delete(Table::History, key);
+            }
         } else if keys.len() > MERGE_ABOVE {
             after += merge(store, keys, segments, &mut commit)?;
         } else {
@@ -121,8 +122,9 @@ fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
     }
     for keys in old.chunks(FORGET_BATCH) {
         let mut commit = Commit::default();
-        keys.iter()
-            .for_each(|key| commit.delete(Table::Ledger, key.clone()));
+        for key in keys {
+            commit.delete(Table::Ledger, key.clone());
+        }
         store.commit(&commit)?;
     }
     Ok(old.len())

@@ -653,7 +653,7 @@ impl Rig {
                     .map(|said| (name.to_owned(), said.body.into_bytes())),
             );
         }
-        seen.extend(self.smtp.mails().into_iter().map(|(to, bytes)| (to, bytes)));
+        seen.extend(self.smtp.mails());
         seen.push((
             "problems".to_owned(),
             format!("{:?}", self.problems).into_bytes(),
