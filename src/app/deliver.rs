@@ -438,13 +438,16 @@ async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Han
         handle: handle.as_ref(),
         attempt,
     };
-    let mut trying = notifier.deliver(delivery);
+    let mut trying = Box::pin(async { notifier.deliver(delivery).await });
     let outcome = poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| trying.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {
-            tracing::error!(receiver.name = %row.notification.receiver, "a bug: the notifier panicked");
-            let why = "a bug of Tardy's keeps this message from being sent; see its log".to_owned();
-            Poll::Ready(Outcome::Rejected { why })
+            let receiver = &row.notification.receiver;
+            tracing::error!(receiver.name = %receiver, "a bug: the notifier panicked");
+            let why = "a bug of Tardy's keeps this message from being sent; see its log";
+            Poll::Ready(Outcome::Rejected {
+                why: why.to_owned(),
+            })
         })
     })
     .await;

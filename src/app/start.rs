@@ -213,21 +213,8 @@ impl Bot {
         let (poll_at_sender, poll_at) = watch::channel(None);
         let (receivers, receiver_inbox) = watch::channel(notifiers.clone());
         let (in_force, in_force_inbox) = watch::channel(put_in_force(&config, &notifiers));
-        let sequences = sequences(&loaded, clock.now());
-        let outgoing = Outgoing {
-            outbox: loaded.outbox,
-            handles: loaded.handles,
-            owed: loaded.owed,
-        };
-        let engine = Engine::new(
-            Arc::new(config.policy.clone()),
-            loaded.history,
-            loaded.saved,
-        );
-        let pipeline = Pipeline::new(engine, store.clone(), sequences);
         let facts = facts(&config, &path, retention, clock.now());
-        let shared = Arc::new(Shared::new(pipeline, clock, facts));
-        let deliverer = Deliverer::new(store.clone(), notifiers, outgoing);
+        let (shared, deliverer) = take_up(&config, facts, store.clone(), loaded, notifiers, clock);
         let mut bot = Self {
             shared: Arc::clone(&shared),
             path: config.path.clone(),
@@ -397,6 +384,28 @@ impl Bot {
         self.stopping.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Takes up what was stored: the engine, and what there is to deliver.
+fn take_up(
+    config: &Config,
+    facts: Facts,
+    store: Arc<SledStore>,
+    loaded: Loaded,
+    notifiers: Notifiers,
+    clock: Arc<dyn Clock>,
+) -> (Arc<Shared>, Deliverer) {
+    let sequences = sequences(&loaded, clock.now());
+    let outgoing = Outgoing {
+        outbox: loaded.outbox,
+        handles: loaded.handles,
+        owed: loaded.owed,
+    };
+    let policy = Arc::new(config.policy.clone());
+    let engine = Engine::new(policy, loaded.history, loaded.saved);
+    let pipeline = Pipeline::new(engine, store.clone(), sequences);
+    let shared = Arc::new(Shared::new(pipeline, clock, facts));
+    (shared, Deliverer::new(store, notifiers, outgoing))
 }
 
 fn panic_text(error: tokio::task::JoinError) -> String {
