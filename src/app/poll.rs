@@ -165,7 +165,7 @@ mod tests {
         let begun = Instant::now();
         let hints = async {
             loop {
-                sender.send_replace(Some(clock.now() - Span::seconds(1)));
+                sender.send_replace(Some(clock.now() - Span::seconds(3)));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };

@@ -8,15 +8,15 @@ use tardy::app::live::{self, Facts, Shared};
 use tardy::app::pipeline::Pipeline;
 use tardy::engine::Engine;
 use tardy::engine::history::History;
-use tardy::engine::time::Span;
+use tardy::engine::time::{Span, Timestamp};
 use tardy::sim::PlannedRun;
-use tardy::store::StoreError;
 use tardy::store::records::{DeliveryOutcome, Sequences};
+use tardy::store::{StoreError, Table};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::chat::Chat;
-use crate::rig::{FAILED, JOB, Mood, Rig, minute};
+use crate::rig::{FAILED, JOB, Mood, Rig, begin, minute};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_store_cannot_be_written_nothing_is_told_and_then_everything_once() {
@@ -173,4 +173,55 @@ async fn a_message_that_a_notifier_chokes_on_is_given_up_aloud_and_the_others_ar
         matches!(&rig.ends("hook")[..], [DeliveryOutcome::Rejected(why)] if why.contains("a bug of Tardy's"))
     );
     assert!(Rig::story(&rig.ops)[0].1.starts_with("Could not tell hook"));
+}
+
+/// So many days before the beginning; history is forgotten by whole days.
+fn midnight(days: i64) -> Timestamp {
+    begin() - Span::days(days) - Span::hours(6) - Span::minutes(30)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upkeep_merges_and_forgets_and_a_restart_knows_the_rest() {
+    let rules = format!("{FAILED}\n[[rule]]\nname = \"missed\"\nkind = \"missed_schedule\"\n");
+    let mut rig = Rig::watching(&rules).await;
+    for index in 0..30 {
+        let at = minute(2 + 2 * index);
+        let run = PlannedRun::success(&format!("r{index}"), JOB, at, Span::seconds(20));
+        rig.add(run);
+    }
+    rig.add(PlannedRun::failure(
+        "bad",
+        JOB,
+        minute(63),
+        Span::minutes(1),
+        "audit failed",
+    ));
+    rig.run_to(minute(70)).await;
+    let segments = |rig: &Rig| rig.stored().scan(Table::History, b"segment/").count();
+    let rows = |rig: &Rig, table| rig.stored().scan(table, b"").count();
+    let (pieces, promises) = (segments(&rig), rows(&rig, Table::Ledger));
+    assert!(
+        pieces > 50 && promises > 0,
+        "{pieces} pieces, {promises} promises"
+    );
+    rig.keep_up(midnight(10));
+    let kept = rig.engine().history().counts();
+    assert!(kept.0 > 200 && kept.0 < 300, "{kept:?}");
+    assert!(segments(&rig) < 30, "{} pieces", segments(&rig));
+    let left = rows(&rig, Table::Ledger);
+    assert!(
+        left > 200 && left < promises / 2,
+        "{left} of {promises} promises"
+    );
+    let told = rig.counts();
+    rig.restart();
+    assert_eq!(rig.engine().history().counts(), kept);
+    rig.run_to(minute(80)).await;
+    assert_eq!(rig.counts(), told, "nothing is told again");
+    // Much later all of it is gone, but for what is open.
+    rig.keep_up(minute(3 * 60));
+    for table in [Table::Ledger, Table::Transition, Table::Delivery] {
+        assert_eq!(rows(&rig, table), 0, "{table:?}");
+    }
+    assert_eq!(rows(&rig, Table::Alert), 1);
 }

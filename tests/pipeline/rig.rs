@@ -375,6 +375,19 @@ impl Rig {
         watched.collect()
     }
 
+    /// Upkeep as the bot does it, keeping what is newer than `cutoff`.
+    pub(crate) fn keep_up(&mut self, cutoff: Timestamp) {
+        let now = self.wall.now();
+        let bot = self.bot.as_mut().unwrap();
+        bot.pipeline.engine_mut().forget_before(cutoff);
+        let (store, segments) = (Arc::clone(bot.pipeline.store()), bot.pipeline.segments());
+        tardy::app::upkeep::run(&*store, &segments, now, cutoff).unwrap();
+    }
+
+    pub(crate) fn stored(&self) -> &dyn Store {
+        &*self.bot.as_ref().unwrap().store
+    }
+
     /// A configuration, an open store and notifiers, for a test that puts them together itself.
     pub(crate) fn parts(&self) -> (Config, Arc<dyn Store>, Notifiers) {
         let config = self.config().unwrap();
