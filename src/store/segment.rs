@@ -360,4 +360,79 @@ mod tests {
         let bytes = pack(&[run("run_1", "2026-11-24T00:00:00Z", None)])[0].to_bytes();
         assert!(Segment::unpack(&bytes[..bytes.len() / 2]).is_err());
     }
+
+    use proptest::prelude::*;
+
+    fn text() -> impl Strategy<Value = Name> {
+        proptest::string::string_regex("(?s).{0,12}")
+            .unwrap()
+            .prop_map(Name::from)
+    }
+
+    fn instant() -> impl Strategy<Value = Timestamp> {
+        // From before 1970 to after 2100, and often within the same days.
+        prop_oneof![
+            -1_000_000_000_000..5_000_000_000_000_i64,
+            0..200_000_000_i64
+        ]
+        .prop_map(Timestamp::from_millis)
+    }
+
+    prop_compose! {
+        fn any_run()(
+            id in text(),
+            job in proptest::option::of(text()),
+            words in (text(), text(), text()),
+            created_at in instant(),
+            started_at in proptest::option::of(instant()),
+            finished_at in proptest::option::of(instant()),
+            updated_at in instant(),
+            error in proptest::option::of(text()),
+        ) -> Observation {
+            let project = ProjectKey { source: "acme".into(), project_id: "p".into() };
+            Observation::Run(project, Run {
+                id,
+                job,
+                job_type: words.0,
+                status: Status::from_word(&words.1),
+                triggered_by: words.2,
+                created_at,
+                started_at,
+                finished_at,
+                updated_at,
+                error,
+            })
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whatever_is_packed_is_read_back(rows in proptest::collection::vec(any_run(), 0..300)) {
+            let mut back = Vec::new();
+            for segment in pack(&rows) {
+                back.extend(Segment::unpack(&segment.to_bytes()).unwrap());
+            }
+            let sorted = |rows: &[Observation]| {
+                let mut texts: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+                texts.sort();
+                texts
+            };
+            prop_assert_eq!(sorted(&back), sorted(&rows));
+        }
+
+        #[test]
+        fn damage_is_an_error_and_never_a_panic(
+            rows in proptest::collection::vec(any_run(), 1..20),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let mut bytes = pack(&rows)[0].to_bytes();
+            let place = at.index(bytes.len());
+            bytes[place] = byte;
+            let _ = Segment::unpack(&bytes);
+            let _ = Segment::unpack(&bytes[..place]);
+        }
+    }
 }
