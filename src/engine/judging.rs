@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
+use super::annotate;
 use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Verdict};
 use super::labels::{Fingerprint, Labels};
-use super::notification::Fact;
 use super::observation::{Name, ProjectKey};
 use super::rule::context::{Context, Judgement};
 use super::rule::{Rule, RuleKind};
@@ -261,7 +261,7 @@ impl Engine {
     pub(super) fn annotate(&self, rule: &Rule, alert: &mut Alert) {
         alert.origin.clone_from(&rule.origin);
         alert.run_url = self.run_url(alert);
-        let fill = |text: &Option<String>| text.as_ref().map(|text| placeholders(text, alert));
+        let fill = |text: &Option<String>| text.as_ref().map(|text| annotate::fill(text, alert));
         let (summary, description) = (
             fill(&rule.annotations.summary),
             fill(&rule.annotations.description),
@@ -303,36 +303,6 @@ impl Engine {
                 .replace("{run_id}", &url_part(run_id)),
         )
     }
-}
-
-/// Fills `{name}` with a label or a fact of the alert; an unknown name stays as it is.
-fn placeholders(text: &str, alert: &Alert) -> String {
-    let mut filled = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        filled.push_str(before);
-        let Some((name, tail)) = after.split_once('}') else {
-            filled.push('{');
-            rest = after;
-            continue;
-        };
-        let label = alert.labels.get(name);
-        let fact = || {
-            alert
-                .evidence
-                .facts
-                .iter()
-                .find(|fact| fact.name.eq_ignore_ascii_case(name))
-        };
-        match (label.is_empty(), fact()) {
-            (false, _) => filled.push_str(label),
-            (true, Some(Fact { value, .. })) => filled.push_str(value),
-            (true, None) => filled.extend(["{", name, "}"]),
-        }
-        rest = tail;
-    }
-    filled.push_str(rest);
-    filled
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986 section 2.3).

@@ -7,6 +7,7 @@
 //! transaction; nothing is sent from here.
 
 pub mod alert;
+pub mod annotate;
 pub mod baseline;
 pub mod calendar;
 pub mod forecast;

@@ -8,42 +8,6 @@ use super::kinds::{
 };
 use super::{Key, Section, Type, key, optional, required, section, sections};
 
-/// `{names}` that annotations may use, beside the labels of the rule.
-pub const PLACEHOLDERS: [&str; 32] = [
-    "age",
-    "by",
-    "clock",
-    "consecutive",
-    "count",
-    "date",
-    "duration",
-    "environment",
-    "error",
-    "expected",
-    "instant",
-    "job",
-    "job_type",
-    "kind",
-    "limit",
-    "max",
-    "model",
-    "plan",
-    "plan_id",
-    "project",
-    "project_id",
-    "rule",
-    "run_id",
-    "severity",
-    "since",
-    "source",
-    "status",
-    "subject",
-    "threshold",
-    "triggered_by",
-    "usual",
-    "value",
-];
-
 const SEVERITIES: &[&str] = &["info", "warning", "critical"];
 
 /// The top level of a rule file.

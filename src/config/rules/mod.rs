@@ -5,6 +5,7 @@ mod objective;
 
 use chrono_tz::Tz;
 
+use crate::engine::annotate;
 use crate::engine::calendar::Calendar;
 use crate::engine::labels::{Labels, Patterns};
 use crate::engine::observation::Name;
@@ -15,7 +16,7 @@ use crate::engine::time::Span;
 
 use super::context::{Context, Draft, did_you_mean, nearest};
 use super::cursor::Cursor;
-use super::keys::{self, PLACEHOLDERS};
+use super::keys;
 use super::known::{Known, Names, name_or_default};
 use super::place::Place;
 use super::tree::{Spot, Table};
@@ -374,10 +375,9 @@ fn read_annotations(cursor: &mut Cursor<'_>, labels: &Labels) -> Annotations {
     };
     let mut cursor = Cursor::new(context, &keys::ANNOTATIONS, table);
     let is_label = |name: &str| labels.iter().any(|(label, _)| label == name);
-    let known = |name: &str| PLACEHOLDERS.contains(&name) || is_label(name);
+    let known = |name: &str| annotate::names().any(|known| known == name) || is_label(name);
     let template = |text: &str| {
-        let candidates = PLACEHOLDERS
-            .into_iter()
+        let candidates = annotate::names()
             .chain(labels.iter().map(|(label, _)| label));
         values::template(text, known, candidates)
     };

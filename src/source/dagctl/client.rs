@@ -418,7 +418,10 @@ impl Api {
 
     /// Cut, cleaned, and without the token even if the other side repeats it.
     fn detail(&self, words: &str) -> Detail {
-        let words = words.replace(self.token.expose_secret(), "[token]");
+        let token = self.token.expose_secret();
+        // A token of a few letters is none, and replacing it would spoil every word it is in.
+        let masked = (token.len() >= 4).then(|| words.replace(token, "[token]"));
+        let words = masked.as_deref().unwrap_or(words);
         Detail(clean(words.trim(), MAX_DETAIL_CHARS, false).into_owned())
     }
 }
