@@ -5,6 +5,7 @@
 //! group, so that every announced alert gets exactly one ending at each receiver that heard of it,
 //! whatever was muted, restarted or reconfigured meanwhile.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -318,41 +319,9 @@ impl Group {
         if reason.is_pinging() {
             conversation.pinged_at = now;
         }
-        let mut views: Vec<(AlertView, f64)> = Vec::new();
-        for print in conversation
-            .told
-            .keys()
-            .copied()
-            .chain(news.new.iter().copied())
-            .collect::<BTreeSet<_>>()
-        {
-            let Some(alert) = flush.alerts.get(&print) else {
-                continue;
-            };
-            let known = conversation.told.get(&print);
-            let is_ended = alert.state == AlertState::Resolved;
-            if is_ended && known.is_some_and(|told| told.is_ended) {
-                continue;
-            }
-            views.push((alert.view(news.new.contains(&print)), alert.evidence.weight));
-            let told = match known {
-                // It is shown as it is, but counts as told only when it may be told.
-                Some(known) if hushed.contains(&print) && !is_ended => known.clone(),
-                Some(_) | None => Told {
-                    severity: alert.severity,
-                    change_key: alert.evidence.change_key.clone(),
-                    is_ended,
-                },
-            };
-            conversation.told.insert(print, told);
-        }
-        views.sort_by(|(a, weight_a), (b, weight_b)| {
-            (a.ended_at.is_some().cmp(&b.ended_at.is_some()))
-                .then(b.severity.cmp(&a.severity))
-                .then(weight_b.total_cmp(weight_a))
-                .then(a.fired_at.cmp(&b.fired_at))
-                .then(a.id.cmp(&b.id))
-        });
+        let mut views = conversation.tell(news, flush, hushed);
+        let omitted = views.len().saturating_sub(MAX_ALERTS_TOLD);
+        views.truncate(MAX_ALERTS_TOLD);
         Notification {
             receiver: receiver.clone(),
             conversation: conversation.id,
@@ -361,14 +330,8 @@ impl Group {
             decided_at: now,
             group: self.key.labels.clone(),
             route: self.key.route.clone(),
-            omitted: views.len().saturating_sub(MAX_ALERTS_TOLD),
-            body: Body::Alerts(
-                views
-                    .into_iter()
-                    .take(MAX_ALERTS_TOLD)
-                    .map(|(view, _)| view)
-                    .collect(),
-            ),
+            omitted,
+            body: Body::Alerts(views),
             suppressed: suppressed.into_iter().take(MAX_ALERTS_TOLD).collect(),
         }
     }
@@ -433,6 +396,56 @@ impl Group {
     pub(super) fn is_over(&self) -> bool {
         self.members.is_empty()
     }
+}
+
+impl Conversation {
+    /// What the receiver is told of each alert, worst first; from then on it has been told.
+    fn tell(
+        &mut self,
+        news: &News,
+        flush: &Flush<'_>,
+        hushed: &BTreeSet<Fingerprint>,
+    ) -> Vec<AlertView> {
+        let mut views: Vec<(AlertView, f64)> = Vec::new();
+        for print in self
+            .told
+            .keys()
+            .copied()
+            .chain(news.new.iter().copied())
+            .collect::<BTreeSet<_>>()
+        {
+            let Some(alert) = flush.alerts.get(&print) else {
+                continue;
+            };
+            let known = self.told.get(&print);
+            let is_ended = alert.state == AlertState::Resolved;
+            if is_ended && known.is_some_and(|told| told.is_ended) {
+                continue;
+            }
+            views.push((alert.view(news.new.contains(&print)), alert.evidence.weight));
+            let told = match known {
+                // It is shown as it is, but counts as told only when it may be told.
+                Some(known) if hushed.contains(&print) && !is_ended => known.clone(),
+                Some(_) | None => Told {
+                    severity: alert.severity,
+                    change_key: alert.evidence.change_key.clone(),
+                    is_ended,
+                },
+            };
+            self.told.insert(print, told);
+        }
+        views.sort_by(worst_first);
+        views.into_iter().map(|(view, _)| view).collect()
+    }
+}
+
+/// Firing before ended, worst first.
+fn worst_first((a, weight_a): &(AlertView, f64), (b, weight_b): &(AlertView, f64)) -> Ordering {
+    (a.ended_at.is_some().cmp(&b.ended_at.is_some()))
+        .then(b.severity.cmp(&a.severity))
+        .then(weight_b.total_cmp(weight_a))
+        .then(a.fired_at.cmp(&b.fired_at))
+        .then(a.id.cmp(&b.id))
 }
 
 /// A warning that ended before anybody was told is not worth a message of its own; a breach is, unless

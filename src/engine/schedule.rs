@@ -434,6 +434,26 @@ fn join(list: &[u32]) -> String {
         .join(",")
 }
 
+/// A number or a name, within bounds.
+fn number(word: &str, low: u32, high: u32, names: &[&str]) -> Result<u32, String> {
+    let lower = word.to_ascii_lowercase();
+    if let Some(index) = names.iter().position(|name| lower == *name) {
+        return Ok(low + u32::try_from(index).unwrap_or_default());
+    }
+    let value: u32 = word.parse().map_err(|_| {
+        let hint = match (names.first(), names.last()) {
+            (Some(first), Some(last)) => format!(" or {first}-{last}"),
+            _ => String::new(),
+        };
+        format!("`{word}` is not a number from {low} to {high}{hint}")
+    })?;
+    if (low..=high).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("{value} is not within {low} to {high}"))
+    }
+}
+
 /// The numbers a field stands for: `*`, `?`, `a`, `a-b`, `*/n`, `a/n`, `a-b/n`, lists; names where
 /// `names` has them (names[0] stands for `low`). Ranges of weekdays may wrap (`fri-mon`).
 fn numbers(
@@ -448,30 +468,7 @@ fn numbers(
         text: text.to_owned(),
         reason,
     };
-    let number = |word: &str| -> Result<u32, CronError> {
-        let lower = word.to_ascii_lowercase();
-        if let Some(index) = names
-            .iter()
-            .position(|name| !name.is_empty() && lower == *name)
-        {
-            return Ok(low + u32::try_from(index).unwrap_or_default());
-        }
-        let value: u32 = word.parse().map_err(|_| {
-            let hint = if names.is_empty() {
-                String::new()
-            } else {
-                format!(" or {}-{}", names[0], names[names.len() - 1])
-            };
-            refuse(format!(
-                "`{word}` is not a number from {low} to {high}{hint}"
-            ))
-        })?;
-        if (low..=high).contains(&value) {
-            Ok(value)
-        } else {
-            Err(refuse(format!("{value} is not within {low} to {high}")))
-        }
-    };
+    let number = |word: &str| number(word, low, high, names).map_err(refuse);
     let mut list = Vec::new();
     for item in text.split(',') {
         let (range, step) = match item.split_once('/') {

@@ -87,6 +87,25 @@ const MAX_JUDGED: usize = 200;
 /// How far back the row of slow runs is followed.
 const MAX_ROW: usize = 100;
 
+/// Index of the first slow run of the unbroken row that the last one belongs to; single quick ones inside
+/// do not end it.
+fn first_slow(samples: &[Sample], threshold: f64) -> usize {
+    let mut first = samples.len() - 1;
+    let mut quick = 0;
+    for (index, sample) in samples.iter().enumerate().rev() {
+        if sample.seconds > threshold {
+            first = index;
+            quick = 0;
+        } else {
+            quick += 1;
+            if quick > 1 {
+                break;
+            }
+        }
+    }
+    first
+}
+
 /// May be compared. What is not known to differ may.
 fn is_alike(a: Option<&Run>, b: Option<&Run>) -> bool {
     a.zip(b).is_none_or(|(a, b)| is_like(a, b))
@@ -265,20 +284,7 @@ impl Regression {
         breaching: usize,
     ) -> Evidence {
         let newest = &samples[samples.len() - 1];
-        // "since" is the first slow run of the unbroken row; single quick ones inside do not end it.
-        let mut first = samples.len() - 1;
-        let mut quick = 0;
-        for (index, sample) in samples.iter().enumerate().rev() {
-            if sample.seconds > threshold {
-                first = index;
-                quick = 0;
-            } else {
-                quick += 1;
-                if quick > 1 {
-                    break;
-                }
-            }
-        }
+        let first = first_slow(samples, threshold);
         let slow = samples[first..]
             .iter()
             .filter(|sample| sample.seconds > threshold)

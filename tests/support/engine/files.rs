@@ -115,11 +115,16 @@ fn play(path: &Path) -> Vec<String> {
     let scenario: Scenario =
         toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let timeline = scenario.timeline();
+    // The file's name is the first line of what is compared, so that a failure says where it is.
+    let name = path.display().to_string();
+    let named = |lines: Vec<String>| [vec![name.clone()], lines].concat();
     let outcome = timeline.play(&scenario.until);
-    println!("{}", path.display());
-    check(&outcome.told_text(), &scenario.told.join("\n"));
+    check(
+        &named(outcome.told_text()),
+        &named(scenario.told).join("\n"),
+    );
     if let Some(ledger) = scenario.ledger {
-        check(&outcome.ledger_text(), &ledger.join("\n"));
+        check(&named(outcome.ledger_text()), &named(ledger).join("\n"));
     }
     timeline
         .policy
