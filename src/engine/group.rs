@@ -151,13 +151,20 @@ impl Group {
                 })
             })
             .collect();
-        for receiver in self.receivers(flush) {
-            let news = self.news(&receiver, flush, &hushed);
-            if let Some(reason) = self.reason(&receiver, flush, &news) {
-                let quiet = quiet.clone();
-                let notification = self.tell(&receiver, reason, &news, flush, &hushed, quiet);
-                flushed.notifications.push(notification);
-            }
+        // What is news is decided for all before anyone is told: telling one must not make it old for the next.
+        let due: Vec<(Name, News, Reason)> = self
+            .receivers(flush)
+            .into_iter()
+            .filter_map(|receiver| {
+                let news = self.news(&receiver, flush, &hushed);
+                let reason = self.reason(&receiver, flush, &news)?;
+                Some((receiver, news, reason))
+            })
+            .collect();
+        for (receiver, news, reason) in due {
+            let quiet = quiet.clone();
+            let notification = self.tell(&receiver, reason, &news, flush, &hushed, quiet);
+            flushed.notifications.push(notification);
         }
         if !flushed.notifications.is_empty() {
             self.told_at = Some(flush.now);
