@@ -1,7 +1,7 @@
 //! What the bytes in a store mean: typed records, the same for every backend.
 //!
 //! Every value begins with one version byte. State (alerts, groups, memories, outbox rows) is JSON, so
-//! that a field added later has a default; history is packed ([`segment`](super::segment)). Keys are of
+//! that a field added later has a default; history is packed in segments. Keys are of
 //! fixed length: instants and numbers are big-endian so that they sort, names are hashed and stand in the
 //! record. It decides nothing; it only writes down.
 
@@ -541,8 +541,9 @@ pub fn compact_history(
             .map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let mut commit = Commit::default();
         if i64::from(day) < cutoff.as_millis() / segment::DAY_MILLIS {
-            keys.into_iter()
-                .for_each(|key| commit.delete(Table::History, key));
+            for key in keys {
+                commit.delete(Table::History, key);
+            }
         } else if keys.len() > MERGE_ABOVE {
             after += merge(store, keys, segments, &mut commit)?;
         } else {
@@ -669,8 +670,9 @@ fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
     }
     for keys in old.chunks(FORGET_BATCH) {
         let mut commit = Commit::default();
-        keys.iter()
-            .for_each(|key| commit.delete(Table::Ledger, key.clone()));
+        for key in keys {
+            commit.delete(Table::Ledger, key.clone());
+        }
         store.commit(&commit)?;
     }
     Ok(old.len())
