@@ -226,7 +226,7 @@ impl Deliverer {
     fn record(&mut self, tried: Vec<Tried>, now: Timestamp, report: &mut Report) {
         let (mut commit, mut changes) = self.unrecorded.take().unwrap_or_default();
         for Tried { row, outcome } in tried {
-            changes.push(self.change(row, outcome, now, &mut commit));
+            changes.push(Self::change(row, outcome, now, &mut commit));
         }
         self.write(commit, changes, report);
     }
@@ -247,13 +247,7 @@ impl Deliverer {
     }
 
     /// Decides what a try means, and writes it into the commit.
-    fn change(
-        &self,
-        mut row: OutboxRow,
-        outcome: Outcome,
-        now: Timestamp,
-        commit: &mut Commit,
-    ) -> Change {
+    fn change(mut row: OutboxRow, outcome: Outcome, now: Timestamp, commit: &mut Commit) -> Change {
         row.attempts += 1;
         let late = now.since(row.notification.decided_at);
         let (end, handle) = match outcome {
@@ -444,13 +438,16 @@ async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Han
         handle: handle.as_ref(),
         attempt,
     };
-    let mut trying = notifier.deliver(delivery);
+    let mut trying = Box::pin(async { notifier.deliver(delivery).await });
     let outcome = poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| trying.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {
-            tracing::error!(receiver.name = %row.notification.receiver, "a bug: the notifier panicked");
-            let why = "a bug of Tardy's keeps this message from being sent; see its log".to_owned();
-            Poll::Ready(Outcome::Rejected { why })
+            let receiver = &row.notification.receiver;
+            tracing::error!(receiver.name = %receiver, "a bug: the notifier panicked");
+            let why = "a bug of Tardy's keeps this message from being sent; see its log";
+            Poll::Ready(Outcome::Rejected {
+                why: why.to_owned(),
+            })
         })
     })
     .await;

@@ -13,8 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::control;
 use super::deliver::{Deliverer, Outgoing};
-use super::live::{self, Deliveries, Evaluator, Event, Facts, InForce, Shared};
+use super::dispatch::Dispatcher;
+use super::evaluate::{Evaluator, InForce};
+use super::live::{self, Event, Facts, Shared};
 use super::pipeline::Pipeline;
+use super::poll;
+use super::upkeep;
 use crate::config::{Config, Environment, SourceConfig, StoreConfig};
 use crate::engine::observation::{Name, ProjectKey};
 use crate::engine::time::{Span, Timestamp};
@@ -52,11 +56,19 @@ pub enum StartError {
 }
 
 fn list(parts: &[crate::config::NotBuilt]) -> String {
-    parts
+    let lines: Vec<String> = parts
         .iter()
-        .map(|part| format!("  {}: {}\n", part.place, part.part))
-        .collect()
+        .map(|part| format!("  {}: {}", part.place, part.part))
+        .collect();
+    lines.join(
+        "
+",
+    ) + "
+"
 }
+
+/// Told of each poll of a source.
+pub type Progress = dyn Fn(&Name, &Batch) + Send + Sync;
 
 /// What surfaces the bot is given.
 #[derive(Clone)]
@@ -66,7 +78,7 @@ pub struct Surfaces {
     /// The console understands colours.
     pub is_colored: bool,
     /// Told of each poll, for a progress bar.
-    pub progress: Arc<dyn Fn(&Name, &Batch) + Send + Sync>,
+    pub progress: Arc<Progress>,
 }
 
 /// The store opened, and what it held.
@@ -201,21 +213,8 @@ impl Bot {
         let (poll_at_sender, poll_at) = watch::channel(None);
         let (receivers, receiver_inbox) = watch::channel(notifiers.clone());
         let (in_force, in_force_inbox) = watch::channel(put_in_force(&config, &notifiers));
-        let sequences = sequences(&loaded, clock.now());
-        let outgoing = Outgoing {
-            outbox: loaded.outbox,
-            handles: loaded.handles,
-            owed: loaded.owed,
-        };
-        let engine = Engine::new(
-            Arc::new(config.policy.clone()),
-            loaded.history,
-            loaded.saved,
-        );
-        let pipeline = Pipeline::new(engine, store.clone(), sequences);
         let facts = facts(&config, &path, retention, clock.now());
-        let shared = Arc::new(Shared::new(pipeline, clock, facts));
-        let deliverer = Deliverer::new(store.clone(), notifiers, outgoing);
+        let (shared, deliverer) = take_up(&config, facts, store.clone(), loaded, notifiers, clock);
         let mut bot = Self {
             shared: Arc::clone(&shared),
             path: config.path.clone(),
@@ -232,9 +231,9 @@ impl Bot {
         };
         let answering =
             control::listen(listener, socket, Arc::clone(&shared), bot.stopping.clone());
-        bot.spawn(OTHER, async move { Ok(answering.await) });
-        let upkeep = live::keep_up(Arc::clone(&shared), bot.stopping.clone());
-        bot.spawn(OTHER, async move { Ok(upkeep.await) });
+        bot.spawn_other(answering);
+        let upkeep = upkeep::keep_up(Arc::clone(&shared), bot.stopping.clone());
+        bot.spawn_other(upkeep);
         let evaluator = Evaluator {
             shared: Arc::clone(&shared),
             events: inbox,
@@ -243,15 +242,17 @@ impl Bot {
             poll_at: poll_at_sender,
         };
         bot.spawn(EVALUATOR, evaluator.run(bot.stopping.clone()));
-        let deliveries = Deliveries {
+        let dispatcher = Dispatcher {
             shared,
             rows: row_inbox,
             receivers: receiver_inbox,
             events,
             grace: STOP_GRACE,
         };
-        bot.spawn(DELIVERER, deliveries.run(deliverer, bot.stopping.clone()));
-        notices.into_iter().for_each(|notice| bot.say(notice));
+        bot.spawn(DELIVERER, dispatcher.run(deliverer, bot.stopping.clone()));
+        for notice in notices {
+            bot.say(notice);
+        }
         bot.start_pollers(sources);
         Ok(bot)
     }
@@ -262,6 +263,14 @@ impl Bot {
         task: impl Future<Output = Result<(), StoreError>> + Send + 'static,
     ) {
         self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// A task that may end by itself.
+    fn spawn_other(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(OTHER, async move {
+            task.await;
+            Ok(())
+        });
     }
 
     fn start_pollers(&mut self, sources: Vec<(Dagctl, Duration)>) {
@@ -275,7 +284,7 @@ impl Bot {
             });
             let progress = Arc::clone(&self.surfaces.progress);
             let name: Name = dagctl.name().into();
-            let polling = live::poll(
+            let polling = poll::poll(
                 dagctl,
                 interval,
                 Arc::clone(&self.shared),
@@ -284,7 +293,7 @@ impl Bot {
                 self.pollers.child_token(),
                 move |batch| progress(&name, batch),
             );
-            self.spawn(OTHER, async move { Ok(polling.await) });
+            self.spawn_other(polling);
         }
     }
 
@@ -292,12 +301,11 @@ impl Bot {
     fn say(&mut self, notice: Notice) {
         tracing::warn!("{}: {}", notice.headline, notice.text);
         let (events, stopping) = (self.events.clone(), self.stopping.clone());
-        self.spawn(OTHER, async move {
+        self.spawn_other(async move {
             tokio::select! {
                 () = stopping.cancelled() => {}
                 _ = events.send(Event::Say(notice)) => {}
             }
-            Ok(())
         });
     }
 
@@ -376,6 +384,28 @@ impl Bot {
         self.stopping.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// Takes up what was stored: the engine, and what there is to deliver.
+fn take_up(
+    config: &Config,
+    facts: Facts,
+    store: Arc<SledStore>,
+    loaded: Loaded,
+    notifiers: Notifiers,
+    clock: Arc<dyn Clock>,
+) -> (Arc<Shared>, Deliverer) {
+    let sequences = sequences(&loaded, clock.now());
+    let outgoing = Outgoing {
+        outbox: loaded.outbox,
+        handles: loaded.handles,
+        owed: loaded.owed,
+    };
+    let policy = Arc::new(config.policy.clone());
+    let engine = Engine::new(policy, loaded.history, loaded.saved);
+    let pipeline = Pipeline::new(engine, store.clone(), sequences);
+    let shared = Arc::new(Shared::new(pipeline, clock, facts));
+    (shared, Deliverer::new(store, notifiers, outgoing))
 }
 
 fn panic_text(error: tokio::task::JoinError) -> String {

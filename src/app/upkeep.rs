@@ -1,11 +1,17 @@
 //! What is done to the store now and then: forgetting, merging, snapshots.
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::blocking;
+use super::live::Shared;
 use crate::engine::labels::{Fingerprint, Labels};
 use crate::engine::notification::{Body, ConversationId, Notification, Reason};
 use crate::engine::observation::Name;
 use crate::engine::time::{Span, Timestamp};
-use crate::store::records::{self, Segments};
-use crate::store::{Store, StoreError};
+use crate::store::records::Segments;
+use crate::store::{Store, StoreError, tidying};
 
 /// After a start, so that it does not compete with the first backfill.
 pub const FIRST_AFTER: Span = Span::minutes(5);
@@ -22,8 +28,8 @@ pub fn run(
     now: Timestamp,
     cutoff: Timestamp,
 ) -> Result<(), StoreError> {
-    let (before, after) = records::compact_history(store, cutoff, segments)?;
-    let forgotten = records::forget_rows(store, cutoff)?;
+    let (before, after) = tidying::compact_history(store, cutoff, segments)?;
+    let forgotten = tidying::forget_rows(store, cutoff)?;
     let snapshot = store.upkeep(now)?;
     tracing::info!(
         store.segments_before = before,
@@ -54,5 +60,27 @@ pub fn alarm(receiver: &Name, why: &str, now: Timestamp) -> Notification {
         },
         omitted: 0,
         suppressed: Vec::new(),
+    }
+}
+
+/// Looks after the store until cancelled, beside the evaluator.
+pub async fn keep_up(shared: Arc<Shared>, cancel: CancellationToken) {
+    let mut wait = FIRST_AFTER;
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(wait.to_std().unwrap_or_default()) => {}
+        }
+        wait = EVERY;
+        let now = shared.clock.now();
+        let cutoff = now - shared.facts().retention;
+        let (store, segments) = {
+            let mut pipeline = shared.pipeline();
+            pipeline.engine_mut().forget_before(cutoff);
+            (Arc::clone(pipeline.store()), pipeline.segments())
+        };
+        if let Err(error) = blocking(|| run(store.as_ref(), &segments, now, cutoff)) {
+            tracing::error!(%error, "upkeep of the store failed; it is tried again in an hour");
+        }
     }
 }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::{ColorWhen, Global};
 use crate::config::Environment;
 
-/// Where and how to print.
+/// Where and how to print. Printing goes through it, so that nothing prints that was not told how.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
     /// Print JSON.
@@ -49,6 +50,7 @@ impl Tone {
     }
 }
 
+#[allow(clippy::unused_self)]
 impl Output {
     pub(super) fn new(global: &Global, environment: &Environment) -> Self {
         let is_dumb = environment.get("TERM") == Some("dumb");
@@ -152,7 +154,9 @@ impl Output {
             .map(|cell| (Tone::Dim, (*cell).to_owned()))
             .collect();
         line(&head);
-        rows.iter().for_each(|row| line(row));
+        for row in rows {
+            line(row);
+        }
     }
 }
 

@@ -107,9 +107,14 @@ fn documentation(kind: &str) -> Option<String> {
         _ => return None,
     };
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+    let lines: Vec<&str> = lines
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
     Some(
-        lines
-            .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
-            .collect(),
+        lines.join(
+            "
+",
+        ) + "
+",
     )
 }

@@ -151,20 +151,19 @@ impl Group {
                 })
             })
             .collect();
-        // What is news is decided for all before anyone is told: telling one must not make it old for the next.
-        let due: Vec<(Name, News, Reason)> = self
-            .receivers(flush)
-            .into_iter()
-            .filter_map(|receiver| {
-                let news = self.news(&receiver, flush, &hushed);
-                let reason = self.reason(&receiver, flush, &news)?;
-                Some((receiver, news, reason))
-            })
+        // Taken before the first is told, or the others would count as told already.
+        let told: BTreeSet<Fingerprint> = self
+            .conversations
+            .values()
+            .flat_map(|known| known.told.keys().copied())
             .collect();
-        for (receiver, news, reason) in due {
-            let quiet = quiet.clone();
-            let notification = self.tell(&receiver, reason, &news, flush, &hushed, quiet);
-            flushed.notifications.push(notification);
+        for receiver in self.receivers(flush) {
+            let news = self.news(&receiver, flush, &hushed, &told);
+            if let Some(reason) = self.reason(&receiver, flush, &news) {
+                let quiet = quiet.clone();
+                let notification = self.tell(&receiver, reason, &news, flush, &hushed, quiet);
+                flushed.notifications.push(notification);
+            }
         }
         if !flushed.notifications.is_empty() {
             self.told_at = Some(flush.now);
@@ -213,7 +212,13 @@ impl Group {
             .collect()
     }
 
-    fn news(&self, receiver: &Name, flush: &Flush<'_>, hushed: &BTreeSet<Fingerprint>) -> News {
+    fn news(
+        &self,
+        receiver: &Name,
+        flush: &Flush<'_>,
+        hushed: &BTreeSet<Fingerprint>,
+        told_before: &BTreeSet<Fingerprint>,
+    ) -> News {
         let conversation = self.conversations.get(receiver);
         let told = |print: &Fingerprint| conversation.and_then(|known| known.told.get(print));
         let is_routed = flush.route.receivers.contains(receiver);
@@ -238,7 +243,7 @@ impl Group {
                     // The end of what this receiver never heard of is not its business.
                     let is_quiet = hushed.contains(print)
                         || (alert.state == AlertState::Resolved
-                            && (self.held_back.contains(print) || self.is_told(*print)));
+                            && (self.held_back.contains(print) || told_before.contains(print)));
                     let is_wanted = is_routed && !is_quiet && !is_never_told(alert);
                     if is_wanted && !(flush.is_told_elsewhere)(receiver, *print) {
                         news.new.push(*print);

@@ -7,6 +7,7 @@
 pub mod records;
 mod segment;
 pub mod sled;
+pub mod tidying;
 
 use std::path::PathBuf;
 

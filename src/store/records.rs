@@ -1,7 +1,7 @@
 //! What the bytes in a store mean: typed records, the same for every backend.
 //!
 //! Every value begins with one version byte. State (alerts, groups, memories, outbox rows) is JSON, so
-//! that a field added later has a default; history is packed in segments. Keys are of
+//! that a field added later has a default; history is packed ([`segment`](super::segment)). Keys are of
 //! fixed length: instants and numbers are big-endian so that they sort, names are hashed and stand in the
 //! record. It decides nothing; it only writes down.
 
@@ -183,7 +183,7 @@ fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
 }
 
 /// Instants sort as unsigned numbers when the sign bit is flipped.
-fn time_key(at: Timestamp) -> [u8; 8] {
+pub(super) fn time_key(at: Timestamp) -> [u8; 8] {
     (at.as_millis().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
@@ -222,7 +222,7 @@ impl Segments {
         Self(Arc::new(AtomicU64::new(last)))
     }
 
-    fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
 }
@@ -312,7 +312,7 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
     }
 }
 
-fn segment_key(segment: &Segment, number: u64) -> Vec<u8> {
+pub(super) fn segment_key(segment: &Segment, number: u64) -> Vec<u8> {
     let mut key = project_key("segment/", &segment.project);
     key.extend(segment.day.to_be_bytes());
     key.extend(number.to_be_bytes());
@@ -515,82 +515,6 @@ fn restore(history: &mut History, observations: Vec<Observation>) {
     }
 }
 
-/// Segments of one project and day are merged when there are more than so many.
-const MERGE_ABOVE: usize = 16;
-
-/// Merges small segments and drops those of days before `cutoff`; a bounded piece of work for one commit
-/// each. Returns the number of segments before and after.
-pub fn compact_history(
-    store: &dyn Store,
-    cutoff: Timestamp,
-    segments: &Segments,
-) -> Result<(usize, usize), StoreError> {
-    let mut by_day: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
-    for record in store.scan(Table::History, b"segment/") {
-        let (key, _) = record?;
-        by_day
-            .entry(key[..key.len().saturating_sub(8)].to_vec())
-            .or_default()
-            .push(key);
-    }
-    let before = by_day.values().map(Vec::len).sum();
-    let mut after = 0;
-    for (day_key, keys) in by_day {
-        let day = day_key
-            .last_chunk::<4>()
-            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        let mut commit = Commit::default();
-        if i64::from(day) < cutoff.as_millis() / segment::DAY_MILLIS {
-            for key in keys {
-                commit.delete(Table::History, key);
-            }
-        } else if keys.len() > MERGE_ABOVE {
-            after += merge(store, keys, segments, &mut commit)?;
-        } else {
-            after += keys.len();
-        }
-        store.commit(&commit)?;
-    }
-    Ok((before, after))
-}
-
-fn merge(
-    store: &dyn Store,
-    keys: Vec<Vec<u8>>,
-    segments: &Segments,
-    commit: &mut Commit,
-) -> Result<usize, StoreError> {
-    let mut newest: BTreeMap<(u8, Name), Observation> = BTreeMap::new();
-    for key in keys {
-        let bytes = store.get(Table::History, &key)?.unwrap_or_default();
-        // A segment that cannot be read stays as it is, for `store verify` to show.
-        let Ok(observations) = Segment::unpack(&bytes) else {
-            continue;
-        };
-        for observation in observations {
-            let (id, updated_at) = segment::identity(&observation);
-            let is_newer = newest
-                .get(&id)
-                .is_none_or(|known| segment::identity(known).1 <= updated_at);
-            if is_newer {
-                newest.insert(id, observation);
-            }
-        }
-        commit.delete(Table::History, key);
-    }
-    let observations: Vec<Observation> = newest.into_values().collect();
-    let mut count = 0;
-    for segment in segment::pack(&observations) {
-        count += 1;
-        commit.put(
-            Table::History,
-            segment_key(&segment, segments.next()),
-            segment.to_bytes(),
-        );
-    }
-    Ok(count)
-}
-
 /// Transitions recorded in `[from, to)`, oldest first.
 pub fn transitions(
     store: &dyn Store,
@@ -631,51 +555,6 @@ fn time_range<T: DeserializeOwned>(
             from_json(table, &key, &bytes)
         })
         .collect()
-}
-
-/// Rows deleted in one commit.
-const FORGET_BATCH: usize = 10_000;
-
-/// Deletes promises, transitions and deliveries from before `cutoff`; returns how many.
-pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
-    let mut forgotten = forget_promises(store, cutoff)?;
-    for table in [Table::Transition, Table::Delivery] {
-        loop {
-            let mut commit = Commit::default();
-            for record in store
-                .range(table, b"", Some(&time_key(cutoff)))
-                .take(FORGET_BATCH)
-            {
-                commit.delete(table, record?.0);
-            }
-            if commit.is_empty() {
-                break;
-            }
-            forgotten += commit.writes.len();
-            store.commit(&commit)?;
-        }
-    }
-    Ok(forgotten)
-}
-
-/// Deletes promises that were due before `cutoff`. Their keys end in that instant.
-fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
-    let before = time_key(cutoff);
-    let mut old = Vec::new();
-    for record in store.scan(Table::Ledger, b"") {
-        let (key, _) = record?;
-        if key.last_chunk::<8>().is_some_and(|due_at| *due_at < before) {
-            old.push(key);
-        }
-    }
-    for keys in old.chunks(FORGET_BATCH) {
-        let mut commit = Commit::default();
-        for key in keys {
-            commit.delete(Table::Ledger, key.clone());
-        }
-        store.commit(&commit)?;
-    }
-    Ok(old.len())
 }
 
 /// Checks that a record can be read as what its table holds; for `store verify`.

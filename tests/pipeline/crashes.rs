@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tardy::app::live::{self, Evaluator, Facts, InForce, Shared};
+use tardy::app::evaluate::{Evaluator, InForce};
+use tardy::app::live::{self, Facts, Shared};
 use tardy::app::pipeline::Pipeline;
 use tardy::engine::Engine;
 use tardy::engine::history::History;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tardy::app::clock::{Clock as _, ManualClock};
 use tardy::app::deliver::{Deliverer, Outgoing, Report};
-use tardy::app::live::source_health;
 use tardy::app::pipeline::{Activation, Incoming, Pipeline};
+use tardy::app::poll::source_health;
 use tardy::app::start::{self, Notifiers, Surfaces};
 use tardy::config::{self, Config, Environment};
 use tardy::engine::time::{Span, Timestamp};
@@ -653,7 +653,7 @@ impl Rig {
                     .map(|said| (name.to_owned(), said.body.into_bytes())),
             );
         }
-        seen.extend(self.smtp.mails().into_iter().map(|(to, bytes)| (to, bytes)));
+        seen.extend(self.smtp.mails());
         seen.push((
             "problems".to_owned(),
             format!("{:?}", self.problems).into_bytes(),

@@ -1,0 +1,131 @@
+//! Keeps a store small: merges pieces of history, and forgets what is older than the retention. The same for
+//! every backend, in commits of bounded size, beside whoever else writes.
+
+use std::collections::BTreeMap;
+
+use super::records::{Segments, segment_key, time_key};
+use super::segment::{self, Segment};
+use super::{Commit, Store, StoreError, Table};
+use crate::engine::observation::{Name, Observation};
+use crate::engine::time::Timestamp;
+
+/// Segments of one project and day are merged when there are more than so many.
+const MERGE_ABOVE: usize = 16;
+
+/// Merges small segments and drops those of days before `cutoff`; a bounded piece of work for one commit
+/// each. Returns the number of segments before and after.
+pub fn compact_history(
+    store: &dyn Store,
+    cutoff: Timestamp,
+    segments: &Segments,
+) -> Result<(usize, usize), StoreError> {
+    let mut by_day: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+    for record in store.scan(Table::History, b"segment/") {
+        let (key, _) = record?;
+        by_day
+            .entry(key[..key.len().saturating_sub(8)].to_vec())
+            .or_default()
+            .push(key);
+    }
+    let before = by_day.values().map(Vec::len).sum();
+    let mut after = 0;
+    for (day_key, keys) in by_day {
+        let day = day_key
+            .last_chunk::<4>()
+            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let mut commit = Commit::default();
+        if i64::from(day) < cutoff.as_millis() / segment::DAY_MILLIS {
+            for key in keys {
+                commit.delete(Table::History, key);
+            }
+        } else if keys.len() > MERGE_ABOVE {
+            after += merge(store, keys, segments, &mut commit)?;
+        } else {
+            after += keys.len();
+        }
+        store.commit(&commit)?;
+    }
+    Ok((before, after))
+}
+
+fn merge(
+    store: &dyn Store,
+    keys: Vec<Vec<u8>>,
+    segments: &Segments,
+    commit: &mut Commit,
+) -> Result<usize, StoreError> {
+    let mut newest: BTreeMap<(u8, Name), Observation> = BTreeMap::new();
+    for key in keys {
+        let bytes = store.get(Table::History, &key)?.unwrap_or_default();
+        // A segment that cannot be read stays as it is, for `store verify` to show.
+        let Ok(observations) = Segment::unpack(&bytes) else {
+            continue;
+        };
+        for observation in observations {
+            let (id, updated_at) = segment::identity(&observation);
+            let is_newer = newest
+                .get(&id)
+                .is_none_or(|known| segment::identity(known).1 <= updated_at);
+            if is_newer {
+                newest.insert(id, observation);
+            }
+        }
+        commit.delete(Table::History, key);
+    }
+    let observations: Vec<Observation> = newest.into_values().collect();
+    let mut count = 0;
+    for segment in segment::pack(&observations) {
+        count += 1;
+        commit.put(
+            Table::History,
+            segment_key(&segment, segments.next()),
+            segment.to_bytes(),
+        );
+    }
+    Ok(count)
+}
+
+/// Rows deleted in one commit.
+const FORGET_BATCH: usize = 10_000;
+
+/// Deletes promises, transitions and deliveries from before `cutoff`; returns how many.
+pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
+    let mut forgotten = forget_promises(store, cutoff)?;
+    for table in [Table::Transition, Table::Delivery] {
+        loop {
+            let mut commit = Commit::default();
+            for record in store
+                .range(table, b"", Some(&time_key(cutoff)))
+                .take(FORGET_BATCH)
+            {
+                commit.delete(table, record?.0);
+            }
+            if commit.is_empty() {
+                break;
+            }
+            forgotten += commit.writes.len();
+            store.commit(&commit)?;
+        }
+    }
+    Ok(forgotten)
+}
+
+/// Deletes promises that were due before `cutoff`. Their keys end in that instant.
+fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
+    let before = time_key(cutoff);
+    let mut old = Vec::new();
+    for record in store.scan(Table::Ledger, b"") {
+        let (key, _) = record?;
+        if key.last_chunk::<8>().is_some_and(|due_at| *due_at < before) {
+            old.push(key);
+        }
+    }
+    for keys in old.chunks(FORGET_BATCH) {
+        let mut commit = Commit::default();
+        for key in keys {
+            commit.delete(Table::Ledger, key.clone());
+        }
+        store.commit(&commit)?;
+    }
+    Ok(old.len())
+}
