@@ -566,12 +566,12 @@ fn latency() {
 
 fn check() {
     println!("\n## Check 10 000 rules\n");
-    let mut rules = String::new();
-    for number in 0..10_000 {
-        rules.push_str(&format!(
-            "[[rule]]\nname = \"rule-{number}\"\nkind = \"run_duration\"\njob = \"job-{number}-*\"\nmax = \"45m\"\n\n"
-        ));
-    }
+    let rules: Vec<String> = (0..10_000)
+        .map(|number| {
+            format!("[[rule]]\nname = \"rule-{number}\"\nkind = \"run_duration\"\njob = \"job-{number}-*\"\nmax = \"45m\"\n")
+        })
+        .collect();
+    let rules = rules.join("\n");
     let environment = Environment::from_pairs([("DAGCTL_TOKEN", "dctl_bench")]);
     let times = (0..5)
         .map(|_| {

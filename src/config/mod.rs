@@ -1,6 +1,6 @@
 //! Configuration: text in, checked values out.
 //!
-//! [`load`] reads a service file, lays `TARDY_` variables over it, reads every rule file it names, and
+//! [`load()`] reads a service file, lays `TARDY_` variables over it, reads every rule file it names, and
 //! gives either a [`Config`] in which nothing can be wrong any more, or every mistake of all files at
 //! once, each with its file, line, column and remedy. What keys there are is written down once, in
 //! [`keys`]; decoding, [`schema_config`], [`schema_rules`] and the reference are made from it.

@@ -77,7 +77,11 @@ pub fn fill(text: &str, alert: &Alert) -> String {
         match value(name, alert) {
             Some(value) => filled.push_str(value),
             None if names().any(|known| known == name) => {}
-            None => filled.push_str(&format!("{{{name}}}")),
+            None => {
+                filled.push('{');
+                filled.push_str(name);
+                filled.push('}');
+            }
         }
         rest = tail;
     }

@@ -455,7 +455,7 @@ fn number(word: &str, low: u32, high: u32, names: &[&str]) -> Result<u32, String
 }
 
 /// The numbers a field stands for: `*`, `?`, `a`, `a-b`, `*/n`, `a/n`, `a-b/n`, lists; names where
-/// `names` has them (names[0] stands for `low`). Ranges of weekdays may wrap (`fri-mon`).
+/// `names` has them (the first name stands for `low`). Ranges of weekdays may wrap (`fri-mon`).
 fn numbers(
     text: &str,
     field: &'static str,
