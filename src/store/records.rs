@@ -1,7 +1,7 @@
 //! What the bytes in a store mean: typed records, the same for every backend.
 //!
 //! Every value begins with one version byte. State (alerts, groups, memories, outbox rows) is JSON, so
-//! that a field added later has a default; history is packed ([`segment`](super::segment)). Keys are of
+//! that a field added later has a default; history is packed in segments. Keys are of
 //! fixed length: instants and numbers are big-endian so that they sort, names are hashed and stand in the
 //! record. It decides nothing; it only writes down.
 
