@@ -2,8 +2,8 @@
 //!
 //! Guarantees: within a conversation deliveries keep their order and one is under way at a time (a lease
 //! held in memory: the store's lock makes this process the only deliverer); a row leaves the outbox only in
-//! the transaction that records its end; what one receiver cannot be told does not hold up another. A
-//! crash between sending and recording costs at most one repetition for each delivery under way.
+//! the transaction that records its end; what one receiver cannot be told does not hold up another, and the
+//! fallback hears of it after [`FALLBACK_AFTER`], tried by itself or waiting behind what fails. A crash between sending and recording costs at most one repetition for each delivery under way.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::poll_fn;
@@ -148,14 +148,21 @@ impl Deliverer {
             .collect()
     }
 
-    /// When the next row that is not under way is to be tried.
+    /// When the next row that is not under way is to be tried, or the fallback is to hear of one.
     pub fn next_attempt_at(&self) -> Option<Timestamp> {
-        self.queues
+        let tries = self
+            .queues
             .values()
             .filter(|queue| queue.leased.len() < CONCURRENCY)
             .flat_map(Queue::first_free)
-            .map(OutboxRow::due_at)
-            .min()
+            .map(OutboxRow::due_at);
+        let debts = self
+            .queues
+            .iter()
+            .filter(|(name, _)| self.notifiers.contains_key(*name))
+            .flat_map(|(_, queue)| queue.held_up())
+            .map(|(row, _)| late_at(row));
+        tries.chain(debts).min()
     }
 
     /// An end could not be recorded: nothing more is sent before it is. [`Self::start_due`] tries again.
@@ -180,7 +187,8 @@ impl Deliverer {
         }
     }
 
-    /// Starts what is due and may go. Records first what could not be recorded before.
+    /// Starts what is due and may go, and notes what the fallback is to hear of. Records first what could
+    /// not be recorded before.
     pub fn start_due(&mut self, now: Timestamp, report: &mut Report) {
         report.owed.append(&mut self.owed);
         if let Some((commit, changes)) = self.unrecorded.take() {
@@ -205,6 +213,34 @@ impl Deliverer {
         let tried: Vec<Tried> = homeless.into_iter().map(refuse_homeless).collect();
         if !tried.is_empty() {
             self.record(tried, now, report);
+        }
+        if self.unrecorded.is_none() {
+            self.note_late(now, report);
+        }
+    }
+
+    /// What has been held up for too long becomes owed to the fallback, in one transaction: also what waits
+    /// behind a row that fails, and what fails but is to be tried again only much later.
+    fn note_late(&mut self, now: Timestamp, report: &mut Report) {
+        let mut commit = Commit::default();
+        let mut changes = Vec::new();
+        for (name, queue) in &self.queues {
+            // What is left of a receiver that is gone is refused, and told of by that.
+            if !self.notifiers.contains_key(name) {
+                continue;
+            }
+            let late = queue.held_up().filter(|(row, _)| late_at(row) <= now);
+            for (row, why) in late {
+                let mut row = row.clone();
+                row.is_fallback_told = true;
+                records::put_outbox(&mut commit, &row);
+                let owed = owed(&row, not_reachable(why), &mut commit);
+                let row = Box::new(row);
+                changes.push(Change::Late { row, owed });
+            }
+        }
+        if !changes.is_empty() {
+            self.write(commit, changes, report);
         }
     }
 
@@ -268,14 +304,8 @@ impl Deliverer {
                         .min(MAX_WAIT);
                 row.is_uncertain |= is_uncertain;
                 row.why = Some(why.clone());
-                let owed = (late >= FALLBACK_AFTER && !row.is_fallback_told).then(|| {
-                    let minutes = FALLBACK_AFTER.num_minutes();
-                    owed(
-                        &row,
-                        format!("not reachable for {minutes} min: {why}"),
-                        commit,
-                    )
-                });
+                let owed = (late >= FALLBACK_AFTER && !row.is_fallback_told)
+                    .then(|| owed(&row, not_reachable(&why), commit));
                 row.is_fallback_told |= owed.is_some();
                 records::put_outbox(commit, &row);
                 return Change::Later {
@@ -304,6 +334,12 @@ impl Deliverer {
 
     fn apply(&mut self, change: Change, report: &mut Report) {
         match change {
+            Change::Late { row, owed } => {
+                report.owed.push(owed);
+                if let Some(queue) = self.queues.get_mut(&row.notification.receiver) {
+                    queue.rows.insert(row.sequence, *row);
+                }
+            }
             Change::Later { row, why, owed, at } => {
                 let receiver = row.notification.receiver.clone();
                 report.owed.extend(owed);
@@ -326,9 +362,12 @@ impl Deliverer {
                 } else if let Some(handle) = handle {
                     self.handles.insert(conversation, handle);
                 }
-                let result = owed.as_ref().map_or(Ok(()), |owed| Err(owed.why.clone()));
                 report.owed.extend(owed);
-                self.report_health(&receiver, record.settled_at, result, report);
+                // What was refused does not make a receiver unreachable: it has answered, nothing is tried
+                // again, and the fallback hears of that message. What is dead was reported at each try.
+                if record.outcome == DeliveryOutcome::Delivered {
+                    self.report_health(&receiver, record.settled_at, Ok(()), report);
+                }
                 report.settled.push(record);
                 if let Some(queue) = self.queues.get_mut(&receiver) {
                     queue.release(&row);
@@ -356,8 +395,12 @@ impl Deliverer {
     }
 }
 
-/// What a try changes.
+/// What a try changes, or waiting for too long.
 enum Change {
+    Late {
+        row: Box<OutboxRow>,
+        owed: Owed,
+    },
     Later {
         row: Box<OutboxRow>,
         why: String,
@@ -401,10 +444,34 @@ impl Queue {
         taken
     }
 
+    /// Rows that cannot be delivered as things are and that the fallback has not heard of, each with what
+    /// went wrong last: they failed, or wait while an earlier row of the receiver fails. A conversation
+    /// under way is left out: its try may succeed, and tells by itself if not.
+    fn held_up(&self) -> impl Iterator<Item = (&OutboxRow, &str)> {
+        let mut failure = None;
+        self.rows.values().filter_map(move |row| {
+            let is_under_way = self.conversations.contains(&row.notification.conversation);
+            failure = row.why.as_deref().or(failure);
+            failure
+                .filter(|_| !row.is_fallback_told && !is_under_way)
+                .map(|why| (row, why))
+        })
+    }
+
     fn release(&mut self, row: &OutboxRow) {
         self.leased.remove(&row.sequence);
         self.conversations.remove(&row.notification.conversation);
     }
+}
+
+/// When the fallback is to hear of a row that is held up.
+fn late_at(row: &OutboxRow) -> Timestamp {
+    row.notification.decided_at + FALLBACK_AFTER
+}
+
+fn not_reachable(why: &str) -> String {
+    let minutes = FALLBACK_AFTER.num_minutes();
+    format!("not reachable for {minutes} min: {why}")
 }
 
 /// Writes down what the fallback is to hear of.

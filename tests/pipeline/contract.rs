@@ -481,6 +481,104 @@ async fn after_a_day_a_delivery_is_dead_and_that_is_said() {
         .iter()
         .filter(|(_, text)| text.starts_with("Could not tell slack"))
         .collect();
-    assert_eq!(about.len(), 2, "late, and given up: {ops:?}");
-    assert!(about[1].1.contains("given up after 24 h"), "{ops:?}");
+    let given_up = about
+        .iter()
+        .filter(|(_, text)| text.contains("given up after 24 h"));
+    assert_eq!(given_up.count(), 1, "{ops:?}");
+    // It was late, and so were the reminders after 12 h and 24 h that waited behind it.
+    let late = about
+        .iter()
+        .filter(|(_, text)| text.contains("not reachable for 5 min"));
+    assert_eq!((late.count(), about.len()), (3, 4), "{ops:?}");
+}
+
+/// What the fallback has heard that Slack was not told.
+fn missed_by_slack(rig: &Rig) -> Vec<String> {
+    let told = Rig::told(&rig.ops).into_iter();
+    told.filter(|told| {
+        told["headline"]
+            .to_string()
+            .contains("Could not tell slack")
+    })
+    .map(|told| told.to_string())
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fallback_hears_of_what_waits_behind_a_failing_message() {
+    let mut rig = Rig::new(FAILED).await;
+    rig.slack_at = Some(closed_port().await);
+    rig.start();
+    rig.run_to(minute(1)).await;
+    rig.add(bad("bad", 30, "audit failed"));
+    rig.run_to(minute(55)).await;
+    assert_eq!(missed_by_slack(&rig).len(), 1);
+    // The end is known at minute 67, and waits behind the first message.
+    rig.add(good("good", 62));
+    rig.run_to(minute(71)).await;
+    assert_eq!(rig.deliverer().waiting()["slack"], 2);
+    assert_eq!(missed_by_slack(&rig).len(), 1, "not yet five minutes");
+    rig.restart();
+    rig.run_to(minute(73)).await;
+    let missed = missed_by_slack(&rig);
+    assert_eq!(missed.len(), 2, "{missed:?}");
+    assert!(missed[1].contains("Recovered"), "{missed:?}");
+    assert!(
+        missed[1].contains("not reachable for 5 min: "),
+        "{missed:?}"
+    );
+    rig.restart();
+    rig.run_to(minute(180)).await;
+    assert_eq!(missed_by_slack(&rig).len(), 2, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fallback_hears_in_time_though_a_receiver_asks_to_be_left_alone_for_an_hour() {
+    let mut rig = Rig::watching(FAILED).await;
+    rig.slack.answer_next(429, &[("retry-after", "3600")], "");
+    rig.add(bad("bad", 30, "audit failed"));
+    // No poll wakes it: the deliverer's own instant does.
+    rig.run_to(minute(36)).await;
+    assert_eq!(rig.counts(), [1, 1, 1, 1, 0]);
+    rig.poll_every = Span::hours(1);
+    rig.run_to(minute(39)).await;
+    assert_eq!(missed_by_slack(&rig).len(), 0);
+    rig.run_to(minute(42)).await;
+    let missed = missed_by_slack(&rig);
+    assert_eq!(missed.len(), 1, "{:?}", Rig::story(&rig.ops));
+    assert!(
+        missed[0].contains("not reachable for 5 min: "),
+        "{missed:?}"
+    );
+    // The notifier keeps its peace by a real clock; one built anew does not.
+    rig.restart();
+    rig.run_to(minute(90)).await;
+    assert_eq!(rig.slack.said().len(), 1, "the receiver's wish is kept");
+    rig.run_to(minute(110)).await;
+    assert_eq!(rig.slack.said().len(), 2, "it is told after the hour");
+    assert_eq!(missed_by_slack(&rig).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_refused_message_does_not_make_a_receiver_unreachable() {
+    let mut rig = Rig::watching(FAILED).await;
+    // With markup, and plain.
+    rig.slack.answer_next(400, &[], "invalid_blocks");
+    rig.slack.answer_next(400, &[], "invalid_payload");
+    rig.add(bad("bad", 30, "audit failed"));
+    rig.run_to(minute(11 * 60)).await;
+    let ends = rig.ends("slack");
+    assert!(
+        matches!(&ends[..], [DeliveryOutcome::Rejected(_)]),
+        "{ends:?} {:?}",
+        Rig::story(&rig.hook)
+    );
+    assert_eq!(missed_by_slack(&rig).len(), 1, "the fallback heard it");
+    let kinds: Vec<String> = rig
+        .engine()
+        .alerts()
+        .map(|alert| alert.kind.to_string())
+        .collect();
+    assert_eq!(kinds, ["run_failed"]);
+    assert_eq!(rig.counts(), [2, 1, 1, 1, 1], "and nobody else anything");
 }
