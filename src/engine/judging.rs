@@ -8,7 +8,7 @@ use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Ver
 use super::annotate;
 use super::labels::{Fingerprint, Labels};
 use super::observation::{Name, ProjectKey};
-use super::rule::context::{Context, Judgement};
+use super::rule::context::{Context, Judgement, expired};
 use super::rule::{Rule, RuleKind};
 use super::subject::SubjectKey;
 use super::time::Timestamp;
@@ -21,7 +21,14 @@ impl Engine {
         let policy = Arc::clone(&self.policy);
         let rule = &policy.rules[self.watches.get(id).rule];
         if let Some(at) = self.not_before(rule, id, now) {
-            self.watches.schedule(id, Some(at), None);
+            // Subjects outside projects have no coverage to wait for.
+            let is_inside = self.watches.get(id).subject.project().is_some();
+            let (by_clock, when_known) = if is_inside {
+                (None, Some(at))
+            } else {
+                (Some(at), None)
+            };
+            self.watches.schedule(id, by_clock, when_known);
             return;
         }
         let watch = self.watches.get(id);
@@ -43,7 +50,7 @@ impl Engine {
             watch.memory = judgement.memory.clone();
             step.changed
                 .memories
-                .insert(Watch::key(rule, &subject), judgement.memory);
+                .insert(Watch::key(rule, &subject), Some(judgement.memory));
         }
         let (mut at, mut when_known) = (judgement.wake_at, judgement.wake_when_known);
         // What waits for runs to be known wakes with them; health is known at any time.
@@ -88,7 +95,8 @@ impl Engine {
         }
     }
 
-    /// For rules with a schedule of their own: the next tick, unless one is due.
+    /// For rules with a schedule of their own: the next tick, unless one is due. A tick is due when what
+    /// happened up to it is known, so that a verdict about absence is not a whole period late.
     pub(super) fn not_before(
         &mut self,
         rule: &Rule,
@@ -96,13 +104,14 @@ impl Engine {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let schedule = rule.schedule.as_ref()?;
+        let known_until = self.known_until(&self.watches.get(id).subject, now)?;
         let watch = self.watches.get_mut(id);
         let is_unseen = watch.memory.judged_until < watch.memory.watching_since;
         let tick_at = watch.tick_at.unwrap_or(Timestamp::MAX);
-        if now < tick_at && !is_unseen {
+        if known_until < tick_at && !is_unseen {
             return Some(tick_at);
         }
-        watch.tick_at = schedule.next(rule.zone, now).map(|tick| tick.at);
+        watch.tick_at = schedule.next(rule.zone, known_until).map(|tick| tick.at);
         None
     }
 
@@ -134,6 +143,9 @@ impl Engine {
             memory: &watch.memory,
             open: &open,
         };
+        if ctx.job().is_some_and(|job| job.is_gone) {
+            return Some(gone(&ctx));
+        }
         let is_judged = ctx.is_concerned() || open.iter().any(Alert::is_open);
         Some(if is_judged {
             rule.kind.judge(&ctx)
@@ -321,4 +333,14 @@ fn url_part(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+/// The job is not listed any more: whatever is open about it ends.
+fn gone(ctx: &Context<'_>) -> Judgement {
+    let mut judgement = Judgement::start(ctx.memory);
+    for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
+        let headline = format!("Gone: {} is not listed any more", ctx.title());
+        judgement.find_occurrence(ctx.occurrence(alert), ctx.known_until, expired(headline));
+    }
+    judgement
 }

@@ -126,11 +126,11 @@ pub struct Changed {
     /// How far projects are known.
     pub coverage: BTreeMap<ProjectKey, Timestamp>,
     /// When rules and projects began to be watched.
-    pub since: BTreeMap<String, Timestamp>,
+    pub since: BTreeMap<String, Option<Timestamp>>,
     /// Alerts.
     pub alerts: BTreeMap<Fingerprint, Option<Alert>>,
     /// What rules remember.
-    pub memories: BTreeMap<Fingerprint, Memory>,
+    pub memories: BTreeMap<Fingerprint, Option<Memory>>,
     /// Groups.
     pub groups: BTreeMap<GroupKey, Option<Group>>,
 }
@@ -174,6 +174,8 @@ pub struct Engine {
     /// Restored alerts by rule and subject, until their watch is built.
     unowned: HashMap<(Name, Labels), Vec<Fingerprint>>,
     is_policy_new: bool,
+    /// Watches are being built for a new policy, not for new subjects.
+    is_adopting: bool,
     /// A project has another name: rules may select its subjects, or not any more.
     is_renamed: bool,
 }
@@ -204,6 +206,7 @@ impl Engine {
             rule_index: HashMap::new(),
             unowned: HashMap::new(),
             is_policy_new: true,
+            is_adopting: false,
             is_renamed: false,
         };
         for group in saved.groups {

@@ -5,6 +5,7 @@ use chrono_tz::Tz;
 use super::observation::Name;
 use super::route::{Inhibition, Owner, Route};
 use super::rule::Rule;
+use super::subject::SubjectKey;
 
 /// Rules and how their alerts are routed.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,32 @@ pub struct SourcePolicy {
 }
 
 impl Policy {
+    /// A source is configured. A policy without any, as in tests and tools, takes all.
+    pub fn has_source(&self, name: &str) -> bool {
+        self.sources.is_empty() || self.sources.iter().any(|source| &*source.name == name)
+    }
+
+    /// Some route, the fallback or a rule tells a receiver.
+    pub fn has_receiver(&self, name: &str) -> bool {
+        let is_named = |names: &[Name]| names.iter().any(|known| &**known == name);
+        let of_rules = self
+            .rules
+            .iter()
+            .filter_map(|rule| rule.receivers.as_deref());
+        self.route.tells(name) || is_named(&self.fallback) || of_rules.into_iter().any(is_named)
+    }
+
+    /// The source or receiver that a subject is, or lies in, is part of the policy.
+    pub fn is_served(&self, subject: &SubjectKey) -> bool {
+        match subject {
+            SubjectKey::Source(name) => self.has_source(name),
+            SubjectKey::Receiver(name) => self.has_receiver(name),
+            SubjectKey::Job(project, _) | SubjectKey::Model(project, _, _) => {
+                self.has_source(&project.source)
+            }
+        }
+    }
+
     /// No rules, and a root route that tells `receivers`; for tests and tools.
     pub fn empty(receivers: Vec<Name>) -> Self {
         Self {
@@ -48,5 +75,36 @@ impl Policy {
             sources: Vec::new(),
             zone: Tz::UTC,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_configured_any_more_is_not_served() {
+        let mut policy = Policy::empty(vec!["team".into()]);
+        policy
+            .route
+            .children
+            .push(Route::root(vec!["pager".into()]));
+        policy.fallback = vec!["leads".into()];
+        let receiver = |name: &str| SubjectKey::Receiver(name.into());
+        for name in ["team", "pager", "leads"] {
+            assert!(policy.is_served(&receiver(name)), "{name}");
+        }
+        assert!(!policy.is_served(&receiver("gone")));
+        assert!(
+            policy.is_served(&SubjectKey::Source("any".into())),
+            "no source is named"
+        );
+        policy.sources.push(SourcePolicy {
+            name: "acme".into(),
+            schedule_zone: Tz::UTC,
+            run_url: None,
+        });
+        assert!(policy.is_served(&SubjectKey::Source("acme".into())));
+        assert!(!policy.is_served(&SubjectKey::Source("renamed".into())));
     }
 }

@@ -95,6 +95,12 @@ impl Route {
         }
     }
 
+    /// The node, or one below it, tells a receiver.
+    pub fn tells(&self, name: &str) -> bool {
+        let is_here = self.receivers.iter().any(|known| &**known == name);
+        is_here || self.children.iter().any(|child| child.tells(name))
+    }
+
     /// The nodes that handle an alert with these labels, in order; at least one.
     pub fn find(&self, labels: &Labels) -> Vec<&Self> {
         let mut found = Vec::new();

@@ -34,12 +34,10 @@ impl Engine {
             .map(|(i, rule)| (rule.name.clone(), i))
             .collect();
         for rule in &policy.rules {
-            self.begin(
-                format!("rule/{}/{}", rule.name, rule.kind.name()),
-                now,
-                step,
-            );
+            self.begin(rule_key(rule), now, step);
         }
+        self.is_adopting = true;
+        self.health.retain(|subject, _| policy.is_served(subject));
         for source in &policy.sources {
             self.watch(&SubjectKey::Source(source.name.clone()), now, step);
         }
@@ -47,6 +45,7 @@ impl Engine {
             .history
             .projects()
             .filter(|project| project.coverage.is_some())
+            .filter(|project| policy.has_source(&project.key.source))
             .map(|project| project.key.clone())
             .collect();
         for project in projects {
@@ -61,10 +60,13 @@ impl Engine {
             .keys()
             .cloned()
             .chain(receivers)
+            .filter(|subject| policy.is_served(subject))
             .collect::<Vec<_>>()
         {
             self.watch(&subject, now, step);
         }
+        self.is_adopting = false;
+        self.forget_memories(step);
         self.close_orphans(now, step);
         self.reroute(now, step);
         (0..self.watches.len()).collect()
@@ -106,7 +108,7 @@ impl Engine {
     /// Remembers when something began to be watched.
     pub(super) fn begin(&mut self, what: String, now: Timestamp, step: &mut Step) -> Timestamp {
         *self.since.entry(what.clone()).or_insert_with(|| {
-            step.changed.since.insert(what, now);
+            step.changed.since.insert(what, Some(now));
             now
         })
     }
@@ -177,8 +179,8 @@ impl Engine {
         }
     }
 
-    /// What a rule remembers of a subject, or its first memory. A subject that appears later has been watched
-    /// since its project was, so that its first failure is news.
+    /// What a rule remembers of a subject, or its first memory, which is stored at once: a pair without one is
+    /// new.
     pub(super) fn memory(
         &mut self,
         rule: &Rule,
@@ -190,33 +192,62 @@ impl Engine {
         if let Some(memory) = self.memories.remove(&key) {
             return memory;
         }
-        let rule_since = self.begin(
-            format!("rule/{}/{}", rule.name, rule.kind.name()),
-            now,
-            step,
-        );
-        let subject_since = match subject.project() {
-            Some(project) => {
-                let known = self
-                    .history
-                    .project(project)
-                    .and_then(|p| p.coverage)
-                    .unwrap_or(now);
-                self.begin(
-                    format!("project/{}/{}", project.source, project.project_id),
-                    known,
-                    step,
-                )
-            }
-            None => now,
-        };
-        let watching_since = rule_since.max(subject_since);
+        let watching_since = self.watching_since(rule, subject, now, step);
         let judged_until = if rule.kind.reads_history() {
             Timestamp::MIN
         } else {
             watching_since
         };
-        Memory::new(watching_since, judged_until)
+        let memory = Memory::new(watching_since, judged_until);
+        step.changed.memories.insert(key, Some(memory.clone()));
+        memory
+    }
+
+    /// Since when a new pair is watched. A subject that appears has been watched since its project and the
+    /// rule were, so that its first failure is news. A rule that selects a subject only from a start or a
+    /// reload on watches it from then on: what it was told nothing of before is no news.
+    fn watching_since(
+        &mut self,
+        rule: &Rule,
+        subject: &SubjectKey,
+        now: Timestamp,
+        step: &mut Step,
+    ) -> Timestamp {
+        let rule_since = self.begin(rule_key(rule), now, step);
+        let Some(project) = subject.project() else {
+            return now;
+        };
+        let known = self
+            .history
+            .project(project)
+            .and_then(|p| p.coverage)
+            .unwrap_or(now);
+        let what = format!("project/{}/{}", project.source, project.project_id);
+        let project_since = self.begin(what, known, step);
+        if self.is_adopting {
+            known.max(project_since)
+        } else {
+            rule_since.max(project_since)
+        }
+    }
+
+    /// Forgets what rules remember that are not in the policy any more, or do not select the subject: one that
+    /// comes back begins anew.
+    fn forget_memories(&mut self, step: &mut Step) {
+        for key in std::mem::take(&mut self.memories).into_keys() {
+            step.changed.memories.insert(key, None);
+        }
+        let known: BTreeSet<String> = self.policy.rules.iter().map(rule_key).collect();
+        let gone: Vec<String> = self
+            .since
+            .keys()
+            .filter(|what| what.starts_with("rule/") && !known.contains(*what))
+            .cloned()
+            .collect();
+        for what in gone {
+            self.since.remove(&what);
+            step.changed.since.insert(what, None);
+        }
     }
 
     /// Gives a new watch the open alerts that are its own.
@@ -262,3 +293,8 @@ impl Engine {
 
 /// Labels that say which subject an alert is about; whatever else its identity has is the occurrence.
 const SUBJECT_LABELS: [&str; 5] = ["source", "receiver", "project_id", "job", "model"];
+
+/// What is remembered of the instant a rule began to be watched.
+fn rule_key(rule: &Rule) -> String {
+    format!("rule/{}/{}", rule.name, rule.kind.name())
+}

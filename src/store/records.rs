@@ -256,17 +256,24 @@ pub fn commit_step(
         );
     }
     for (what, since) in &step.changed.since {
-        commit.put(
+        let record = since.as_ref().map(|since| (what, since));
+        put_or_delete(
+            &mut commit,
             Table::Meta,
             hashed_key("since/", &[what]),
-            json(&(what, since)),
+            record.as_ref(),
         );
     }
     for (print, alert) in &step.changed.alerts {
         put_or_delete(&mut commit, Table::Alert, print_key(*print), alert.as_ref());
     }
     for (print, memory) in &step.changed.memories {
-        commit.put(Table::Memory, print_key(*print), json(memory));
+        put_or_delete(
+            &mut commit,
+            Table::Memory,
+            print_key(*print),
+            memory.as_ref(),
+        );
     }
     for (key, group) in &step.changed.groups {
         put_or_delete(&mut commit, Table::Group, group_key(key), group.as_ref());

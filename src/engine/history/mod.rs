@@ -167,6 +167,10 @@ impl History {
                     set_hold(&mut job.holds, true, now);
                 }
                 changes.push(Change::Subject(SubjectKey::Job(key.clone(), name.clone())));
+                let models = project.models.keys().filter(|(job, _)| job == name);
+                changes.extend(models.map(|(job, model)| {
+                    Change::Subject(SubjectKey::Model(key.clone(), job.clone(), model.clone()))
+                }));
             }
         }
         changes

@@ -184,7 +184,7 @@ const USUAL_RUNS: usize = 20;
 pub const MAX_SEARCHED: usize = 2_000;
 
 /// Runs looked at to tell which types of runs a job has.
-const TYPED_RUNS: usize = 200;
+const TYPED_RUNS: usize = 20_000;
 
 impl<'a> Context<'a> {
     /// The job of the subject.

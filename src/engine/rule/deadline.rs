@@ -98,13 +98,6 @@ impl Deadline {
         let Some(job) = ctx.job() else {
             return judgement;
         };
-        if job.is_gone {
-            judgement.find(
-                ctx.now,
-                expired(format!("Gone: {} is not listed any more", ctx.title())),
-            );
-            return judgement;
-        }
         let from = ctx
             .memory
             .judged_until
@@ -286,7 +279,12 @@ impl Deadline {
         if is_warned || is_at_risk {
             let evidence = self.early_evidence(ctx, job, window, as_of, risk.map(|(_, p)| p));
             judgement.find_occurrence(occurrence(window), at, Verdict::Breach(evidence));
-        } else if risk.is_none_or(|(limit, p)| p < limit * WITHDRAW_SHARE) {
+        } else if match (self.at_risk, risk) {
+            // No forecast is no good news.
+            (Some(_), None) => false,
+            (Some(_), Some((limit, p))) => p < limit * WITHDRAW_SHARE,
+            (None, _) => true,
+        } {
             let headline = format!("On course again: {}", ctx.title());
             let verdict = resolved(headline, Vec::new());
             judgement.find_occurrence(occurrence(window), as_of, verdict);

@@ -85,12 +85,6 @@ impl Case {
         self
     }
 
-    /// The job is not listed any more.
-    pub(super) fn gone(mut self, seen: &str) -> Self {
-        self.history.observe_jobs(&key(), Vec::new(), at(seen));
-        self
-    }
-
     /// A run: `06:00 -> 06:10 failed: boom`, `06:00 running`, `06:00 pending`.
     pub(super) fn run(self, id: &str, text: &str) -> Self {
         self.run_by(id, "scheduled", text)

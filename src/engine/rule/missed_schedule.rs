@@ -19,7 +19,7 @@
 //! ## Resolve
 //! When the tick is served late ("started 23 min late"), or when a later tick is served.
 
-use super::super::alert::{Evidence, Verdict};
+use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::history::JobHistory;
 use super::super::ledger::Promise;
 use super::super::notification::Fact;
@@ -71,18 +71,12 @@ impl MissedSchedule {
         let Some(job) = ctx.job() else {
             return judgement;
         };
-        if job.is_gone {
-            judgement.find(
-                ctx.now,
-                expired(format!("Gone: {} is not listed any more", ctx.title())),
-            );
-            return judgement;
-        }
         let from = ctx
             .memory
             .judged_until
             .max(job.first_seen_at - Span::milliseconds(1))
             .max(ctx.known_until - MAX_CATCH_UP);
+        end_what_is_due_no_more(ctx, job, &mut judgement);
         let windows = self.windows(ctx, job, from);
         for window in &windows {
             if !judge_window(ctx, job, window, &mut judgement) {
@@ -151,6 +145,25 @@ impl MissedSchedule {
             let gap = after.map_or(Span::hours(1), |after| after.at - next.at);
             judgement.wake_known(next.at + self.grace.unwrap_or_else(|| default_grace(gap)));
         }
+    }
+}
+
+/// Why the job owes nothing now: it is held, or has no ticks any more.
+fn nothing_due(ctx: &Context<'_>, job: &JobHistory) -> Option<&'static str> {
+    if ctx.project.is_held(job, ctx.now) {
+        return Some("is paused");
+    }
+    let next = job.next_tick(ctx.schedule_zone, ctx.known_until);
+    next.is_none().then_some("has no ticks any more")
+}
+
+/// An open alert about a job that owes nothing ends.
+fn end_what_is_due_no_more(ctx: &Context<'_>, job: &JobHistory, judgement: &mut Judgement) {
+    if let Some(why) = nothing_due(ctx, job)
+        && ctx.open.iter().any(Alert::is_open)
+    {
+        let headline = format!("Not due any more: {} {why}", ctx.title());
+        judgement.find(ctx.known_until, expired(headline));
     }
 }
 
@@ -289,7 +302,8 @@ fn breach(ctx: &Context<'_>, job: &JobHistory, window: &Window, judgement: &mut 
     let is_newest = window.closes_at.is_none_or(|at| ctx.known_until < at);
     // Ticks that were over before watching began only make the ledger; the newest one is the
     // condition that is true already.
-    if due_at <= ctx.memory.watching_since && !is_newest {
+    let is_over = due_at <= ctx.memory.watching_since && !is_newest;
+    if is_over || nothing_due(ctx, job).is_some() {
         return;
     }
     let count = unserved_count(ctx, job, window, judgement);

@@ -46,18 +46,14 @@ impl ModelFailed {
             .rev()
             .take(MAX_SEARCHED)
             .filter(|execution| is_outcome(execution) && is_wanted(ctx, execution))
-            .take_while(|execution| execution.finished_at() > Some(ctx.memory.judged_until))
             .collect();
-        finished.reverse();
-        if finished.is_empty() {
-            // The newest outcome once more, for the first look and for late evidence.
-            let newest = history.executions().iter().rev().take(MAX_SEARCHED);
-            finished.extend(
-                newest
-                    .filter(|e| is_outcome(e) && is_wanted(ctx, e))
-                    .take(1),
-            );
-        }
+        // Executions of overlapping runs may end in another order than they began.
+        finished.sort_by_key(|execution| execution.finished_at());
+        let judged = finished
+            .partition_point(|execution| execution.finished_at() <= Some(ctx.memory.judged_until));
+        // The newest outcome once more, for the first look and for late evidence.
+        let first = judged.min(finished.len().saturating_sub(1));
+        let finished = finished.split_off(first);
         for execution in finished {
             let at = execution.finished_at().unwrap_or(execution.started_at);
             judgement.memory.judged_until = judgement.memory.judged_until.max(at);

@@ -51,13 +51,6 @@ impl RunDuration {
         let Some(job) = ctx.job() else {
             return judgement;
         };
-        if job.is_gone {
-            for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
-                let headline = format!("Gone: {} is not listed any more", ctx.title());
-                judgement.find_occurrence(ctx.occurrence(alert), ctx.now, expired(headline));
-            }
-            return judgement;
-        }
         if let Some(Limit::Fixed(max)) = self.max {
             for run in ctx.active(job) {
                 self.judge_active(ctx, job, run, max, &mut judgement);

@@ -22,9 +22,7 @@ use super::super::history::JobHistory;
 use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
 use super::super::time::{Timestamp, human_span};
-use super::context::{
-    Context, Judgement, error_class, error_line, expired, resolved, run_evidence,
-};
+use super::context::{Context, Judgement, error_class, error_line, resolved, run_evidence};
 
 /// The last `consecutive` finished runs of the subject all have a status in `statuses`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +31,13 @@ pub struct RunFailed {
     pub statuses: Vec<Status>,
     /// Finished runs in a row, at least 1.
     pub consecutive: u32,
+}
+
+/// The run settled before an open alert began.
+fn is_before_open(ctx: &Context<'_>, run: &Run) -> bool {
+    ctx.open
+        .iter()
+        .any(|alert| alert.is_open() && run.settled_at() < alert.began_at)
 }
 
 /// Failures in a row that lead up to a run.
@@ -52,11 +57,6 @@ impl RunFailed {
         let Some(job) = ctx.job() else {
             return judgement;
         };
-        if job.is_gone {
-            let headline = format!("Gone: {} is not listed any more", ctx.title());
-            judgement.find(ctx.now, expired(headline));
-            return judgement;
-        }
         for run in ctx.finished_after(job, ctx.memory.judged_until) {
             judgement.memory.judged_until = run.settled_at();
             if let Some(verdict) = self.verdict(ctx, job, run) {
@@ -64,9 +64,11 @@ impl RunFailed {
             }
         }
         // The newest finished run once more: its evidence may have grown (a model, a retry), and on the
-        // first look it is the condition already true.
+        // first look it is the condition already true. A success from before the failure ends nothing: it is
+        // the newest only because the failed run is being retried.
         if let Some(run) = ctx.finished(job).next()
             && let Some(verdict) = self.verdict(ctx, job, run)
+            && !(matches!(verdict, Verdict::Ok(_)) && is_before_open(ctx, run))
         {
             judgement.find(run.settled_at(), verdict);
         }

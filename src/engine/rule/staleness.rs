@@ -22,7 +22,7 @@ use super::super::notification::Fact;
 use super::super::observation::Run;
 use super::super::time::{Span, Timestamp, human_span};
 use super::Severity;
-use super::context::{Context, Judgement, expired, resolved};
+use super::context::{Context, Judgement, resolved};
 
 /// Age of the newest success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +40,6 @@ impl Staleness {
         let Some(job) = ctx.job() else {
             return judgement;
         };
-        if job.is_gone {
-            judgement.find(
-                ctx.now,
-                expired(format!("Gone: {} is not listed any more", ctx.title())),
-            );
-            return judgement;
-        }
         let success = ctx.last_success(job);
         let fresh_at = success.map_or(job.first_seen_at, Run::settled_at);
         let age =
@@ -240,11 +233,6 @@ mod tests {
         assert_eq!(
             never.judge("08:00"),
             ["08:00 breach Stale: p1 job has never succeeded in 3 h"]
-        );
-        let gone = never.gone("09:00");
-        assert_eq!(
-            gone.judge("09:00"),
-            ["09:00 expired Gone: p1 job is not listed any more"]
         );
     }
 }

@@ -115,8 +115,13 @@ impl Stored {
             put(&mut self.groups, &format!("{key:?}"), group.as_ref());
         }
         for (key, memory) in &changed.memories {
-            let record = serde_json::to_string(&(key, memory)).unwrap();
-            self.memories.insert(key.to_string(), record);
+            match memory {
+                Some(memory) => {
+                    let record = serde_json::to_string(&(key, memory)).unwrap();
+                    self.memories.insert(key.to_string(), record);
+                }
+                None => drop(self.memories.remove(&key.to_string())),
+            }
         }
     }
 
@@ -141,7 +146,12 @@ impl Stored {
         }
         let saved = Saved {
             coverage: self.changed.coverage.clone(),
-            since: self.changed.since.clone(),
+            since: self
+                .changed
+                .since
+                .iter()
+                .filter_map(|(what, since)| Some((what.clone(), (*since)?)))
+                .collect(),
             alerts: read_all(&self.alerts),
             memories: read_all(&self.memories).into_iter().collect(),
             groups: read_all(&self.groups),
