@@ -39,7 +39,7 @@ fn a_rule_that_selects_more_announces_no_history() {
         .run("b", "b1", "06:10", "07:30 success")
         .run("b", "b2", "09:10", "10:30 success")
         .reload("08:00", |policy| {
-            policy.rules[0].selectors.job = Patterns::new(["a", "b"])
+            policy.rules[0].selectors.job = Patterns::new(["a", "b"]);
         })
         .play("11:00");
     let told = told.told_text().join("\n");
