@@ -278,8 +278,7 @@ impl Bot {
             self.shared.read(|engine| {
                 for project in engine.history().projects() {
                     let active = project.jobs().flat_map(|job| project.active(job));
-                    let active = active.map(|run| (run.id.clone(), run.updated_at));
-                    dagctl.watch_active(&project.key, active.collect::<Vec<_>>());
+                    dagctl.watch_active(&project.key, active.cloned());
                 }
             });
             let progress = Arc::clone(&self.surfaces.progress);

@@ -43,6 +43,7 @@ impl Tracked {
         batch: &mut Batch,
     ) {
         self.track_active(&run, server_at);
+        self.witness = Some(run.id.clone());
         let is_news = run.updated_at < floor || {
             let hash = memory.hasher.hash_one(&*run.id);
             self.runs
@@ -84,14 +85,15 @@ impl Tracked {
     }
 
     fn track_active(&mut self, run: &Run, server_at: Timestamp) {
-        let held = self.active.get(&run.id).map(|active| active.updated_at);
+        let held = self.active.get(&run.id).map(|active| active.run.updated_at);
         if held.is_some_and(|held| held > run.updated_at) {
             return;
         }
         if run.status.is_active() {
             let active = Active {
-                updated_at: run.updated_at,
+                run: run.clone(),
                 checked_at: server_at,
+                is_removed: false,
             };
             self.active.insert(run.id.clone(), active);
         } else if held.is_some() {

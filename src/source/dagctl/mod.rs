@@ -16,6 +16,7 @@
 //! It does not judge runs, keep history, or know about alerts.
 
 mod client;
+mod expected;
 mod intake;
 mod jobs;
 mod lists;
@@ -40,12 +41,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::{Host, Url};
 
 use self::client::Api;
+use self::expected::Expected;
 use self::names::Interner;
 use self::notes::Notes;
 use self::project::Tracked;
 use super::{Batch, Cursor, Source};
 use crate::engine::labels::Patterns;
-use crate::engine::observation::{Name, Project, ProjectKey};
+use crate::engine::observation::{Name, Project, ProjectKey, Run};
 use crate::engine::time::{Span, Timestamp};
 
 /// How to reach dagctl and what to read there.
@@ -186,6 +188,7 @@ pub struct Dagctl {
     /// Local time of the last good project list.
     listed_at: Option<Timestamp>,
     tracked: BTreeMap<Name, Tracked>,
+    expected: Expected,
     memory: Memory,
     /// Local time until which the server asked for rest.
     held_until: Option<Timestamp>,
@@ -225,6 +228,7 @@ impl Dagctl {
             listed: None,
             listed_at: None,
             tracked,
+            expected: Expected::default(),
             memory: Memory::default(),
             held_until: None,
             is_skewed: false,
@@ -235,11 +239,7 @@ impl Dagctl {
 
     /// Names runs of a project that history holds as pending or running, so that they are looked at
     /// again even if the lists never mention them. Optional; runs read by this value are known to it.
-    pub fn watch_active(
-        &mut self,
-        key: &ProjectKey,
-        runs: impl IntoIterator<Item = (Name, Timestamp)>,
-    ) {
+    pub fn watch_active(&mut self, key: &ProjectKey, runs: impl IntoIterator<Item = Run>) {
         if let Some(tracked) = self.tracked.get_mut(&key.project_id) {
             tracked.watch_active(runs);
         }

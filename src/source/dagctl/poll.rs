@@ -1,11 +1,13 @@
 //! One poll: the project list, then each project in turn.
 
+use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::client::{Answer, Api, Budget, FetchError, Target};
+use super::expected::Expected;
 use super::pages::{MAX_PAGES, PageRead};
 use super::project::{Tracked, bad_body};
 use super::rows::{ProjectRow, RowFault};
@@ -274,6 +276,7 @@ impl Dagctl {
             listed,
             listed_at,
             tracked,
+            expected,
             memory,
             is_skewed,
             last_skew,
@@ -281,8 +284,11 @@ impl Dagctl {
         } = self;
         let mut round = Round::new(api, settings, memory, now, *last_skew);
         if is_due(*listed_at, now) {
-            *listed_at = read_projects(&mut round, listed).await.then_some(now);
+            *listed_at = read_projects(&mut round, listed, tracked, expected)
+                .await
+                .then_some(now);
         }
+        expected.report(&mut round);
         for project in listed.iter().flatten() {
             if round.is_over {
                 round.batch.is_complete = false;
@@ -340,7 +346,12 @@ pub(super) fn is_due(read_at: Option<Timestamp>, now: Timestamp) -> bool {
 }
 
 /// Reads the list of projects and keeps those that are watched; says whether it could be read.
-async fn read_projects(round: &mut Round<'_>, listed: &mut Option<Vec<Project>>) -> bool {
+async fn read_projects(
+    round: &mut Round<'_>,
+    listed: &mut Option<Vec<Project>>,
+    tracked: &BTreeMap<Name, Tracked>,
+    expected: &mut Expected,
+) -> bool {
     let (projects, has_unread) = match list_projects(round).await {
         Ok(read) => read,
         Err(error) => {
@@ -348,9 +359,24 @@ async fn read_projects(round: &mut Round<'_>, listed: &mut Option<Vec<Project>>)
             return false;
         }
     };
+    if listed.is_none() && !tracked.is_empty() {
+        expected.emptiness.expect_rows();
+    }
+    if expected
+        .emptiness
+        .doubts(projects.is_empty() && !has_unread)
+    {
+        return true;
+    }
     note_unmatched_patterns(round, &projects);
     let patterns = &round.settings.projects;
     let is_watched = |p: &Project| patterns.is_match_any(&[&p.key.project_id, &p.name]);
+    if !has_unread {
+        let held = listed.iter().flatten();
+        let held = held.map(|p| (p.key.project_id.clone(), p.name.clone()));
+        let read = tracked.values().map(Tracked::id_and_name);
+        expected.survey(held.chain(read), &projects, round);
+    }
     let mut watched: Vec<Project> = projects.into_iter().filter(is_watched).collect();
     if has_unread {
         // The unreadable row may be a project that is known: it is not gone.

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::client::{FetchError, Target};
+use super::expected::Emptiness;
 use super::jobs::JobNames;
 use super::lists::Feed;
 use super::poll::{Round, is_due};
 use super::rows::{JobRow, PlanRow, RunRow};
 use super::wire;
-use crate::engine::observation::{Job, Name, Observation, Plan, Project, ProjectKey, Run};
+use crate::engine::observation::{Job, Name, Observation, Plan, Project, ProjectKey, Run, Status};
 use crate::engine::time::{Span, Timestamp};
 use crate::source::{Cursor, ProblemKind, Progress};
 
@@ -26,6 +27,8 @@ const RECHECKS_PER_POLL: usize = 20;
 const DETAILS_PER_POLL: usize = 10;
 /// Details remembered; beyond that they may be read again.
 const MAX_DETAILS: usize = 4_096;
+/// Status of a run that was active when it was removed on the server.
+const REMOVED: &str = "removed";
 /// Plans looked at: the newest page.
 const PLAN_ROWS: u32 = 25;
 
@@ -38,12 +41,15 @@ pub(super) struct Tracked {
     /// The cursor of the last poll that got out.
     settled: Cursor,
     pub(super) jobs: JobNames,
+    job_emptiness: Emptiness,
     /// Local time when jobs and plans were last read without fault.
     surveyed_at: Option<Timestamp>,
     plans: HashMap<Name, Plan>,
     pub(super) runs: Feed,
     pub(super) executions: Feed,
     pub(super) active: BTreeMap<Name, Active>,
+    /// A run seen in this poll: the server must be able to tell its details.
+    pub(super) witness: Option<Name>,
     pub(super) execution_list: Feature,
     plan_list: Feature,
     run_detail: Feature,
@@ -52,11 +58,13 @@ pub(super) struct Tracked {
 }
 
 /// A run that is pending or running.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Active {
-    pub(super) updated_at: Timestamp,
+    pub(super) run: Run,
     /// Server time when a list or a detail last mentioned it.
     pub(super) checked_at: Timestamp,
+    /// Reported as removed by the poll under way.
+    pub(super) is_removed: bool,
 }
 
 /// An endpoint that may not be served.
@@ -88,11 +96,13 @@ impl Tracked {
             settled: cursor.clone(),
             cursor,
             jobs: JobNames::default(),
+            job_emptiness: Emptiness::default(),
             surveyed_at: None,
             plans: HashMap::new(),
             runs: Feed::default(),
             executions: Feed::default(),
             active: BTreeMap::new(),
+            witness: None,
             execution_list: Feature::default(),
             plan_list: Feature::default(),
             run_detail: Feature::default(),
@@ -101,18 +111,27 @@ impl Tracked {
     }
 
     /// Runs that are active as far as is known.
-    pub(super) fn watch_active(&mut self, runs: impl IntoIterator<Item = (Name, Timestamp)>) {
-        for (id, updated_at) in runs {
-            self.active.entry(id).or_insert(Active {
-                updated_at,
-                checked_at: updated_at,
+    pub(super) fn watch_active(&mut self, runs: impl IntoIterator<Item = Run>) {
+        for run in runs {
+            self.active.entry(run.id.clone()).or_insert(Active {
+                checked_at: run.updated_at,
+                run,
+                is_removed: false,
             });
         }
+    }
+
+    /// The project's id, and its name as far as it is known.
+    pub(super) fn id_and_name(&self) -> (Name, Name) {
+        let id = &self.key.project_id;
+        let name = self.reported.as_ref().map_or(id, |project| &project.name);
+        (id.clone(), name.clone())
     }
 
     /// The poll got out with this cursor.
     pub(super) fn settle(&mut self, cursor: &Cursor) {
         self.settled = cursor.clone();
+        self.active.retain(|_, active| !active.is_removed);
     }
 
     /// The poll did not get out: reports everything since the last one again.
@@ -122,6 +141,9 @@ impl Tracked {
         self.surveyed_at = None;
         self.jobs = JobNames::default();
         self.plans.clear();
+        for active in self.active.values_mut() {
+            active.is_removed = false;
+        }
         for feed in [&mut self.runs, &mut self.executions] {
             *feed = Feed::default();
         }
@@ -170,6 +192,7 @@ impl Tracked {
         if round.is_over {
             return Ok(());
         }
+        self.witness = None;
         let Some(news_at) = self.read_runs(round).await? else {
             return Ok(());
         };
@@ -215,6 +238,11 @@ impl Tracked {
                     .filter(|job| !names.contains(&job.name))
                     .cloned(),
             );
+        }
+        if self.job_emptiness.doubts(jobs.is_empty()) {
+            let why = "the job list came back empty; the jobs known are kept until it is so again";
+            round.fail(Some(&self.key.project_id), &bad_body(&target, &why));
+            return Ok(true);
         }
         if self.jobs.replace(jobs) {
             let jobs = self.jobs.jobs().unwrap_or_default().to_vec();
@@ -317,7 +345,7 @@ impl Tracked {
         let due: Vec<Name> = self
             .active
             .iter()
-            .filter(|(_, active)| active.checked_at <= before)
+            .filter(|(_, active)| active.checked_at <= before && !active.is_removed)
             .map(|(id, _)| id.clone())
             .take(RECHECKS_PER_POLL)
             .collect();
@@ -341,13 +369,40 @@ impl Tracked {
                     &mut round.batch,
                 );
             }
-            // The run was removed on the server, unless details are not served at all.
-            None if self.run_detail.is_proven && !self.run_detail.is_off(round.now) => {
-                self.active.remove(id);
-            }
+            None if self.is_removed(id, round).await? => self.report_removal(id, round),
             None => {}
         }
         Ok(())
+    }
+
+    /// Whether a run without details was removed on the server: details are served for another run of
+    /// this poll (or were before, when it saw none), and asking once more brings nothing either.
+    async fn is_removed(&mut self, id: &Name, round: &mut Round<'_>) -> Result<bool, FetchError> {
+        if !self.run_detail.is_proven || self.run_detail.is_off(round.now) {
+            return Ok(false);
+        }
+        if let Some(witness) = self.witness.clone().filter(|witness| witness != id)
+            && self.read_detail(&witness, round).await?.is_none()
+        {
+            return Ok(false);
+        }
+        Ok(self.read_detail(id, round).await?.is_none() && !self.run_detail.is_off(round.now))
+    }
+
+    /// Nobody will ever say how the run ended: it is reported as removed, so that it is not active.
+    fn report_removal(&mut self, id: &Name, round: &mut Round<'_>) {
+        let Some(active) = self.active.get_mut(id) else {
+            return;
+        };
+        active.is_removed = true;
+        let mut run = active.run.clone();
+        run.updated_at = round
+            .server_now()
+            .max(run.updated_at + Span::milliseconds(1));
+        run.status = Status::Other(REMOVED.into());
+        run.finished_at = None;
+        let removed = Observation::Run(self.key.clone(), run);
+        round.batch.observations.push(removed);
     }
 
     /// One run by itself; `None` if the server does not have it or does not serve details.
@@ -372,6 +427,10 @@ impl Tracked {
                 }
             }
             Err(error) if error.is_absent() && self.run_detail.is_proven => return Ok(None),
+            // Either nobody's details are served, or this run is gone: another one tells.
+            Err(error) if error.is_absent() && self.is_served_for_witness(id, round).await? => {
+                return Ok(None);
+            }
             Err(error) => error,
         };
         match error.kind() {
@@ -384,6 +443,31 @@ impl Tracked {
                     .turn_off(round, &self.key.project_id, "run details", &error);
                 Ok(None)
             }
+        }
+    }
+}
+
+impl Tracked {
+    /// Details are served for a run that was just seen, other than `id`.
+    async fn is_served_for_witness(
+        &mut self,
+        id: &Name,
+        round: &mut Round<'_>,
+    ) -> Result<bool, FetchError> {
+        let Some(witness) = self.witness.clone().filter(|witness| witness != id) else {
+            return Ok(false);
+        };
+        let target = Target::new(&["projects", &self.key.project_id, "runs", &witness]);
+        match round.get(&target).await {
+            Ok(answer) => {
+                let is_served = wire::object::<RunRow<'_>>(&answer.body, "run").is_ok();
+                if is_served {
+                    self.run_detail.prove();
+                }
+                Ok(is_served)
+            }
+            Err(error) if error.is_absent() => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

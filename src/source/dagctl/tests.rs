@@ -879,6 +879,15 @@ async fn active_runs_nobody_mentions_are_asked_for() {
     });
     let batch = client.poll(fake.at(noon() + Span::minutes(30))).await;
     assert_eq!(batch.problems, [], "a run that was removed is no trouble");
+    let found = runs(&batch);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (&*found[0].id, &found[0].status),
+        ("r2", &Status::Other("removed".into()))
+    );
+    assert_eq!(found[0].job.as_deref(), Some("hourly"));
+    assert_eq!(found[0].finished_at, None);
+    assert_eq!(found[0].updated_at, noon() + Span::minutes(30));
     assert!(
         fake.take_requests()
             .contains(&"projects/p1/runs/r2?".to_owned())
@@ -890,6 +899,123 @@ async fn active_runs_nobody_mentions_are_asked_for() {
             .iter()
             .any(|line| line.contains("runs/r2"))
     );
+}
+
+#[tokio::test]
+async fn a_removed_run_is_told_from_details_that_are_not_served() {
+    for is_served in [true, false] {
+        let fake = Fake::start().await;
+        fake.edit(|world| {
+            world.set("p1", run_row("r1", "running", noon()));
+            world.set("p1", run_row("r2", "success", noon()));
+        });
+        let mut client = fake.client();
+        client.poll(noon()).await;
+        if !is_served {
+            fake.script(|request, _| {
+                let is_detail = request.url.path().contains("/runs/");
+                is_detail.then(|| ResponseTemplate::new(404))
+            });
+        }
+        let late = fake.at(noon() + Span::minutes(11));
+        fake.edit(|world| {
+            world.runs.clear();
+            world.set("p1", run_row("r3", "success", late));
+        });
+        let batch = client.poll(late).await;
+        let removed = runs(&batch);
+        let removed: Vec<_> = removed.iter().filter(|run| &*run.id == "r1").collect();
+        if is_served {
+            assert_eq!(removed[0].status, Status::Other("removed".into()));
+            assert_eq!(removed[0].updated_at, late);
+            assert_eq!(batch.problems, []);
+        } else {
+            assert!(removed.is_empty(), "{removed:?}");
+            assert_eq!(kinds(&batch), [ProblemKind::FeatureOff]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_disappears_blinds_before_it_is_gone() {
+    let fake = Fake::start().await;
+    let growth = json!({"id": "p2", "name": "growth"});
+    fake.edit(|world| world.projects.push(growth.clone()));
+    let mut client = fake.client();
+    assert!(client.poll(noon()).await.is_complete);
+    fake.edit(|world| world.projects.truncate(1));
+    let survey = |n: i64| noon() + Span::seconds(30 * n);
+    for n in 1..=3 {
+        for now in [survey(n), survey(n) + Span::seconds(5)] {
+            let batch = client.poll(fake.at(now)).await;
+            assert!(!batch.is_complete, "survey {n}");
+            assert_eq!(kinds(&batch), [ProblemKind::NotFound]);
+            let problem = &batch.problems[0];
+            assert_eq!(problem.project_id.as_deref(), Some("p2"));
+            assert!(problem.message.contains("\"growth\""), "{problem:?}");
+            assert!(batch.coverage.contains_key(&key("p1")));
+            assert!(!batch.coverage.contains_key(&key("p2")));
+        }
+    }
+    let batch = client.poll(fake.at(survey(4))).await;
+    assert!(batch.is_complete);
+    assert_eq!(kinds(&batch), [ProblemKind::NoSuchProject]);
+    let batch = client.poll(fake.at(survey(5))).await;
+    assert!(batch.is_complete && batch.problems.is_empty(), "said once");
+    fake.edit(|world| world.projects.push(growth));
+    let batch = client.poll(fake.at(survey(6))).await;
+    assert!(batch.is_complete && batch.coverage.contains_key(&key("p2")));
+
+    // One that only the stored cursors know is missed, too.
+    fake.edit(|world| world.projects.truncate(1));
+    let mut client = fake.resume(BTreeMap::from([
+        (key("p1"), batch.cursors[&key("p1")].clone()),
+        (key("p2"), batch.cursors[&key("p2")].clone()),
+    ]));
+    let batch = client.poll(survey(6)).await;
+    assert_eq!(kinds(&batch), [ProblemKind::NotFound]);
+}
+
+#[tokio::test]
+async fn a_project_list_that_empties_is_believed_the_second_time() {
+    let fake = Fake::start().await;
+    let mut client = fake.client();
+    client.poll(noon()).await;
+    let projects = fake.edit(|world| std::mem::take(&mut world.projects));
+    let survey = |n: i64| noon() + Span::seconds(30 * n);
+    let batch = client.poll(fake.at(survey(1))).await;
+    assert!(!batch.is_complete);
+    assert_eq!(kinds(&batch), [ProblemKind::BadBody]);
+    assert!(batch.problems[0].message.contains("came back empty"));
+    assert!(batch.coverage.contains_key(&key("p1")), "read on");
+    for n in 2..=4 {
+        let batch = client.poll(fake.at(survey(n))).await;
+        assert_eq!(kinds(&batch), [ProblemKind::NotFound], "survey {n}");
+        assert!(!batch.is_complete);
+    }
+    assert!(client.poll(fake.at(survey(5))).await.is_complete);
+    assert!(client.poll(fake.at(survey(6))).await.problems.is_empty());
+    fake.edit(|world| world.projects = projects);
+    let batch = client.poll(fake.at(survey(7))).await;
+    assert!(batch.is_complete && batch.problems.is_empty());
+    assert!(batch.coverage.contains_key(&key("p1")));
+}
+
+#[tokio::test]
+async fn a_job_list_that_empties_is_believed_the_second_time() {
+    let fake = Fake::start().await;
+    let mut client = fake.client();
+    client.poll(noon()).await;
+    fake.script(|request, _| {
+        let is_jobs = request.url.path().ends_with("/jobs");
+        is_jobs.then(|| ResponseTemplate::new(200).set_body_json(json!({"jobs": []})))
+    });
+    let batch = client.poll(fake.at(noon() + Span::seconds(30))).await;
+    assert!(!batch.is_complete && batch.observations.is_empty());
+    assert_eq!(kinds(&batch), [ProblemKind::BadBody]);
+    let batch = client.poll(fake.at(noon() + Span::seconds(60))).await;
+    assert!(batch.is_complete && batch.problems.is_empty());
+    assert!(matches!(&batch.observations[..], [Observation::Jobs(_, jobs)] if jobs.is_empty()));
 }
 
 #[tokio::test]
