@@ -225,3 +225,68 @@ async fn upkeep_merges_and_forgets_and_a_restart_knows_the_rest() {
     }
     assert_eq!(rows(&rig, Table::Alert), 1);
 }
+
+#[test]
+fn a_damaged_store_is_set_aside_restored_and_said_to_every_receiver() {
+    use std::sync::Arc;
+    use tardy::app::start;
+    use tardy::engine::history::History;
+    use tardy::engine::policy::Policy;
+    use tardy::engine::time::Timestamp;
+    use tardy::engine::{Engine, Input, Saved};
+    use tardy::store::sled::{SledOptions, SledStore};
+    use tardy::store::{Commit, Store as _, Table};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    let now = Timestamp::parse("2026-03-10T06:00:00Z").unwrap();
+    let store = SledStore::open(&path, SledOptions::at(now)).unwrap().store;
+    let mut commit = Commit::default();
+    for number in 0..2_000_u32 {
+        commit.put(Table::Handle, number.to_be_bytes().to_vec(), vec![7; 200]);
+    }
+    store.commit(&commit).unwrap();
+    store.snapshot(now).unwrap();
+    drop(store);
+    let file = path.join("live").join("db");
+    let length = std::fs::metadata(&file).unwrap().len();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
+
+    let opened = start::open(&path, now).unwrap();
+    assert_eq!(
+        opened.store.scan(Table::Handle, b"").count(),
+        2_000,
+        "the snapshot is back"
+    );
+    let aside = std::fs::read_dir(&path).unwrap().filter_map(Result::ok);
+    let aside = aside.filter(|entry| entry.file_name().to_string_lossy().starts_with("damaged-"));
+    assert_eq!(aside.count(), 1, "the damaged store is kept");
+    let policy = Policy {
+        fallback: vec!["leads".into()],
+        ..Policy::empty(vec!["team".into(), "oncall".into()])
+    };
+    let mut engine = Engine::new(Arc::new(policy), History::default(), Saved::default());
+    let notices = opened
+        .notices
+        .into_iter()
+        .filter(|notice| notice.headline.contains("damaged"));
+    let input = Input {
+        notices: notices.collect(),
+        ..Input::default()
+    };
+    let told = engine.step(input, now).notifications;
+    let receivers: Vec<&str> = told
+        .iter()
+        .map(|notification| &*notification.receiver)
+        .collect();
+    assert_eq!(
+        receivers,
+        ["leads", "oncall", "team"],
+        "everybody hears of it, once"
+    );
+}
