@@ -16,7 +16,7 @@ use super::start::{self, StartError, Surfaces};
 use crate::config::{self, Environment};
 use crate::engine::Engine;
 use crate::engine::ledger::{LedgerRow, Promise};
-use crate::engine::notification::{Body, Notification, Suppressed};
+use crate::engine::notification::{Notification, Suppressed};
 use crate::engine::time::{Span, Timestamp};
 use crate::sim::story::{Moment, Story};
 use crate::sim::{self, Faults, SimClock, SimError, Variant};
@@ -354,12 +354,4 @@ fn configuration(base_url: &str, folder: &Path) -> Result<config::Config, DemoEr
     let loaded = config::load_texts(service, &rules, &environment)
         .map_err(|diagnostics| DemoError::Config(diagnostics.render(false)))?;
     Ok(loaded.config)
-}
-
-/// The headline of a notification, for lists.
-pub fn headline(body: &Body) -> &str {
-    match body {
-        Body::Alerts(alerts) => alerts.first().map_or("", |alert| &alert.headline),
-        Body::Notice { headline, .. } => headline,
-    }
 }

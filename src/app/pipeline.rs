@@ -73,18 +73,6 @@ impl Incoming {
                 .push(Undeliverable { notification, why });
         }
     }
-
-    /// Nothing in it.
-    pub fn is_empty(&self) -> bool {
-        let input = &self.input;
-        self.cursors.is_empty()
-            && self.paid.is_empty()
-            && input.observations.is_empty()
-            && input.coverage.is_empty()
-            && input.health.is_empty()
-            && input.undeliverable.is_empty()
-            && input.notices.is_empty()
-    }
 }
 
 /// Error texts come from anywhere; what looks like a secret in them is masked before anything is kept.

@@ -69,7 +69,7 @@ fn find(args: &CheckArgs, context: &Context) -> Result<Found, ExitCode> {
     for path in &services {
         match config::load(path, &context.environment) {
             Ok(loaded) => {
-                found.rules += loaded.config.policy.rules.len();
+                found.rules += written(&loaded.config.policy.rules);
                 found.diagnostics.extend(loaded.warnings);
                 if !args.offline {
                     found.online.extend(ask_api(&loaded.config, context)?);
@@ -88,6 +88,14 @@ fn find(args: &CheckArgs, context: &Context) -> Result<Found, ExitCode> {
         }
     }
     Ok(found)
+}
+
+/// Rules somebody wrote: the built-in one is no news.
+fn written(rules: &[Rule]) -> usize {
+    rules
+        .iter()
+        .filter(|rule| rule.origin != "built in")
+        .count()
 }
 
 fn report(found: &Found, context: &Context) -> ExitCode {
@@ -274,11 +282,12 @@ fn long_graces(rule: &Rule, grace: Span, engine: &Engine) -> Vec<String> {
                 .and_then(|first| Some(job.next_tick(chrono_tz::UTC, first.at)?.at - first.at));
             if gap.is_some_and(|gap| grace >= gap) {
                 notes.push(format!(
-                    "{}: rule `{}` waits {} for a tick of `{}`, which is longer than the gap to the next; \
+                    "{}: rule `{}` waits {} for a tick of `{} {}`, which is longer than the gap to the next; \
                      a shorter grace tells sooner",
                     rule.origin,
                     rule.name,
                     config_span(grace),
+                    project.display_name(),
                     job.name
                 ));
             }

@@ -522,48 +522,6 @@ fn restore(history: &mut History, observations: Vec<Observation>) {
     }
 }
 
-/// Transitions recorded in `[from, to)`, oldest first.
-pub fn transitions(
-    store: &dyn Store,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<Transition>, StoreError> {
-    time_range(store, Table::Transition, from, to)
-}
-
-/// Deliveries settled in `[from, to)`, oldest first.
-pub fn deliveries(
-    store: &dyn Store,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<DeliveryRecord>, StoreError> {
-    time_range(store, Table::Delivery, from, to)
-}
-
-/// All ledger rows.
-pub fn ledger(store: &dyn Store) -> Result<Vec<LedgerRow>, StoreError> {
-    let mut problems = Vec::new();
-    Ok(read(store, Table::Ledger, &mut problems)?
-        .into_iter()
-        .map(|(_, row)| row)
-        .collect())
-}
-
-fn time_range<T: DeserializeOwned>(
-    store: &dyn Store,
-    table: Table,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<T>, StoreError> {
-    store
-        .range(table, &time_key(from), Some(&time_key(to)))
-        .map(|record| {
-            let (key, bytes) = record?;
-            from_json(table, &key, &bytes)
-        })
-        .collect()
-}
-
 /// Checks that a record can be read as what its table holds; for `store verify`.
 pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
     let as_json = || from_json::<serde_json::Value>(table, key, bytes).map(drop);

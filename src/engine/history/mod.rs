@@ -344,13 +344,6 @@ impl ProjectHistory {
         self.run_slots.get(id).map(|slot| self.run_at(*slot))
     }
 
-    /// All runs, newest created first. For queries.
-    pub fn runs(&self) -> impl Iterator<Item = &Run> {
-        let mut slots: Vec<&Slot> = self.run_slots.values().collect();
-        slots.sort_by_key(|slot| std::cmp::Reverse((self.run_at(**slot).created_at, **slot)));
-        slots.into_iter().map(|slot| self.run_at(*slot))
-    }
-
     /// What is to be stored of the project itself.
     pub fn record(&self) -> Option<ProjectRecord> {
         Some(ProjectRecord {
