@@ -213,11 +213,21 @@ fn child_finds_its_disk_read_only() {
     let Some(disk) = child_argument() else { return };
     let path = disk.join("store");
     put(&open_quietly(&path), Table::Alert, b"a", b"1");
-    let remount = Command::new("mount")
-        .args(["-o", "remount,ro"])
-        .arg(&disk)
-        .status();
-    assert!(remount.unwrap().success());
+    // Sled's last thread may still have its file open for a moment after the store was dropped: until then
+    // the disk is busy and cannot become read-only.
+    let is_read_only = (0..100).any(|_| {
+        let remount = Command::new("mount")
+            .args(["-o", "remount,ro"])
+            .arg(&disk)
+            .stderr(std::process::Stdio::null())
+            .status();
+        let is_done = remount.unwrap().success();
+        if !is_done {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        is_done
+    });
+    assert!(is_read_only, "the disk stays busy");
     for path in [&path, &disk.join("new")] {
         let error = open(path).unwrap_err();
         assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
