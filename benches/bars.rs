@@ -191,6 +191,7 @@ fn setting(jobs: &[Name]) -> Vec<Observation> {
         project_type: "sqlmesh".into(),
         is_suspended: false,
         is_deployed: true,
+        environment: None,
         commits_behind: None,
         current_commit: None,
         concurrency_policy: None,

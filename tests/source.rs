@@ -100,7 +100,10 @@ struct Known {
 impl Known {
     fn take(&mut self, batch: Batch) {
         for observation in batch.observations {
-            let project = observation.project().project_id.to_string();
+            let Some(project) = observation.project() else {
+                continue;
+            };
+            let project = project.project_id.to_string();
             match observation {
                 Observation::Run(_, run) => {
                     let held = self.runs.entry((project, run.id.to_string()));
@@ -116,7 +119,10 @@ impl Known {
                         *held = execution;
                     }
                 }
-                Observation::Project(_) | Observation::Jobs(..) | Observation::Plan(..) => {}
+                Observation::Project(_)
+                | Observation::Jobs(..)
+                | Observation::Plan(..)
+                | Observation::Protections(..) => {}
             }
         }
         for (key, at) in batch.coverage {
@@ -303,6 +309,7 @@ fn visible_execution(
         started_at: Some(planned.started_at),
         finished_at: finished,
         updated_at: finished.unwrap_or(planned.started_at),
+        rows: None,
         error: planned
             .error
             .as_deref()

@@ -55,6 +55,12 @@ impl Incoming {
         self.input
             .observations
             .extend(batch.observations.into_iter().map(without_secrets));
+        for (project, known_until) in batch.executions_known {
+            let known = self.input.executions_known.entry(project);
+            known
+                .and_modify(|known| *known = (*known).max(known_until))
+                .or_insert(known_until);
+        }
         for (project, known_until) in batch.coverage {
             let known = self.input.coverage.entry(project).or_insert(known_until);
             *known = (*known).max(known_until);

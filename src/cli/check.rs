@@ -175,7 +175,7 @@ fn ask_api(config: &Config, context: &Context) -> Result<Vec<String>, ExitCode> 
         let projects = batch
             .observations
             .iter()
-            .map(crate::engine::observation::Observation::project);
+            .filter_map(crate::engine::observation::Observation::project);
         input
             .coverage
             .extend(projects.map(|project| (project, now)));

@@ -291,10 +291,12 @@ pub fn fold(
 /// Lets time pass for an alert: one that has been pending for long enough fires, one that has been over
 /// for long enough ends. `None` when nothing changed.
 pub fn advance(alert: &mut Alert, rule: &Rule, look: Look) -> Option<Transition> {
-    let has_passed = |span: Span, at: Timestamp| span <= Span::zero() || look.known_until >= at;
+    let has_passed = |waits: bool, at: Timestamp| !waits || look.known_until >= at;
     match (alert.state, next_change(alert, rule)?) {
-        (AlertState::Pending, at) if has_passed(rule.hold, at) => Some(fire(alert, rule, look.now)),
-        (AlertState::Firing, at) if has_passed(rule.keep_firing_for, at) => {
+        (AlertState::Pending, at) if has_passed(at > alert.began_at, at) => {
+            Some(fire(alert, rule, look.now))
+        }
+        (AlertState::Firing, at) if has_passed(rule.keep_firing_for > Span::zero(), at) => {
             Some(end(alert, at, look.now))
         }
         _ => None,
@@ -304,7 +306,7 @@ pub fn advance(alert: &mut Alert, rule: &Rule, look: Look) -> Option<Transition>
 /// When the state can change without new data: runs must be known up to then.
 pub fn next_change(alert: &Alert, rule: &Rule) -> Option<Timestamp> {
     match (alert.state, alert.cleared_at) {
-        (AlertState::Pending, _) => Some(alert.began_at + rule.hold),
+        (AlertState::Pending, _) => Some(rule.fires_at(alert.began_at)),
         (AlertState::Firing, Some(cleared_at)) => Some(cleared_at + rule.keep_firing_for),
         _ => None,
     }
@@ -339,7 +341,7 @@ fn fold_breach(
             alert.began_at = at;
             alert.frozen = evidence.baseline;
             alert.state = AlertState::Pending;
-            if rule.hold > Span::zero() {
+            if rule.fires_at(at) > at {
                 transitions.push(transition(&alert, AlertState::Inactive, at, look.now));
             }
             *slot = Some(alert);
@@ -383,12 +385,12 @@ fn fold_ok(
 }
 
 fn fire(alert: &mut Alert, rule: &Rule, now: Timestamp) -> Transition {
-    let from = if rule.hold > Span::zero() {
+    let fires_at = rule.fires_at(alert.began_at);
+    let from = if fires_at > alert.began_at {
         AlertState::Pending
     } else {
         AlertState::Inactive
     };
-    let fires_at = alert.began_at + rule.hold;
     alert.state = AlertState::Firing;
     alert.fired_at = Some(fires_at);
     transition(alert, from, fires_at, now)

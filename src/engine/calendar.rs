@@ -49,6 +49,48 @@ impl Calendar {
         }
     }
 
+    /// `at` when it is open then, else the next opening; [`Timestamp::MAX`] for a calendar that never opens.
+    pub fn next_open(&self, at: Timestamp) -> Timestamp {
+        let mut at = at;
+        for _ in 0..MAX_EDGES {
+            if self.is_open(at) {
+                return at;
+            }
+            at = self.next_edge(at);
+        }
+        Timestamp::MAX
+    }
+
+    /// How long it was open in `(from, to)`.
+    pub fn open_time(&self, from: Timestamp, to: Timestamp) -> Span {
+        let mut total = Span::zero();
+        let mut at = from;
+        while at < to {
+            let edge = self.next_edge(at).min(to);
+            if self.is_open(at) {
+                total += edge - at;
+            }
+            at = edge;
+        }
+        total
+    }
+
+    /// The first instant at which it has been open for `span` since `from`; [`Timestamp::MAX`] for a calendar
+    /// that never opens.
+    pub fn after_open_time(&self, from: Timestamp, span: Span) -> Timestamp {
+        let mut left = span;
+        let mut at = self.next_open(from);
+        while at < Timestamp::MAX {
+            let edge = self.next_edge(at);
+            if edge - at >= left {
+                return at + left;
+            }
+            left -= edge - at;
+            at = self.next_open(edge);
+        }
+        at
+    }
+
     /// The next instant after `at` at which [`Self::is_open`] may change: an opening, a closing or a
     /// local midnight.
     pub fn next_edge(&self, at: Timestamp) -> Timestamp {
@@ -66,6 +108,9 @@ impl Calendar {
             .unwrap_or(Timestamp::MAX)
     }
 }
+
+/// Edges passed in search of an opening: at least five years of them.
+const MAX_EDGES: usize = 6_000;
 
 /// A weekday from its English name or first three letters, any case.
 pub fn parse_weekday(text: &str) -> Option<Weekday> {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{Change, ProjectHistory};
-use super::observation::{Observation, ProjectKey};
+use super::observation::{Name, Observation, ProjectKey};
+use super::rule::Scope;
 use super::subject::SubjectKey;
 use super::time::Timestamp;
 use super::watch::WatchId;
@@ -78,6 +79,9 @@ impl Engine {
         for subject in subjects {
             self.watch(subject, now, step);
             dirty.extend(self.watches.of(subject));
+            if let Some(project) = subject.project() {
+                dirty.extend(self.watches_of_source(&project.source));
+            }
             // What a model did may explain what its job did.
             if let SubjectKey::Model(project, job, _) = subject {
                 dirty.extend(
@@ -90,6 +94,16 @@ impl Engine {
             dirty.extend(self.watches.take_known(project, *known_until));
         }
         dirty
+    }
+
+    /// Watches of what a source is as a whole, apart from its health.
+    fn watches_of_source(&self, source: &Name) -> Vec<WatchId> {
+        let watches = self.watches.of(&SubjectKey::Source(source.clone()));
+        let is_surveyed = |id: &&WatchId| {
+            let rule = &self.policy.rules[self.watches.get(**id).rule];
+            rule.kind.scope() == Scope::Source
+        };
+        watches.iter().filter(is_surveyed).copied().collect()
     }
 
     pub(super) fn observe(
@@ -130,6 +144,9 @@ impl Engine {
                 vec![self.history.observe_execution(&key, execution)]
             }
             Observation::Plan(key, plan) => vec![self.history.observe_plan(&key, plan)],
+            Observation::Protections(source, list) => {
+                vec![self.history.observe_protections(&source, list)]
+            }
         }
     }
 

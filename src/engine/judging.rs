@@ -1,5 +1,6 @@
 //! Judges one rule at one subject, and folds what it says into alerts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -9,6 +10,7 @@ use super::annotate;
 use super::labels::{Fingerprint, Labels};
 use super::observation::{Name, ProjectKey};
 use super::rule::context::{Context, Judgement, expired};
+use super::rule::survey::Survey;
 use super::rule::{Rule, RuleKind};
 use super::subject::SubjectKey;
 use super::time::Timestamp;
@@ -44,7 +46,10 @@ impl Engine {
             self.fold(id, rule, &subject, finding, now, step);
         }
         let alerts_due = self.let_time_pass(id, rule, look, step);
-        step.ledger.extend(judgement.ledger);
+        for row in judgement.ledger {
+            self.ledger.record(row.clone());
+            step.ledger.push(row);
+        }
         let watch = self.watches.get_mut(id);
         if watch.memory != judgement.memory {
             watch.memory = judgement.memory.clone();
@@ -61,6 +66,25 @@ impl Engine {
         };
         *wake = wake.iter().copied().chain(alerts_due).min();
         self.watches.schedule(id, at, when_known);
+    }
+
+    /// Judges the objectives whose promises were decided in this step.
+    pub(super) fn judge_objectives(&mut self, now: Timestamp, step: &mut Step) {
+        let decided: BTreeSet<Name> = step.ledger.iter().map(|row| row.rule.clone()).collect();
+        if decided.is_empty() {
+            return;
+        }
+        let policy = Arc::clone(&self.policy);
+        for rule in &policy.rules {
+            if let RuleKind::Objective(objective) = &rule.kind
+                && objective.of.iter().any(|name| decided.contains(name))
+            {
+                let subject = SubjectKey::Objective(rule.name.clone());
+                for id in self.watches.of(&subject).to_vec() {
+                    self.judge(id, now, step);
+                }
+            }
+        }
     }
 
     /// Fires and ends the alerts of a watch whose `for` or `keep_firing_for` is over; returns when the next
@@ -125,14 +149,26 @@ impl Engine {
             let health = self.health.get(&watch.subject)?;
             return Some(kind.judge(rule, &watch.subject, health, &watch.memory, now));
         }
-        let project = self.history.project(watch.subject.project()?)?;
-        let known_until = self.known_until(&watch.subject, now)?;
         let open: Vec<Alert> = watch
             .alerts
             .iter()
             .filter_map(|print| self.alerts.get(print))
             .cloned()
             .collect();
+        let survey = Survey {
+            now,
+            rule,
+            subject: &watch.subject,
+            history: &self.history,
+            ledger: &self.ledger,
+            memory: &watch.memory,
+            open: &open,
+        };
+        if let Some(judgement) = rule.kind.survey(&survey) {
+            return Some(judgement);
+        }
+        let project = self.history.project(watch.subject.project()?)?;
+        let known_until = self.known_until(&watch.subject, now)?;
         let ctx = Context {
             now,
             rule,

@@ -1,5 +1,7 @@
 //! The ledger: one row for each promise, and what became of it.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde::{Deserialize, Serialize};
 
 use super::labels::{Fingerprint, Labels};
@@ -51,5 +53,32 @@ impl LedgerRow {
     /// Identity: rule and subject, then the instant, so that rows of a subject lie together in time.
     pub fn key(&self) -> (Fingerprint, Timestamp) {
         (Fingerprint::of(&self.rule, &self.labels), self.due_at)
+    }
+}
+
+/// All rows, by rule, subject and time.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    rules: HashMap<Name, BTreeMap<(Timestamp, Fingerprint), LedgerRow>>,
+}
+
+impl Ledger {
+    /// Takes in a row; it replaces one of the same identity.
+    pub fn record(&mut self, row: LedgerRow) {
+        let (print, due_at) = row.key();
+        let rows = self.rules.entry(row.rule.clone()).or_default();
+        rows.insert((due_at, print), row);
+    }
+
+    /// Rows of a rule that were due in `(after, until]`, in order.
+    pub fn rows(
+        &self,
+        rule: &str,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> impl Iterator<Item = &LedgerRow> {
+        let rows = self.rules.get(rule);
+        let due = rows.into_iter().flatten().map(|(_, row)| row);
+        due.filter(move |row| row.due_at > after && row.due_at <= until)
     }
 }

@@ -40,7 +40,7 @@ use group::{Group, GroupKey};
 use health::Health;
 use history::{History, JobRecord, ProjectRecord};
 use labels::{Fingerprint, Labels};
-use ledger::LedgerRow;
+use ledger::{Ledger, LedgerRow};
 use notification::Notification;
 use observation::{Name, Observation, ProjectKey};
 use policy::Policy;
@@ -56,6 +56,8 @@ pub struct Input {
     pub observations: Vec<Observation>,
     /// Projects and the server instant up to which their runs are now known completely.
     pub coverage: BTreeMap<ProjectKey, Timestamp>,
+    /// Projects and the server instant up to which their model executions are now known completely.
+    pub executions_known: BTreeMap<ProjectKey, Timestamp>,
     /// How sources and receivers fared.
     pub health: Vec<HealthReport>,
     /// Deliveries that were given up.
@@ -148,6 +150,8 @@ pub struct Saved {
     pub memories: BTreeMap<Fingerprint, Memory>,
     /// Groups.
     pub groups: Vec<Group>,
+    /// What became of promises.
+    pub ledger: Ledger,
 }
 
 /// Promises decided in one step; more are decided in the next, at once. Keeps the first look at a long
@@ -170,6 +174,7 @@ pub struct Engine {
     /// Groups with members that are kept quiet.
     holding_back: BTreeSet<GroupKey>,
     health: BTreeMap<SubjectKey, Health>,
+    ledger: Ledger,
     rule_index: HashMap<Name, usize>,
     /// Restored alerts by rule and subject, until their watch is built.
     unowned: HashMap<(Name, Labels), Vec<Fingerprint>>,
@@ -203,6 +208,7 @@ impl Engine {
             due_groups: BTreeSet::new(),
             holding_back: BTreeSet::new(),
             health: BTreeMap::new(),
+            ledger: saved.ledger,
             rule_index: HashMap::new(),
             unowned: HashMap::new(),
             is_policy_new: true,
@@ -253,6 +259,11 @@ impl Engine {
         self.groups.values()
     }
 
+    /// What became of promises.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Health of sources and receivers.
     pub fn health(&self) -> &BTreeMap<SubjectKey, Health> {
         &self.health
@@ -280,6 +291,9 @@ impl Engine {
     /// One tick.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Step {
         let mut step = Step::default();
+        for (project, until) in &input.executions_known {
+            self.history.cover_executions(project, *until);
+        }
         let mut dirty = self.adopt_policy(now, &mut step);
         dirty.extend(self.take_in(input.observations, &input.coverage, now, &mut step));
         dirty.extend(self.take_health(&input.health, now, &mut step));
@@ -292,6 +306,7 @@ impl Engine {
                 self.watches.postpone(id, now);
             }
         }
+        self.judge_objectives(now, &mut step);
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
         self.tell(now, &mut step);

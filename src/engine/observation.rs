@@ -34,17 +34,20 @@ pub enum Observation {
     Execution(ProjectKey, Execution),
     /// A deployment plan.
     Plan(ProjectKey, Plan),
+    /// All environment protections of a source as they are now.
+    Protections(Name, Vec<Protection>),
 }
 
 impl Observation {
-    /// The project the fact is about.
-    pub fn project(&self) -> ProjectKey {
+    /// The project the fact is about; `None` for facts about a source as a whole.
+    pub fn project(&self) -> Option<ProjectKey> {
         match self {
-            Self::Project(project) => project.key.clone(),
+            Self::Project(project) => Some(project.key.clone()),
             Self::Jobs(key, _)
             | Self::Run(key, _)
             | Self::Execution(key, _)
-            | Self::Plan(key, _) => key.clone(),
+            | Self::Plan(key, _) => Some(key.clone()),
+            Self::Protections(..) => None,
         }
     }
 }
@@ -62,6 +65,9 @@ pub struct Project {
     pub is_suspended: bool,
     /// The project is deployed.
     pub is_deployed: bool,
+    /// The environment it deploys to, when the source says.
+    #[serde(default)]
+    pub environment: Option<Name>,
     /// Commits on the branch that are not deployed.
     pub commits_behind: Option<u32>,
     /// The deployed commit.
@@ -206,6 +212,9 @@ pub struct Execution {
     pub finished_at: Option<Timestamp>,
     /// The source's last change of the row.
     pub updated_at: Timestamp,
+    /// Rows written, where the source counts them.
+    #[serde(default)]
+    pub rows: Option<i64>,
     /// Error text, cut to 4 000 characters by the source adapter.
     pub error: Option<Name>,
 }
@@ -238,4 +247,13 @@ pub struct Plan {
     pub updated_at: Timestamp,
     /// Overtaken by newer commits rather than refused by a person.
     pub is_superseded: bool,
+}
+
+/// Protection of an environment: changes to it need approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protection {
+    /// The environment.
+    pub environment: Name,
+    /// It is in force.
+    pub is_enabled: bool,
 }

@@ -58,9 +58,10 @@ impl Policy {
         match subject {
             SubjectKey::Source(name) => self.has_source(name),
             SubjectKey::Receiver(name) => self.has_receiver(name),
-            SubjectKey::Job(project, _) | SubjectKey::Model(project, _, _) => {
-                self.has_source(&project.source)
-            }
+            SubjectKey::Objective(name) => self.rules.iter().any(|rule| rule.name == *name),
+            SubjectKey::Project(project)
+            | SubjectKey::Job(project, _)
+            | SubjectKey::Model(project, _, _) => self.has_source(&project.source),
         }
     }
 

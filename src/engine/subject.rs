@@ -1,4 +1,4 @@
-//! What a rule judges: a source, a receiver, a job, or a model of a job.
+//! What a rule judges: a source, a receiver, a project, a job, a model of a job, or an objective.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,10 @@ pub enum SubjectKey {
     Source(Name),
     /// A configured receiver.
     Receiver(Name),
+    /// An objective, by the name of its rule.
+    Objective(Name),
+    /// A project.
+    Project(ProjectKey),
     /// A job; manual runs belong to [`MANUAL_JOB`].
     Job(ProjectKey, Name),
     /// A model as one job executes it: the same model in another job has another baseline.
@@ -28,6 +32,10 @@ impl SubjectKey {
         match self {
             Self::Source(name) => labels.with("source", name.clone()),
             Self::Receiver(name) => labels.with("receiver", name.clone()),
+            Self::Objective(name) => labels.with("objective", name.clone()),
+            Self::Project(project) => labels
+                .with("source", project.source.clone())
+                .with("project_id", project.project_id.clone()),
             Self::Job(project, job) => labels
                 .with("source", project.source.clone())
                 .with("project_id", project.project_id.clone())
@@ -43,8 +51,10 @@ impl SubjectKey {
     /// The project, for subjects inside one.
     pub fn project(&self) -> Option<&ProjectKey> {
         match self {
-            Self::Source(_) | Self::Receiver(_) => None,
-            Self::Job(project, _) | Self::Model(project, _, _) => Some(project),
+            Self::Source(_) | Self::Receiver(_) | Self::Objective(_) => None,
+            Self::Project(project) | Self::Job(project, _) | Self::Model(project, _, _) => {
+                Some(project)
+            }
         }
     }
 }

@@ -41,6 +41,11 @@ impl Engine {
         for source in &policy.sources {
             self.watch(&SubjectKey::Source(source.name.clone()), now, step);
         }
+        for rule in &policy.rules {
+            if rule.kind.scope() == Scope::Objective {
+                self.watch(&SubjectKey::Objective(rule.name.clone()), now, step);
+            }
+        }
         let projects: Vec<ProjectKey> = self
             .history
             .projects()
@@ -124,7 +129,8 @@ impl Engine {
         let models = project
             .models()
             .map(|(job, model, _)| SubjectKey::Model(key.clone(), job.clone(), model.clone()));
-        let subjects: Vec<SubjectKey> = jobs.chain(models).collect();
+        let itself = std::iter::once(SubjectKey::Project(key.clone()));
+        let subjects: Vec<SubjectKey> = itself.chain(jobs).chain(models).collect();
         for subject in subjects {
             self.watch(&subject, now, step);
         }
@@ -160,22 +166,29 @@ impl Engine {
 
     pub(super) fn is_selected(&self, rule: &Rule, subject: &SubjectKey) -> bool {
         let selectors = &rule.selectors;
-        let is_project = |key: &ProjectKey| {
-            let name = self
-                .history
-                .project(key)
-                .map_or("", |project| project.display_name());
-            selectors.project.is_match_any(&[&key.project_id, name])
-        };
+        let project = subject.project().and_then(|key| self.history.project(key));
+        let is_project = project.is_some_and(|project| selectors.is_project(project));
         match (rule.kind.scope(), subject) {
-            (Scope::Job, SubjectKey::Job(key, job)) => {
-                is_project(key) && selectors.job.is_match(job)
+            (Scope::Job | Scope::ProjectAndJob, SubjectKey::Job(_, job)) => {
+                is_project && selectors.job.is_match(job)
             }
-            (Scope::Model, SubjectKey::Model(key, job, model)) => {
-                is_project(key) && selectors.job.is_match(job) && selectors.model.is_match(model)
+            (Scope::Model, SubjectKey::Model(_, job, model)) => {
+                is_project && selectors.job.is_match(job) && selectors.model.is_match(model)
             }
-            (Scope::Health, SubjectKey::Source(_) | SubjectKey::Receiver(_)) => true,
-            (Scope::Job | Scope::Model | Scope::Health | Scope::NotBuilt, _) => false,
+            (Scope::Project | Scope::ProjectAndJob, SubjectKey::Project(_)) => is_project,
+            (Scope::Health, SubjectKey::Source(_) | SubjectKey::Receiver(_))
+            | (Scope::Source, SubjectKey::Source(_)) => true,
+            (Scope::Objective, SubjectKey::Objective(name)) => *name == rule.name,
+            (
+                Scope::Job
+                | Scope::Model
+                | Scope::Project
+                | Scope::ProjectAndJob
+                | Scope::Source
+                | Scope::Health
+                | Scope::Objective,
+                _,
+            ) => false,
         }
     }
 
@@ -292,7 +305,14 @@ impl Engine {
 }
 
 /// Labels that say which subject an alert is about; whatever else its identity has is the occurrence.
-const SUBJECT_LABELS: [&str; 5] = ["source", "receiver", "project_id", "job", "model"];
+const SUBJECT_LABELS: [&str; 6] = [
+    "source",
+    "receiver",
+    "objective",
+    "project_id",
+    "job",
+    "model",
+];
 
 /// What is remembered of the instant a rule began to be watched.
 fn rule_key(rule: &Rule) -> String {

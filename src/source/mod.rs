@@ -45,6 +45,9 @@ pub struct Batch {
     pub observations: Vec<Observation>,
     /// Projects read completely in this poll, and the server instant up to which they are known.
     pub coverage: BTreeMap<ProjectKey, Timestamp>,
+    /// Projects whose model executions were read completely in this poll, and the server instant up to which
+    /// they are known.
+    pub executions_known: BTreeMap<ProjectKey, Timestamp>,
     /// Cursors to store with the observations.
     pub cursors: BTreeMap<ProjectKey, Cursor>,
     /// Server time minus local time, measured from the `Date` header of this poll.

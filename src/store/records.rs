@@ -517,7 +517,7 @@ fn restore(history: &mut History, observations: Vec<Observation>) {
                 drop(history.observe_execution(&project, execution));
             }
             Observation::Plan(project, plan) => drop(history.observe_plan(&project, plan)),
-            Observation::Project(_) | Observation::Jobs(..) => {}
+            Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {}
         }
     }
 }

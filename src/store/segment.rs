@@ -78,6 +78,7 @@ pub(super) fn identity(observation: &Observation) -> ((u8, Name), Timestamp) {
         Observation::Plan(_, plan) => ((2, plan.id.clone()), plan.updated_at),
         Observation::Project(project) => ((3, project.key.project_id.clone()), Timestamp::MIN),
         Observation::Jobs(project, _) => ((4, project.project_id.clone()), Timestamp::MIN),
+        Observation::Protections(source, _) => ((5, source.clone()), Timestamp::MIN),
     }
 }
 
@@ -88,7 +89,9 @@ fn day_of(observation: &Observation) -> u32 {
             execution.started_at.unwrap_or(execution.updated_at)
         }
         Observation::Plan(_, plan) => plan.created_at,
-        Observation::Project(_) | Observation::Jobs(..) => Timestamp::MIN,
+        Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {
+            Timestamp::MIN
+        }
     };
     u32::try_from(at.as_millis().div_euclid(DAY_MILLIS)).unwrap_or(0)
 }
@@ -98,8 +101,12 @@ fn day_of(observation: &Observation) -> u32 {
 pub(super) fn pack(observations: &[Observation]) -> Vec<Segment> {
     let mut by_day: BTreeMap<(ProjectKey, u32), Vec<&Observation>> = BTreeMap::new();
     for observation in observations {
-        if !matches!(observation, Observation::Project(_) | Observation::Jobs(..)) {
-            let key = (observation.project(), day_of(observation));
+        let is_packed = matches!(
+            observation,
+            Observation::Run(..) | Observation::Execution(..) | Observation::Plan(..)
+        );
+        if let Some(project) = observation.project().filter(|_| is_packed) {
+            let key = (project, day_of(observation));
             by_day.entry(key).or_default().push(observation);
         }
     }
@@ -143,7 +150,7 @@ impl<'a> Packer<'a> {
                 Observation::Run(_, run) => self.run(run),
                 Observation::Execution(_, execution) => self.execution(execution),
                 Observation::Plan(_, plan) => self.packed.plans.push(plan.clone()),
-                Observation::Project(_) | Observation::Jobs(..) => {}
+                Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {}
             }
         }
         self.packed
@@ -286,6 +293,7 @@ impl Reader<'_> {
             started_at: execution.started.map(|offset| self.at(offset)),
             finished_at: execution.finished.map(|offset| self.at(offset)),
             updated_at: self.at(execution.updated),
+            rows: None,
             error: self.optional(execution.error)?,
         })
     }

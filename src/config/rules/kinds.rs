@@ -6,16 +6,26 @@ use chrono_tz::Tz;
 use crate::engine::observation::Status;
 use crate::engine::rule::deadline::Deadline;
 use crate::engine::rule::missed_schedule::MissedSchedule;
+use crate::engine::rule::model_duration::ModelDuration;
 use crate::engine::rule::model_failed::ModelFailed;
-use crate::engine::rule::planned::{
-    ModelDuration, ModelNotRun, Objective, Paused, PlanFailed, PlanWaiting, PlatformIncident,
-    ProjectDrift, ProtectionOff, QueueTime, Rows, RunCount, RunStalled, SuccessRate,
-};
+use crate::engine::rule::model_not_run::ModelNotRun;
+use crate::engine::rule::objective::Objective;
+use crate::engine::rule::paused::Paused;
+use crate::engine::rule::plan_failed::PlanFailed;
+use crate::engine::rule::plan_waiting::PlanWaiting;
+use crate::engine::rule::platform_incident::PlatformIncident;
+use crate::engine::rule::project_drift::ProjectDrift;
+use crate::engine::rule::protection_off::ProtectionOff;
+use crate::engine::rule::queue_time::QueueTime;
 use crate::engine::rule::regression::{Method, Regression};
+use crate::engine::rule::rows::Rows;
+use crate::engine::rule::run_count::RunCount;
 use crate::engine::rule::run_duration::RunDuration;
 use crate::engine::rule::run_failed::RunFailed;
+use crate::engine::rule::run_stalled::RunStalled;
 use crate::engine::rule::source_unreachable::SourceUnreachable;
 use crate::engine::rule::staleness::Staleness;
+use crate::engine::rule::success_rate::SuccessRate;
 use crate::engine::rule::{Clock, Limit, RuleKind};
 use crate::engine::time::{Span, config_span};
 

@@ -16,7 +16,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::{Execution, Job, Name, Plan, Project, ProjectKey, Run, Status};
+use super::observation::{
+    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status,
+};
 use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
@@ -28,6 +30,8 @@ use waiting::Waiting;
 #[derive(Debug, Default)]
 pub struct History {
     projects: BTreeMap<ProjectKey, ProjectHistory>,
+    /// Environment protections by source, since the start.
+    protections: BTreeMap<Name, Vec<Protection>>,
     /// One copy of each name, however often it comes in.
     names: HashSet<Name>,
 }
@@ -42,6 +46,9 @@ pub struct ProjectHistory {
     /// The server instant up to which its runs are known completely; `None` until the first complete
     /// read.
     pub coverage: Option<Timestamp>,
+    /// The server instant up to which its model executions are known completely; `None` while they are not
+    /// served, and after a start until they were read.
+    pub executions_known_until: Option<Timestamp>,
     /// When its schedules were held (suspended or not deployed), newest last.
     holds: Vec<Hold>,
     jobs: BTreeMap<Name, JobHistory>,
@@ -238,9 +245,29 @@ impl History {
             Some(known) if *known == plan || known.updated_at > plan.updated_at => Change::None,
             _ => {
                 project.plans.insert(plan.id.clone(), plan);
-                Change::Noted
+                Change::Subject(SubjectKey::Project(key.clone()))
             }
         }
+    }
+
+    /// Takes in the complete list of a source's environment protections.
+    pub fn observe_protections(&mut self, source: &Name, list: Vec<Protection>) -> Change {
+        if self.protections.get(source) == Some(&list) {
+            return Change::None;
+        }
+        self.protections.insert(source.clone(), list);
+        Change::Subject(SubjectKey::Source(source.clone()))
+    }
+
+    /// Environment protections of a source; `None` until they were read since the start.
+    pub fn protections(&self, source: &str) -> Option<&[Protection]> {
+        self.protections.get(source).map(Vec::as_slice)
+    }
+
+    /// Executions of a project are known completely up to `until`.
+    pub fn cover_executions(&mut self, key: &ProjectKey, until: Timestamp) {
+        let known = &mut self.entry(key).executions_known_until;
+        *known = Some(known.map_or(until, |known| known.max(until)));
     }
 
     /// Puts back what a store kept of a project.
@@ -294,6 +321,7 @@ impl ProjectHistory {
             key,
             info: None,
             coverage: None,
+            executions_known_until: None,
             holds: Vec::new(),
             jobs: BTreeMap::new(),
             models: BTreeMap::new(),

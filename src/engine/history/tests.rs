@@ -44,6 +44,7 @@ fn execution(id: &str, run: &str, updated: i64, status: Status) -> Execution {
         status,
         started_at: Some(at(1)),
         updated_at: at(updated),
+        rows: None,
         error: Some("boom".into()),
     }
 }
@@ -269,6 +270,7 @@ fn time_held_by_project_and_job_counts_once() {
         project_type: "sqlmesh".into(),
         is_suspended,
         is_deployed: true,
+        environment: None,
         commits_behind: None,
         current_commit: None,
         concurrency_policy: None,

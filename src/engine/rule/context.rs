@@ -49,6 +49,9 @@ pub struct Memory {
     /// Runs judged that settled after `judged_until`: rows that settled before them may still come.
     #[serde(default)]
     pub ahead: BTreeSet<(Timestamp, Name)>,
+    /// Names the kind remembers, such as environments seen protected.
+    #[serde(default)]
+    pub names: BTreeSet<Name>,
 }
 
 /// Rows that settled longer ago than this before what is known completely are all there.
@@ -62,6 +65,7 @@ impl Memory {
             judged_until,
             open_promise: None,
             ahead: BTreeSet::new(),
+            names: BTreeSet::new(),
         }
     }
 
@@ -191,7 +195,7 @@ impl<'a> Context<'a> {
     pub fn job(&self) -> Option<&'a JobHistory> {
         match self.subject {
             SubjectKey::Job(_, job) | SubjectKey::Model(_, job, _) => self.project.job(job),
-            SubjectKey::Source(_) | SubjectKey::Receiver(_) => None,
+            _ => None,
         }
     }
 
@@ -211,7 +215,10 @@ impl<'a> Context<'a> {
         match self.subject {
             SubjectKey::Job(_, job) => format!("{project} {job}"),
             SubjectKey::Model(_, _, model) => format!("{project} {model}"),
-            SubjectKey::Source(name) | SubjectKey::Receiver(name) => name.to_string(),
+            SubjectKey::Project(_) => project.to_string(),
+            SubjectKey::Source(name) | SubjectKey::Receiver(name) | SubjectKey::Objective(name) => {
+                name.to_string()
+            }
         }
     }
 

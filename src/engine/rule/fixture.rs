@@ -132,6 +132,7 @@ impl Case {
             started_at: Some(at(from)),
             finished_at: Some(at(end)),
             updated_at: at(end),
+            rows: None,
             error: (!error.is_empty()).then(|| Name::from(error)),
         };
         self.history.observe_execution(&key(), execution);

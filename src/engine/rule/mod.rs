@@ -1,31 +1,44 @@
 //! Rules: what is promised, and how one subject is judged.
 //!
 //! A [`Rule`] is a checked value: whatever configuration could be wrong about it has been refused
-//! before. Each kind has one file with its documentation, its parameters and its verdict. Kinds whose
-//! judgement is not built yet have their parameters in [`planned`]; starting Tardy with one of them is
-//! refused with its name.
+//! before. Each kind has one file with its documentation, its parameters and its verdict.
 
 pub mod context;
 pub mod deadline;
 #[cfg(test)]
 mod fixture;
 pub mod missed_schedule;
+pub mod model_duration;
 pub mod model_failed;
-pub mod planned;
+pub mod model_not_run;
+pub mod objective;
+pub mod paused;
+pub mod plan_failed;
+pub mod plan_waiting;
+pub mod platform_incident;
+pub mod project_drift;
+pub mod protection_off;
+pub mod queue_time;
 pub mod regression;
+pub mod rows;
+pub mod run_count;
 pub mod run_duration;
 pub mod run_failed;
+pub mod run_stalled;
 pub mod source_unreachable;
 pub mod staleness;
+pub mod success_rate;
+pub mod survey;
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
+use super::history::ProjectHistory;
 use super::labels::{Labels, Patterns};
 use super::observation::Name;
 use super::schedule::Cron;
-use super::time::Span;
+use super::time::{Span, Timestamp};
 
 /// How bad it is. Ordered: `Info < Warning < Critical`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -121,6 +134,16 @@ pub struct Selectors {
     pub triggered_by: Patterns,
 }
 
+impl Selectors {
+    /// A project's id or name, and its environment, are wanted.
+    pub fn is_project(&self, project: &ProjectHistory) -> bool {
+        let environment = project.info.as_ref().and_then(|i| i.environment.as_deref());
+        self.project
+            .is_match_any(&[&project.key.project_id, project.display_name()])
+            && environment.is_none_or(|name| self.environment.is_match(name))
+    }
+}
+
 /// Texts for people; may use `{job}` style placeholders of the alert's labels and values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Annotations {
@@ -191,19 +214,19 @@ pub enum RuleKind {
     /// The last runs failed.
     RunFailed(run_failed::RunFailed),
     /// Share of successes.
-    SuccessRate(planned::SuccessRate),
+    SuccessRate(success_rate::SuccessRate),
     /// A model failed inside a run.
     ModelFailed(model_failed::ModelFailed),
     /// An expected model did not execute.
-    ModelNotRun(planned::ModelNotRun),
+    ModelNotRun(model_not_run::ModelNotRun),
     /// A run takes too long (or was too short).
     RunDuration(run_duration::RunDuration),
     /// A run waits too long to start.
-    QueueTime(planned::QueueTime),
+    QueueTime(queue_time::QueueTime),
     /// A run makes no progress.
-    RunStalled(planned::RunStalled),
+    RunStalled(run_stalled::RunStalled),
     /// A model takes too long.
-    ModelDuration(planned::ModelDuration),
+    ModelDuration(model_duration::ModelDuration),
     /// A job has become slower.
     RunRegression(regression::Regression),
     /// A model has become slower.
@@ -217,23 +240,23 @@ pub enum RuleKind {
     /// The newest success of a model is old.
     ModelStaleness(staleness::Staleness),
     /// A job or project is held for too long.
-    Paused(planned::Paused),
+    Paused(paused::Paused),
     /// Too few or too many runs.
-    RunCount(planned::RunCount),
+    RunCount(run_count::RunCount),
     /// Many jobs fail together.
-    PlatformIncident(planned::PlatformIncident),
+    PlatformIncident(platform_incident::PlatformIncident),
     /// Row counts against a baseline.
-    Rows(planned::Rows),
+    Rows(rows::Rows),
     /// A plan waits for approval.
-    PlanWaiting(planned::PlanWaiting),
+    PlanWaiting(plan_waiting::PlanWaiting),
     /// A plan failed.
-    PlanFailed(planned::PlanFailed),
+    PlanFailed(plan_failed::PlanFailed),
     /// Commits are not deployed.
-    ProjectDrift(planned::ProjectDrift),
+    ProjectDrift(project_drift::ProjectDrift),
     /// An environment lost its protection.
-    ProtectionOff(planned::ProtectionOff),
+    ProtectionOff(protection_off::ProtectionOff),
     /// Promised share of ledger rows met.
-    Objective(planned::Objective),
+    Objective(objective::Objective),
     /// Tardy cannot see, or cannot tell.
     SourceUnreachable(source_unreachable::SourceUnreachable),
 }
@@ -266,6 +289,25 @@ pub const KIND_NAMES: [&str; 24] = [
     "source_unreachable",
 ];
 
+/// Kinds that are read and checked, and not judged yet.
+const NOT_YET: &[&str] = &[
+    "success_rate",
+    "model_not_run",
+    "queue_time",
+    "run_stalled",
+    "model_duration",
+    "model_staleness",
+    "paused",
+    "run_count",
+    "platform_incident",
+    "rows",
+    "plan_waiting",
+    "plan_failed",
+    "project_drift",
+    "protection_off",
+    "objective",
+];
+
 /// What a kind judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -273,34 +315,38 @@ pub enum Scope {
     Job,
     /// Each model of each job.
     Model,
+    /// Each project.
+    Project,
+    /// Each project, and each job.
+    ProjectAndJob,
+    /// Each source, across its projects.
+    Source,
     /// Each source and each receiver.
     Health,
-    /// Nothing, yet.
-    NotBuilt,
+    /// The promises of other rules.
+    Objective,
 }
 
 impl Rule {
+    /// When a breach that began at `at` fires: after `for`, in the hours of the rule's calendar.
+    pub fn fires_at(&self, at: Timestamp) -> Timestamp {
+        let at = at + self.hold;
+        match &self.calendar {
+            Some(calendar) if !self.kind.counts_by_calendar() => calendar.next_open(at),
+            Some(_) | None => at,
+        }
+    }
+
     /// What part of the rule this version cannot judge yet, in words; `None` when it judges all of it.
     pub fn not_built(&self) -> Option<String> {
         let is_regression = matches!(
             self.kind,
             RuleKind::RunRegression(_) | RuleKind::ModelRegression(_)
         );
-        let uses_calendar = matches!(
-            self.kind,
-            RuleKind::Deadline(_) | RuleKind::MissedSchedule(_)
-        );
-        self.kind
-            .not_built()
-            .or_else(|| match (&self.times, &self.calendar) {
-                (Some(_), _) if !is_regression => {
-                    Some(format!("`times` on kind \"{}\"", self.kind.name()))
-                }
-                (_, Some(_)) if !uses_calendar => {
-                    Some(format!("`calendar` on kind \"{}\"", self.kind.name()))
-                }
-                _ => None,
-            })
+        self.kind.not_built().or_else(|| {
+            (self.times.is_some() && !is_regression)
+                .then(|| format!("`times` on kind \"{}\"", self.kind.name()))
+        })
     }
 }
 
@@ -340,6 +386,7 @@ impl RuleKind {
         match self {
             Self::RunFailed(_)
             | Self::SuccessRate(_)
+            | Self::ModelNotRun(_)
             | Self::RunDuration(_)
             | Self::QueueTime(_)
             | Self::RunStalled(_)
@@ -347,22 +394,32 @@ impl RuleKind {
             | Self::Deadline(_)
             | Self::MissedSchedule(_)
             | Self::Staleness(_)
-            | Self::Paused(_)
             | Self::RunCount(_) => Scope::Job,
             Self::ModelFailed(_)
-            | Self::ModelNotRun(_)
             | Self::ModelDuration(_)
             | Self::ModelRegression(_)
             | Self::ModelStaleness(_)
             | Self::Rows(_) => Scope::Model,
+            Self::PlanWaiting(_) | Self::PlanFailed(_) | Self::ProjectDrift(_) => Scope::Project,
+            Self::Paused(_) => Scope::ProjectAndJob,
+            Self::PlatformIncident(_) | Self::ProtectionOff(_) => Scope::Source,
             Self::SourceUnreachable(_) => Scope::Health,
-            Self::PlatformIncident(_)
-            | Self::PlanWaiting(_)
-            | Self::PlanFailed(_)
-            | Self::ProjectDrift(_)
-            | Self::ProtectionOff(_)
-            | Self::Objective(_) => Scope::NotBuilt,
+            Self::Objective(_) => Scope::Objective,
         }
+    }
+
+    /// The kind itself counts only days or hours of the rule's calendar: which promises are owed, or how
+    /// time passes. Alerts of all other kinds fire in the calendar's hours.
+    pub fn counts_by_calendar(&self) -> bool {
+        matches!(
+            self,
+            Self::Deadline(_)
+                | Self::MissedSchedule(_)
+                | Self::Staleness(_)
+                | Self::ModelStaleness(_)
+                | Self::Paused(_)
+                | Self::PlanWaiting(_)
+        )
     }
 
     /// The first look at a subject reads its whole history (for the ledger), not only what is new.
@@ -373,32 +430,42 @@ impl RuleKind {
         )
     }
 
-    /// Judges a job or a model. Kinds that are judged otherwise, or not at all yet, say nothing.
+    /// Judges a project, a job or a model. Kinds that are judged otherwise say nothing here.
     pub fn judge(&self, ctx: &context::Context<'_>) -> context::Judgement {
         match self {
             Self::RunFailed(rule) => rule.judge(ctx),
+            Self::SuccessRate(rule) => rule.judge(ctx),
             Self::ModelFailed(rule) => rule.judge(ctx),
+            Self::ModelNotRun(rule) => rule.judge(ctx),
             Self::RunDuration(rule) => rule.judge(ctx),
+            Self::QueueTime(rule) => rule.judge(ctx),
+            Self::RunStalled(rule) => rule.judge(ctx),
+            Self::ModelDuration(rule) => rule.judge(ctx),
             Self::RunRegression(rule) | Self::ModelRegression(rule) => rule.judge(ctx),
             Self::Deadline(rule) => rule.judge(ctx),
             Self::MissedSchedule(rule) => rule.judge(ctx),
-            Self::Staleness(rule) => rule.judge(ctx),
+            Self::Staleness(rule) | Self::ModelStaleness(rule) => rule.judge(ctx),
+            Self::Paused(rule) => rule.judge(ctx),
+            Self::RunCount(rule) => rule.judge(ctx),
+            Self::Rows(rule) => rule.judge(ctx),
+            Self::PlanWaiting(rule) => rule.judge(ctx),
+            Self::PlanFailed(rule) => rule.judge(ctx),
+            Self::ProjectDrift(rule) => rule.judge(ctx),
             Self::SourceUnreachable(_)
-            | Self::SuccessRate(_)
-            | Self::ModelNotRun(_)
-            | Self::QueueTime(_)
-            | Self::RunStalled(_)
-            | Self::ModelDuration(_)
-            | Self::ModelStaleness(_)
-            | Self::Paused(_)
-            | Self::RunCount(_)
             | Self::PlatformIncident(_)
-            | Self::Rows(_)
-            | Self::PlanWaiting(_)
-            | Self::PlanFailed(_)
-            | Self::ProjectDrift(_)
             | Self::ProtectionOff(_)
             | Self::Objective(_) => context::Judgement::start(ctx.memory),
+        }
+    }
+
+    /// Judges a source or an objective, which see more than one project. `None`: the kind is judged
+    /// otherwise.
+    pub fn survey(&self, survey: &survey::Survey<'_>) -> Option<context::Judgement> {
+        match self {
+            Self::PlatformIncident(rule) => Some(rule.judge(survey)),
+            Self::ProtectionOff(rule) => Some(rule.judge(survey)),
+            Self::Objective(rule) => Some(rule.judge(survey)),
+            _ => None,
         }
     }
 
@@ -422,21 +489,8 @@ impl RuleKind {
                 regression::Method::Changepoint => Some("method \"changepoint\"".into()),
                 regression::Method::Trend => Some("method \"trend\"".into()),
             },
-            Self::SuccessRate(_)
-            | Self::ModelNotRun(_)
-            | Self::QueueTime(_)
-            | Self::RunStalled(_)
-            | Self::ModelDuration(_)
-            | Self::ModelStaleness(_)
-            | Self::Paused(_)
-            | Self::RunCount(_)
-            | Self::PlatformIncident(_)
-            | Self::Rows(_)
-            | Self::PlanWaiting(_)
-            | Self::PlanFailed(_)
-            | Self::ProjectDrift(_)
-            | Self::ProtectionOff(_)
-            | Self::Objective(_) => Some(format!("kind \"{}\"", self.name())),
+            _ if NOT_YET.contains(&self.name()) => Some(format!("kind \"{}\"", self.name())),
+            _ => None,
         }
     }
 }

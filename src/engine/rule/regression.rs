@@ -190,7 +190,7 @@ impl Regression {
                 let samples = history.map(|history| model_samples(ctx, history, last));
                 Box::new(samples.into_iter().flatten())
             }
-            SubjectKey::Source(_) | SubjectKey::Receiver(_) => Box::new(std::iter::empty()),
+            _ => Box::new(std::iter::empty()),
         }
     }
 

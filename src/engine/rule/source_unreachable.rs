@@ -53,7 +53,7 @@ impl SourceUnreachable {
                 format!("receiver {name} cannot be reached"),
                 "No delivery since",
             ),
-            SubjectKey::Job(..) | SubjectKey::Model(..) => return judgement,
+            _ => return judgement,
         };
         let Some(since) = health.failing_since else {
             let at = health.ok_at.unwrap_or(now);

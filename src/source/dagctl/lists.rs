@@ -142,7 +142,12 @@ impl Tracked {
             self.begin_backfill(List::Executions, round);
         }
         if self.backfill(List::Executions, round).await? {
-            self.follow(List::Executions, round).await?;
+            let covered_at = self.follow(List::Executions, round).await?;
+            let known_until = covered_at - VISIBILITY_MARGIN;
+            round
+                .batch
+                .executions_known
+                .insert(self.key.clone(), known_until);
         }
         Ok(())
     }

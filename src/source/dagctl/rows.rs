@@ -188,6 +188,7 @@ impl ExecutionRow<'_> {
             started_at,
             finished_at,
             updated_at,
+            rows: None,
             error: first(&[&self.error_message, &self.error]).and_then(names::error_text),
         })
     }
@@ -202,6 +203,8 @@ pub(super) struct ProjectRow<'a> {
     name: Text<'a>,
     #[serde(borrow, default)]
     project_type: Text<'a>,
+    #[serde(borrow, default)]
+    sqlmesh_environment: Text<'a>,
     #[serde(default)]
     suspended: Flag,
     #[serde(default)]
@@ -234,6 +237,7 @@ impl ProjectRow<'_> {
             project_type: names.name(self.project_type.get().unwrap_or("unknown")),
             is_suspended: self.suspended.0.unwrap_or(false),
             is_deployed: self.deployed.0.unwrap_or(true),
+            environment: self.sqlmesh_environment.get().map(|name| names.name(name)),
             commits_behind: self
                 .commits_behind
                 .count()
@@ -646,6 +650,7 @@ mod tests {
             started_at: Some(at("2026-03-10T04:16:00Z")),
             finished_at: Some(at("2026-03-10T04:17:30Z")),
             updated_at: at("2026-03-10T04:17:30Z"),
+            rows: None,
             error: Some("audit failed".into()),
         };
         for (id, row) in [

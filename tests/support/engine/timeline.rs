@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use tardy::engine::alert::Transition;
 use tardy::engine::history::History;
 use tardy::engine::labels::{Labels, Patterns};
-use tardy::engine::ledger::{LedgerRow, Promise};
+use tardy::engine::ledger::{Ledger, LedgerRow, Promise};
 use tardy::engine::notification::{Body, Notification};
 use tardy::engine::observation::{Execution, Job, Observation, Project, ProjectKey, Run, Status};
 use tardy::engine::policy::{Policy, SourcePolicy};
@@ -97,6 +97,7 @@ pub struct Stored {
     alerts: BTreeMap<String, String>,
     groups: BTreeMap<String, String>,
     memories: BTreeMap<String, String>,
+    ledger: Vec<LedgerRow>,
 }
 
 impl Stored {
@@ -141,8 +142,12 @@ impl Stored {
                 Observation::Run(key, run) => drop(history.observe_run(&key, run)),
                 Observation::Execution(key, row) => drop(history.observe_execution(&key, row)),
                 Observation::Plan(key, plan) => drop(history.observe_plan(&key, plan)),
-                Observation::Project(_) | Observation::Jobs(..) => {}
+                Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {}
             }
+        }
+        let mut ledger = Ledger::default();
+        for row in &self.ledger {
+            ledger.record(json(row));
         }
         let saved = Saved {
             coverage: self.changed.coverage.clone(),
@@ -155,6 +160,7 @@ impl Stored {
             alerts: read_all(&self.alerts),
             memories: read_all(&self.memories).into_iter().collect(),
             groups: read_all(&self.groups),
+            ledger,
         };
         Engine::new(Arc::new(policy.clone()), history, saved)
     }
@@ -265,6 +271,7 @@ impl Timeline {
             project_type: "sqlmesh".into(),
             is_suspended: false,
             is_deployed: true,
+            environment: None,
             commits_behind: None,
             current_commit: None,
             concurrency_policy: None,
@@ -396,6 +403,7 @@ impl Timeline {
             started_at: Some(started_at),
             finished_at: Some(finished_at),
             updated_at: finished_at,
+            rows: None,
             error: (!error.is_empty()).then(|| error.as_str().into()),
         };
         self.row(
@@ -480,6 +488,7 @@ impl Timeline {
                     let before = read_until.max(Timestamp::MIN + self.overlap) - self.overlap;
                     input.observations = self.served(before, now);
                     input.coverage.insert(project_key(), now);
+                    input.executions_known.insert(project_key(), now);
                     input.health.push(source_report(now, Ok(())));
                     read_until = now;
                 }
@@ -506,11 +515,13 @@ impl Timeline {
             (disturbance.rows)(&mut input.observations);
             let mut step = engine.step(input, now);
             stored.absorb(&step.changed);
+            stored.ledger.extend(step.ledger.clone());
             outcome.take(&mut step, now);
             if disturbance.is_restart {
                 engine = stored.engine(&policy, disturbance.replay);
                 step = engine.step(Input::default(), now);
                 stored.absorb(&step.changed);
+                stored.ledger.extend(step.ledger.clone());
                 outcome.take(&mut step, now);
             }
             wake_at = step.wake_at;
@@ -557,7 +568,7 @@ fn source_report(at: Timestamp, result: Result<(), String>) -> HealthReport {
 
 fn rank(row: &Observation) -> u8 {
     match row {
-        Observation::Project(_) => 0,
+        Observation::Project(_) | Observation::Protections(..) => 0,
         Observation::Jobs(..) => 1,
         Observation::Run(..) | Observation::Execution(..) | Observation::Plan(..) => 2,
     }
