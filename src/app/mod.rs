@@ -10,7 +10,9 @@ pub mod evaluate;
 pub mod live;
 pub mod pipeline;
 pub mod poll;
+pub mod rule_test;
 pub mod start;
+pub mod starter;
 pub mod status;
 pub mod upkeep;
 

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod demo;
 mod exit_code;
+mod init;
 mod notify;
 mod output;
 mod planned;
@@ -14,6 +15,7 @@ mod schema;
 mod sim;
 mod state;
 mod store;
+mod test;
 
 use std::path::PathBuf;
 
@@ -83,6 +85,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Check the configuration and rules: all mistakes at once, with their places and remedies
     Check(check::CheckArgs),
+    /// Run rule tests: what happened, and what people are to be told
+    Test(test::TestArgs),
     /// Print the JSON Schema of a file format, for editors
     Schema(schema::SchemaArgs),
     /// Serve a simulated dagctl API on this machine
@@ -128,7 +132,7 @@ enum Command {
     /// Run the regression detector over any series
     Detect(planned::PlannedArgs),
     /// Write a starter configuration from what the API shows
-    Init(planned::PlannedArgs),
+    Init(init::InitArgs),
 }
 
 impl Command {
@@ -137,6 +141,7 @@ impl Command {
             Self::Run(_) => "run",
             Self::Demo(_) => "demo",
             Self::Check(_) => "check",
+            Self::Test(_) => "test",
             Self::Schema(_) => "schema",
             Self::Sim(_) => "sim",
             Self::Status(_) => "status",
@@ -201,7 +206,9 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Run(args) => run::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
         Command::Check(args) => check::run(&args, context),
+        Command::Test(args) => test::run(&args, context),
         Command::Schema(args) => schema::run(&args, context),
+        Command::Init(args) => init::run(&args, context),
         Command::Sim(args) => sim::run(&args, context),
         Command::Status(args) => answers::status(&args, context),
         Command::Runs(args) | Command::Models(args) | Command::Alerts(args) => {
@@ -221,7 +228,6 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         | Command::Routes(_)
         | Command::Deliveries(_)
         | Command::Digest(_)
-        | Command::Detect(_)
-        | Command::Init(_) => planned::run(name, context),
+        | Command::Detect(_) => planned::run(name, context),
     }
 }

@@ -101,7 +101,22 @@ pub fn load_rules_only(
         .iter()
         .filter_map(|path| add_file(&context, path, None))
         .collect();
-    let found = rules::read(&context, &places, &Known::nothing());
+    rules_alone(context, &places)
+}
+
+/// As [`load_rules_only`], from a text; `name` stands for a file in diagnostics and origins.
+pub fn load_rules_text(
+    name: &str,
+    text: &str,
+    environment: &Environment,
+) -> Result<LoadedRules, Diagnostics> {
+    let context = Context::new(environment, PathBuf::new());
+    let place = context.add_text(SourceText::new(name.into(), name.into(), text.into()));
+    rules_alone(context, &[place])
+}
+
+fn rules_alone(context: Context<'_>, places: &[Place]) -> Result<LoadedRules, Diagnostics> {
+    let found = rules::read(&context, places, &Known::nothing());
     let missing = found.not_built.into_iter();
     let not_built = missing
         .map(|(part, place)| service::warn_not_built(&context, part, place))

@@ -23,6 +23,7 @@ pub mod notification;
 pub mod observation;
 pub mod policy;
 pub mod query;
+pub mod replay;
 pub mod route;
 pub mod rule;
 pub mod schedule;

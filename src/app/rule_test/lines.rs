@@ -1,0 +1,273 @@
+//! The short lines of a test file: what happened, and what came of it.
+
+use std::collections::BTreeMap;
+
+use crate::engine::ledger::{LedgerRow, Promise};
+use crate::engine::notification::Body;
+use crate::engine::observation::{Execution, Run, Status};
+use crate::engine::replay::Played;
+use crate::engine::time::{Span, Timestamp, parse_span};
+
+/// A line that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{line}`: {why}")]
+pub struct LineError {
+    line: String,
+    why: String,
+}
+
+impl LineError {
+    fn new(line: &str, why: impl Into<String>) -> Self {
+        Self {
+            line: line.to_owned(),
+            why: why.into(),
+        }
+    }
+}
+
+/// The day of a test: times without a date are on it.
+#[derive(Clone, Debug)]
+pub(super) struct Day {
+    /// `2026-03-10`
+    date: String,
+}
+
+impl Day {
+    pub(super) fn of(from: Timestamp) -> Self {
+        Self {
+            date: from.to_string()[..10].to_owned(),
+        }
+    }
+
+    /// `06:10`, `06:10:30`, `03-11 06:10` in its year, or RFC 3339; all UTC.
+    pub(super) fn at(&self, text: &str) -> Result<Timestamp, LineError> {
+        let refuse = || {
+            let why =
+                "write a time like 06:10, 06:10:30, 03-11 06:10 or 2026-03-10T06:10:00Z (UTC)";
+            LineError::new(text, why)
+        };
+        let (date, time) = match text.split_once(' ') {
+            Some((date, time)) => (format!("{}-{date}", &self.date[..4]), time),
+            None if text.contains('T') => return Timestamp::parse(text).ok_or_else(refuse),
+            None => (self.date.clone(), text),
+        };
+        let seconds = if time.len() == 5 { ":00" } else { "" };
+        Timestamp::parse(&format!("{date}T{time}{seconds}Z")).ok_or_else(refuse)
+    }
+
+    /// `06:10`, with seconds and date only where they say something.
+    fn show(&self, at: Timestamp) -> String {
+        let text = at.to_string();
+        let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
+        let clock = clock.trim_end_matches('Z');
+        let short = clock.strip_suffix(":00").filter(|short| short.len() == 5);
+        let clock = short.unwrap_or(clock);
+        if date == self.date {
+            clock.to_owned()
+        } else {
+            format!("{} {clock}", &date[5..])
+        }
+    }
+}
+
+/// A length of time.
+pub(super) fn span(text: &str) -> Result<Span, LineError> {
+    parse_span(text).map_err(|error| LineError::new(text, error.to_string()))
+}
+
+/// `06:20 -> 07:00`
+pub(super) fn stretch(text: &str, day: &Day) -> Result<(Timestamp, Timestamp), LineError> {
+    let Some((from, to)) = text.split_once("->") else {
+        return Err(LineError::new(text, "write `06:20 -> 07:00`"));
+    };
+    Ok((day.at(from.trim())?, day.at(to.trim())?))
+}
+
+/// A line of two names, a start and perhaps an end.
+struct Row<'a> {
+    names: [&'a str; 2],
+    from: Timestamp,
+    end: Option<End>,
+}
+
+struct End {
+    at: Timestamp,
+    status: Status,
+    error: Option<String>,
+    rows: Option<i64>,
+}
+
+/// `nightly r1 04:00 -> 04:30 failed: boom`
+fn row<'a>(text: &'a str, day: &Day) -> Result<Row<'a>, LineError> {
+    let usage =
+        "write `JOB RUN 04:00 -> 04:30 success`, `… failed: the error`, or leave out the end";
+    let refuse = || LineError::new(text, usage);
+    let (head, end) = match text.split_once("->") {
+        Some((head, end)) => (head, Some(end.trim())),
+        None => (text, None),
+    };
+    let mut words = head.trim().splitn(3, ' ');
+    let mut next = || words.next().map(str::trim).filter(|word| !word.is_empty());
+    let (Some(first), Some(second), Some(from)) = (next(), next(), next()) else {
+        return Err(refuse());
+    };
+    let end = end.map(|text| read_end(text, day)).transpose()?;
+    Ok(Row {
+        names: [first, second],
+        from: day.at(from)?,
+        end,
+    })
+}
+
+/// `06:40 failed: boom`, `03-11 06:40 success`, `06:40 success rows 120`
+fn read_end(text: &str, day: &Day) -> Result<End, LineError> {
+    let usage = || LineError::new(text, "write `06:40 success` or `06:40 failed: the error`");
+    let (text, rows) = match text.rsplit_once(" rows ") {
+        Some((head, count)) => (head, Some(count.trim().parse().map_err(|_| usage())?)),
+        None => (text, None),
+    };
+    let has_date = text.as_bytes().get(2) == Some(&b'-');
+    let cut = text.match_indices(' ').nth(usize::from(has_date));
+    let (at, words) = text.split_at(cut.ok_or_else(usage)?.0);
+    let (word, error) = match words.split_once(": ") {
+        Some((word, error)) => (word, Some(error.to_owned())),
+        None => (words, None),
+    };
+    let status = Status::from_word(word.trim());
+    if status.is_active() {
+        return Err(LineError::new(
+            text,
+            "a run that goes on has no end: leave it out",
+        ));
+    }
+    Ok(End {
+        at: day.at(at)?,
+        status,
+        error,
+        rows,
+    })
+}
+
+/// `nightly r1 04:00 -> 04:30 failed: boom`; without an end it goes on.
+pub(super) fn run(text: &str, day: &Day) -> Result<Run, LineError> {
+    let row = row(text, day)?;
+    let [job, id] = row.names;
+    let (status, finished_at, error) = match row.end {
+        Some(end) => (end.status, Some(end.at), end.error),
+        None => (Status::Running, None, None),
+    };
+    Ok(Run {
+        id: id.into(),
+        job: (job != "-").then(|| job.into()),
+        job_type: "run".into(),
+        status,
+        triggered_by: "scheduled".into(),
+        created_at: row.from,
+        started_at: Some(row.from),
+        finished_at,
+        updated_at: finished_at.unwrap_or(row.from),
+        error: error.map(Into::into),
+    })
+}
+
+/// `r1 stg.orders 04:01 -> 04:02 failed: boom`
+pub(super) fn execution(text: &str, day: &Day) -> Result<Execution, LineError> {
+    let row = row(text, day)?;
+    let [run, model] = row.names;
+    let (status, finished_at, error, rows) = match row.end {
+        Some(end) => (end.status, Some(end.at), end.error, end.rows),
+        None => (Status::Running, None, None, None),
+    };
+    Ok(Execution {
+        id: format!("{run}/{model}").into(),
+        run_id: Some(run.into()),
+        model: model.into(),
+        status,
+        started_at: Some(row.from),
+        finished_at,
+        updated_at: finished_at.unwrap_or(row.from),
+        rows,
+        error: error.map(Into::into),
+    })
+}
+
+/// `nightly every 1d x 9 took 30m`: successes before the test begins.
+pub(super) fn past(text: &str, from: Timestamp) -> Result<Vec<Run>, LineError> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [job, "every", every, "x", count, "took", took] = words[..] else {
+        return Err(LineError::new(text, "write `JOB every 1d x 9 took 30m`"));
+    };
+    let count: i32 = count
+        .parse()
+        .map_err(|_| LineError::new(text, format!("`{count}` is not a number")))?;
+    let (every, took) = (span(every)?, span(took)?);
+    Ok((1..=count)
+        .map(|index| {
+            let created_at = from - every * index;
+            Run {
+                id: format!("{job}-past-{index}").into(),
+                job: Some(job.into()),
+                job_type: "run".into(),
+                status: Status::Success,
+                triggered_by: "scheduled".into(),
+                created_at,
+                started_at: Some(created_at),
+                finished_at: Some(created_at + took),
+                updated_at: created_at + took,
+                error: None,
+            }
+        })
+        .collect())
+}
+
+/// What was told, a line for each alert in a message: time, receiver, reason, mark, severity, headline.
+pub(super) fn told(played: &Played, day: &Day) -> Vec<String> {
+    let mut lines = Vec::new();
+    for told in &played.told {
+        let when = day.show(told.decided_at);
+        let head = format!("{when} {} {}", told.receiver, told.reason.as_str());
+        match &told.body {
+            Body::Notice { headline, .. } => lines.push(format!("{head}: {headline}")),
+            Body::Alerts(alerts) => lines.extend(alerts.iter().map(|alert| {
+                let mark = match (alert.ended_at.is_some(), alert.is_new) {
+                    (true, true) => "+-",
+                    (true, false) => "-",
+                    (false, true) => "+",
+                    (false, false) => "=",
+                };
+                let so = if alert.is_already_so {
+                    " (already so)"
+                } else {
+                    ""
+                };
+                let severity = alert.severity.as_str();
+                format!("{head}: {mark} {severity} {}{so}", alert.headline)
+            })),
+        }
+        for quiet in &told.suppressed {
+            lines.push(format!("{head}: kept quiet, {}", quiet.reason));
+        }
+    }
+    lines
+}
+
+/// The last row of each promise: rule, subject, when it was due, what became of it.
+pub(super) fn ledger(played: &Played, day: &Day) -> Vec<String> {
+    let mut last: BTreeMap<(String, Timestamp, String), &LedgerRow> = BTreeMap::new();
+    for row in &played.ledger {
+        let key = (row.rule.to_string(), row.due_at, row.labels.to_string());
+        last.insert(key, row);
+    }
+    let line = |row: &LedgerRow| {
+        let (due, job) = (day.show(row.due_at), row.labels.get("job"));
+        let outcome = match &row.outcome {
+            Promise::Met => "met".to_owned(),
+            Promise::LateBy(millis) => format!("late by {} s", millis / 1_000),
+            Promise::Missed => "missed".to_owned(),
+            Promise::Excused(why) => format!("excused: {why}"),
+            Promise::Unknown => "unknown".to_owned(),
+        };
+        format!("{} {job} {due} {outcome}", row.rule)
+    };
+    last.into_values().map(line).collect()
+}

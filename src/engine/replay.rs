@@ -1,0 +1,353 @@
+//! Plays facts through the engine as if they were happening: the same function that runs live, with a
+//! stepped `now`.
+//!
+//! Facts are given as a source knows them today (a finished run, with its start); each becomes visible at
+//! the instants at which a source would have shown it: created, started, finished. Looks are either made
+//! whenever something happens and whenever a verdict can change (exact), or at polls. What was over before
+//! the beginning is history: baselines learn from it and nothing is told of it. It sends nothing and
+//! stores nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::alert::Transition;
+use super::history::History;
+use super::ledger::LedgerRow;
+use super::notification::Notification;
+use super::observation::{Execution, Name, Observation, ProjectKey, Run, Status};
+use super::policy::Policy;
+use super::subject::SubjectKey;
+use super::time::{Span, Timestamp};
+use super::{Engine, HealthReport, Input, Saved, Step};
+
+/// Facts over time, and how they are looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Replay {
+    /// Facts by the instant from which a source shows them.
+    facts: Vec<(Timestamp, Observation)>,
+    /// Stretches `[from, to)` in which no source can be read.
+    outages: Vec<(Timestamp, Timestamp)>,
+    /// Time between polls; `None`: whenever something happens.
+    poll_every: Option<Span>,
+}
+
+/// Everything that was decided, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// Whom to tell what.
+    pub told: Vec<Notification>,
+    /// State changes of alerts.
+    pub transitions: Vec<Transition>,
+    /// Promises decided, and decided anew.
+    pub ledger: Vec<LedgerRow>,
+    /// Looks made.
+    pub steps: usize,
+    /// Alerts that are still open.
+    pub open: usize,
+}
+
+impl Replay {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Polls at an interval instead of looking whenever something happens.
+    #[must_use]
+    pub fn poll_every(mut self, every: Span) -> Self {
+        self.poll_every = Some(every);
+        self
+    }
+
+    /// No source can be read in `[from, to)`.
+    pub fn outage(&mut self, from: Timestamp, to: Timestamp) {
+        self.outages.push((from, to));
+    }
+
+    /// A fact that is shown from `at` on.
+    pub fn fact(&mut self, at: Timestamp, fact: Observation) {
+        self.facts.push((at, fact));
+    }
+
+    /// A run, as it was shown while it went on.
+    pub fn run(&mut self, project: &ProjectKey, run: Run) {
+        let mut show = |at: Timestamp, run: Run| {
+            self.facts
+                .push((at, Observation::Run(project.clone(), run)));
+        };
+        let pending = Run {
+            status: Status::Pending,
+            started_at: None,
+            finished_at: None,
+            updated_at: run.created_at,
+            error: None,
+            ..run.clone()
+        };
+        if let Some(started_at) = run.started_at {
+            if started_at > run.created_at {
+                show(run.created_at, pending.clone());
+            }
+            let running = Run {
+                status: Status::Running,
+                started_at: Some(started_at),
+                updated_at: started_at,
+                ..pending
+            };
+            if run.finished_at.is_some_and(|at| at > started_at) {
+                show(started_at, running);
+            }
+        } else if run.status != Status::Pending {
+            show(run.created_at, pending);
+        }
+        let shown_at = match run.status {
+            Status::Pending => run.created_at,
+            Status::Running => run.started_at.unwrap_or(run.created_at),
+            _ => run.settled_at(),
+        };
+        // Seen at the instant, whatever the row's last change was.
+        let last = Run {
+            updated_at: run.updated_at.max(shown_at),
+            ..run
+        };
+        show(shown_at, last);
+    }
+
+    /// A model execution, as it was shown while it went on.
+    pub fn execution(&mut self, project: &ProjectKey, execution: Execution) {
+        let mut show = |at: Timestamp, execution: Execution| {
+            let fact = Observation::Execution(project.clone(), execution);
+            self.facts.push((at, fact));
+        };
+        let (started_at, finished_at) = (execution.started_at, execution.finished_at);
+        if let (Some(started_at), Some(finished_at)) = (started_at, finished_at)
+            && finished_at > started_at
+        {
+            let running = Execution {
+                status: Status::Running,
+                finished_at: None,
+                updated_at: started_at,
+                rows: None,
+                error: None,
+                ..execution.clone()
+            };
+            show(started_at, running);
+        }
+        let shown_at = finished_at.or(started_at).unwrap_or(execution.updated_at);
+        show(shown_at, execution);
+    }
+
+    /// Adds facts as a source knows them now. What is known of projects, jobs and the like holds for all
+    /// time.
+    pub fn add(&mut self, facts: impl IntoIterator<Item = Observation>) {
+        for fact in facts {
+            match fact {
+                Observation::Run(project, run) => self.run(&project, run),
+                Observation::Execution(project, execution) => self.execution(&project, execution),
+                Observation::Plan(project, plan) => {
+                    self.fact(plan.updated_at, Observation::Plan(project, plan));
+                }
+                other => self.fact(Timestamp::MIN, other),
+            }
+        }
+    }
+
+    /// Plays everything from `from` until `until`.
+    pub fn play(mut self, policy: &Arc<Policy>, from: Timestamp, until: Timestamp) -> Played {
+        // Of one instant: projects before jobs before what happens in them; earlier phases first.
+        self.facts
+            .sort_by_key(|(at, fact)| (*at, rank(fact), updated_at(fact)));
+        let first_new = self.facts.partition_point(|(at, _)| *at <= from);
+        let new = self.facts.split_off(first_new);
+        let mut player = Player {
+            engine: Engine::new(Arc::clone(policy), History::default(), Saved::default()),
+            projects: BTreeSet::new(),
+            played: Played::default(),
+            hints: (None, None),
+        };
+        let past = newest(std::mem::take(&mut self.facts));
+        self.facts = new;
+        player.look(past, from, self.is_blind(from));
+        let mut next_fact = 0;
+        let mut poll_at = from;
+        let mut now = from;
+        while let Some(at) = self.next_look(&player, next_fact, &mut poll_at, now, until) {
+            now = at;
+            let is_blind = self.is_blind(now);
+            let is_poll = self.poll_every.is_none() || poll_at <= now;
+            let mut seen = Vec::new();
+            while is_poll
+                && !is_blind
+                && let Some((_, fact)) = self.facts.get(next_fact).filter(|(at, _)| *at <= now)
+            {
+                seen.push(fact.clone());
+                next_fact += 1;
+            }
+            if is_poll {
+                player.look(seen, now, is_blind);
+            } else {
+                player.step(Input::default(), now);
+            }
+        }
+        player.played.open = player
+            .engine
+            .alerts()
+            .filter(|alert| alert.is_open())
+            .count();
+        player.played
+    }
+
+    fn is_blind(&self, at: Timestamp) -> bool {
+        self.outages
+            .iter()
+            .any(|(from, to)| *from <= at && at < *to)
+    }
+
+    /// The next instant at which there is something to see or to decide.
+    fn next_look(
+        &self,
+        player: &Player,
+        next_fact: usize,
+        poll_at: &mut Timestamp,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Option<Timestamp> {
+        let (wake_at, known_at) = player.hints;
+        let after = now + Span::milliseconds(1);
+        let seen_at = match self.poll_every {
+            Some(every) => {
+                while *poll_at <= now {
+                    *poll_at = *poll_at + every;
+                }
+                // A poll is brought forward to the instant that a verdict waits for.
+                let hint = known_at.filter(|_| !self.is_blind(now));
+                *poll_at = hint.map_or(*poll_at, |at| at.max(after).min(*poll_at));
+                Some(*poll_at)
+            }
+            None => {
+                let fact = self.facts.get(next_fact).map(|(at, _)| (*at).max(after));
+                let ends = self.outages.iter().flat_map(|(from, to)| [*from, *to]);
+                let edge = ends.filter(|at| *at > now).min();
+                let known = known_at.map(|at| at.max(after));
+                let is_blind = self.is_blind(now);
+                [fact, known]
+                    .into_iter()
+                    .flatten()
+                    .filter(|_| !is_blind)
+                    .chain(edge)
+                    .min()
+            }
+        };
+        let wake_at = wake_at.map(|at| at.max(after));
+        seen_at
+            .into_iter()
+            .chain(wake_at)
+            .min()
+            .filter(|at| *at <= until)
+    }
+}
+
+/// The engine while facts are played to it.
+struct Player {
+    engine: Engine,
+    projects: BTreeSet<ProjectKey>,
+    played: Played,
+    /// When to look again by the clock, and when runs must be known.
+    hints: (Option<Timestamp>, Option<Timestamp>),
+}
+
+impl Player {
+    /// A poll of every source.
+    fn look(&mut self, facts: Vec<Observation>, now: Timestamp, is_blind: bool) {
+        self.projects
+            .extend(facts.iter().filter_map(Observation::project));
+        let sources: BTreeSet<Name> = self
+            .projects
+            .iter()
+            .map(|project| project.source.clone())
+            .collect();
+        let result = if is_blind {
+            Err("the source could not be read".to_owned())
+        } else {
+            Ok(())
+        };
+        let known: BTreeMap<ProjectKey, Timestamp> = self
+            .projects
+            .iter()
+            .filter(|_| !is_blind)
+            .map(|project| (project.clone(), now))
+            .collect();
+        let health = sources.into_iter().map(|source| HealthReport {
+            subject: SubjectKey::Source(source),
+            at: now,
+            result: result.clone(),
+        });
+        let input = Input {
+            observations: facts,
+            coverage: known.clone(),
+            executions_known: known,
+            health: health.collect(),
+            ..Input::default()
+        };
+        self.step(input, now);
+    }
+
+    fn step(&mut self, input: Input, now: Timestamp) {
+        let Step {
+            transitions,
+            notifications,
+            ledger,
+            wake_at,
+            poll_at,
+            ..
+        } = self.engine.step(input, now);
+        self.played.transitions.extend(transitions);
+        self.played.told.extend(notifications);
+        self.played.ledger.extend(ledger);
+        self.played.steps += 1;
+        self.hints = (wake_at, poll_at);
+    }
+}
+
+/// Of several states of the same run or execution the last one: what a first reading shows.
+fn newest(facts: Vec<(Timestamp, Observation)>) -> Vec<Observation> {
+    let mut last: HashMap<(u8, Name), usize> = HashMap::new();
+    for (index, (_, fact)) in facts.iter().enumerate() {
+        if let Some(key) = row_key(fact) {
+            last.insert(key, index);
+        }
+    }
+    facts
+        .into_iter()
+        .enumerate()
+        .filter(|(index, (_, fact))| row_key(fact).is_none_or(|key| last.get(&key) == Some(index)))
+        .map(|(_, (_, fact))| fact)
+        .collect()
+}
+
+fn row_key(fact: &Observation) -> Option<(u8, Name)> {
+    match fact {
+        Observation::Run(_, run) => Some((0, run.id.clone())),
+        Observation::Execution(_, execution) => Some((1, execution.id.clone())),
+        _ => None,
+    }
+}
+
+fn rank(fact: &Observation) -> u8 {
+    match fact {
+        Observation::Project(_) | Observation::Protections(..) => 0,
+        Observation::Jobs(..) => 1,
+        Observation::Run(..) => 2,
+        Observation::Execution(..) | Observation::Plan(..) => 3,
+    }
+}
+
+fn updated_at(fact: &Observation) -> Timestamp {
+    match fact {
+        Observation::Run(_, run) => run.updated_at,
+        Observation::Execution(_, execution) => execution.updated_at,
+        Observation::Plan(_, plan) => plan.updated_at,
+        Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {
+            Timestamp::MIN
+        }
+    }
+}
