@@ -168,12 +168,15 @@ impl Replay {
         self.facts = new;
         player.look(past, from, self.is_blind(from));
         let mut next_fact = 0;
-        let mut poll_at = from;
+        let mut polls = Polls {
+            regular_at: from,
+            next_at: from,
+        };
         let mut now = from;
-        while let Some(at) = self.next_look(&player, next_fact, &mut poll_at, now, until) {
+        while let Some(at) = self.next_look(&player, next_fact, &mut polls, now, until) {
             now = at;
             let is_blind = self.is_blind(now);
-            let is_poll = self.poll_every.is_none() || poll_at <= now;
+            let is_poll = self.poll_every.is_none() || polls.next_at <= now;
             let mut seen = Vec::new();
             while is_poll
                 && !is_blind
@@ -207,7 +210,7 @@ impl Replay {
         &self,
         player: &Player,
         next_fact: usize,
-        poll_at: &mut Timestamp,
+        polls: &mut Polls,
         now: Timestamp,
         until: Timestamp,
     ) -> Option<Timestamp> {
@@ -215,13 +218,14 @@ impl Replay {
         let after = now + Span::milliseconds(1);
         let seen_at = match self.poll_every {
             Some(every) => {
-                while *poll_at <= now {
-                    *poll_at = *poll_at + every;
+                // Polls that a verdict waits for come on top of the regular ones.
+                while polls.regular_at <= now {
+                    polls.regular_at = polls.regular_at + every;
                 }
-                // A poll is brought forward to the instant that a verdict waits for.
                 let hint = known_at.filter(|_| !self.is_blind(now));
-                *poll_at = hint.map_or(*poll_at, |at| at.max(after).min(*poll_at));
-                Some(*poll_at)
+                let hint = hint.map_or(Timestamp::MAX, |at| at.max(after));
+                polls.next_at = polls.regular_at.min(hint);
+                Some(polls.next_at)
             }
             None => {
                 let fact = self.facts.get(next_fact).map(|(at, _)| (*at).max(after));
@@ -244,6 +248,12 @@ impl Replay {
             .min()
             .filter(|at| *at <= until)
     }
+}
+
+/// When to poll next.
+struct Polls {
+    regular_at: Timestamp,
+    next_at: Timestamp,
 }
 
 /// The engine while facts are played to it.

@@ -97,7 +97,7 @@ const BEARABLE_PER_WEEK: f64 = 3.0;
 const POLL_EVERY: Span = Span::minutes(5);
 
 /// Rounds of making rules milder.
-const MAX_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 6;
 
 /// Makes a starter configuration from everything that was observed up to `now`.
 pub fn make(
@@ -116,6 +116,8 @@ pub fn make(
     }
     let mut drafts = rules::drafts(&survey, request.zone, request.schedule_zone);
     drop_known(&mut drafts, &request.kept_rules);
+    rules::renew_objective(&mut drafts);
+    drop_known(&mut drafts, &request.kept_rules);
     let replay = replay(facts);
     let from = now - request.backfill.max(LEARNING * 2) + LEARNING;
     let mut forecast = Forecast::default();
@@ -127,6 +129,8 @@ pub fn make(
         if !soften(&mut drafts, &forecast, is_last) {
             break;
         }
+        rules::renew_objective(&mut drafts);
+        drop_known(&mut drafts, &request.kept_rules);
         if is_last {
             let policy = self::policy(request, &drafts, environment)?;
             forecast = Forecast::of(&replay.clone().play(&policy, from, now), from, now);
@@ -254,11 +258,11 @@ fn soften(drafts: &mut [Draft], forecast: &Forecast, is_last: bool) -> bool {
         if per_week <= BEARABLE_PER_WEEK {
             continue;
         }
-        if draft.chosen + 1 < draft.variants.len() && !is_last {
-            draft.chosen += 1;
-            is_changed = true;
-        } else if let Some((job, count)) = noisy(draft, &jobs, alerts) {
+        if let Some((job, count)) = noisy(draft, &jobs, alerts).filter(|_| !is_last) {
             draft.excluded.insert(job, count);
+            is_changed = true;
+        } else if draft.chosen + 1 < draft.variants.len() && !is_last {
+            draft.chosen += 1;
             is_changed = true;
         } else if draft.chosen + 1 == draft.variants.len() && draft.variants.len() > 1 {
             draft.left_out = Some(format!(

@@ -116,17 +116,37 @@ const MIN_SUCCESSES: usize = 8;
 pub(super) fn drafts(survey: &Survey, zone: Tz, schedule_zone: Tz) -> Vec<Draft> {
     let mut drafts = outcome(survey);
     drafts.extend(timeliness(survey));
-    let deadlines = deadlines(survey, zone, schedule_zone);
-    let names: Vec<String> = deadlines.iter().map(|draft| draft.name.clone()).collect();
-    drafts.extend(deadlines);
+    drafts.extend(deadlines(survey, zone, schedule_zone));
     drafts.extend(duration(survey));
     drafts.extend(models(survey));
     drafts.extend(plans(survey));
-    if !names.is_empty() {
-        drafts.push(objective(&names));
-    }
     drafts
 }
+
+const OBJECTIVE: &str = "deadlines-kept";
+
+/// Adds or renews the objective over the deadlines that are written.
+pub(super) fn renew_objective(drafts: &mut Vec<Draft>) {
+    let known = drafts.iter().position(|draft| draft.name == OBJECTIVE);
+    let before = known.map(|index| drafts.remove(index));
+    let deadlines: Vec<String> = drafts
+        .iter()
+        .filter(|draft| draft.name.ends_with(ON_TIME) && draft.left_out.is_none())
+        .map(|draft| draft.name.clone())
+        .collect();
+    if !deadlines.is_empty() {
+        let (chosen, left_out) =
+            before.map_or((0, None), |draft| (draft.chosen, draft.left_out));
+        drafts.push(Draft {
+            chosen,
+            left_out,
+            ..objective(&deadlines)
+        });
+    }
+}
+
+/// How the names of deadlines end.
+const ON_TIME: &str = "-on-time";
 
 fn outcome(survey: &Survey) -> Vec<Draft> {
     // Several projects may have a job of one name.
@@ -277,7 +297,7 @@ fn deadline(job: &JobFound, zone: Tz, schedule_zone: Tz) -> Option<Draft> {
     );
     let slack = (delivery / 4).max(Span::minutes(15));
     let variants = vec![rule(slack), rule(slack * 3), rule(slack * 6)];
-    let name = format!("{}-{}-on-time", job.project, job.name);
+    let name = format!("{}-{}{ON_TIME}", job.project, job.name);
     Some(Draft::new("timeliness", &name, &why, variants))
 }
 
@@ -438,7 +458,7 @@ fn objective(names: &[String]) -> Draft {
     };
     let why = "The deadlines above, together: how many misses are left in 30 days.";
     let variants = vec![rule("0.95"), rule("0.9"), rule("0.8")];
-    Draft::new("objectives", "deadlines-kept", why, variants)
+    Draft::new("objectives", OBJECTIVE, why, variants)
 }
 
 /// Up to a number that people write: minutes, then five, fifteen, sixty of them.
