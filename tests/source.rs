@@ -1,6 +1,9 @@
 //! The dagctl source against the simulator: every shape the API may have and every fault a network may
 //! have end in the same knowledge, and nothing is ever claimed that is not known.
 
+#[path = "support/source/absence.rs"]
+mod absence;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -607,6 +610,35 @@ async fn one_wrong_clock_among_many_claims_nothing() {
             .unwrap();
         let ahead = covered_at - now - Span::hours(expected);
         assert!(ahead.abs() < Span::seconds(4), "minute {minute}: {ahead}");
+    }
+}
+
+/// After a restart the jobs are asked for first: a run whose job is named otherwise would be another job's.
+#[tokio::test]
+async fn runs_are_not_read_before_the_jobs_that_were_known_are_listed_again() {
+    let prefixed = (0..12).map(Variant::number);
+    let prefixed = prefixed
+        .into_iter()
+        .find(|known| !known.cronjob_prefix.is_empty());
+    for fault in [
+        Fault::Status(404, None),
+        Fault::Status(403, None),
+        Fault::EmptyOk,
+    ] {
+        let running = simulate(small_organization(4), prefixed.clone().unwrap()).await;
+        let mut client = Dagctl::resume(settings(&running), BTreeMap::new()).unwrap();
+        let mut known = Known::default();
+        while !known.poll(&mut client, running.clock.now()).await {}
+        let mut client = Dagctl::resume(settings(&running), known.cursors.clone()).unwrap();
+        running.faults.inject_times("/jobs", fault.clone(), 10);
+        let blind = client.poll(running.clock.advance(Span::minutes(10))).await;
+        let is_run = |fact: &Observation| matches!(fact, Observation::Run(..));
+        assert!(!blind.observations.iter().any(is_run), "{fault:?}");
+        assert!(blind.coverage.is_empty() && !blind.is_complete, "{fault:?}");
+        running.faults.calm();
+        let now = running.clock.advance(Span::minutes(1));
+        known.poll(&mut client, now).await;
+        known.assert_all(&running, &format!("{fault:?}"));
     }
 }
 

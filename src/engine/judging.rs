@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Verdict};
 use super::annotate;
+use super::history::JobHistory;
 use super::labels::{Fingerprint, Labels};
 use super::observation::{Name, ProjectKey};
 use super::rule::context::{Context, Judgement, expired};
@@ -179,7 +180,10 @@ impl Engine {
             memory: &watch.memory,
             open: &open,
         };
-        if ctx.job().is_some_and(|job| job.is_gone) {
+        let is_absence = rule.kind.is_about_absence();
+        let owes_nothing =
+            |job: &JobHistory| job.is_gone || (is_absence && project.is_unlisted(job));
+        if ctx.job().is_some_and(owes_nothing) {
             return Some(gone(&ctx));
         }
         let is_judged = ctx.is_concerned() || open.iter().any(Alert::is_open);

@@ -22,6 +22,9 @@ pub struct Cursor {
     pub executions_updated_at: Option<Timestamp>,
     /// Set while a first backfill is under way.
     pub backfill: Option<Backfill>,
+    /// The jobs were listed once: runs are not read before they are listed again.
+    #[serde(default)]
+    pub has_jobs: bool,
 }
 
 /// An interrupted first read, to be taken up where it stopped.

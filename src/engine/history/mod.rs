@@ -52,6 +52,8 @@ pub struct ProjectHistory {
     /// When its schedules were held (suspended or not deployed), newest last.
     holds: Vec<Hold>,
     jobs: BTreeMap<Name, JobHistory>,
+    /// A complete list of jobs was seen once.
+    has_job_list: bool,
     models: BTreeMap<(Name, Name), ModelHistory>,
     plans: BTreeMap<Name, Plan>,
     runs: Vec<Run>,
@@ -157,6 +159,7 @@ impl History {
         now: Timestamp,
     ) -> Vec<Change> {
         let project = self.entry(key);
+        project.has_job_list = true;
         let listed: BTreeSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
         let mut changes = Vec::new();
         for job in jobs {
@@ -280,6 +283,7 @@ impl History {
     /// Puts back what a store kept of a job.
     pub fn restore_job(&mut self, key: &ProjectKey, record: JobRecord) {
         let project = self.entry(key);
+        project.has_job_list |= !record.versions.is_empty();
         let job = project.job_entry(&record.name, record.first_seen_at);
         job.first_seen_at = job.first_seen_at.min(record.first_seen_at);
         job.holds = record.holds;
@@ -324,6 +328,7 @@ impl ProjectHistory {
             executions_known_until: None,
             holds: Vec::new(),
             jobs: BTreeMap::new(),
+            has_job_list: false,
             models: BTreeMap::new(),
             plans: BTreeMap::new(),
             runs: Vec::new(),
@@ -343,6 +348,12 @@ impl ProjectHistory {
     /// A job.
     pub fn job(&self, name: &str) -> Option<&JobHistory> {
         self.jobs.get(name)
+    }
+
+    /// The job is known by its runs only, although the jobs were listed: it was deleted before, is no job at
+    /// all (manual runs), or its runs name it otherwise. Nothing is owed by it.
+    pub fn is_unlisted(&self, job: &JobHistory) -> bool {
+        self.has_job_list && job.versions.is_empty()
     }
 
     /// All jobs, by name.
@@ -584,7 +595,8 @@ fn index_keys(run: &Run, slot: Slot) -> ((Timestamp, Name, Slot), (Timestamp, Na
 fn is_news(known: &Run, new: &Run) -> bool {
     let progress = |run: &Run| match &run.status {
         Status::Pending => 0,
-        Status::Running => 1,
+        // A word nobody knows does not take back an outcome of the same instant.
+        Status::Running | Status::Other(_) => 1,
         _ => 2,
     };
     let rank = |run: &Run| {

@@ -317,3 +317,39 @@ proptest! {
         prop_assert_eq!(picture(&plain), picture(&mixed));
     }
 }
+
+#[test]
+fn a_word_nobody_knows_does_not_take_back_an_outcome_of_the_same_instant() {
+    let quantum = || row("a", 5, Status::Other("quantum".into()));
+    let success = || row("a", 5, Status::Success);
+    for rows in [[success(), quantum()], [quantum(), success()]] {
+        let mut history = History::default();
+        for run in rows {
+            history.observe_run(&key(), run);
+        }
+        assert!(
+            picture(&history).contains("a:success"),
+            "{}",
+            picture(&history)
+        );
+    }
+}
+
+#[test]
+fn a_job_that_is_not_listed_is_known_as_such_once_there_is_a_list() {
+    let mut history = History::default();
+    history.observe_run(&key(), row("a", 5, Status::Success));
+    let is_unlisted = |history: &History| {
+        let project = history.project(&key()).unwrap();
+        project.is_unlisted(project.job("job").unwrap())
+    };
+    assert!(!is_unlisted(&history), "nobody has said yet what there is");
+    let other = Job {
+        name: "other".into(),
+        ..job("0 * * * *", true, 6)
+    };
+    history.observe_jobs(&key(), vec![other], at(6));
+    assert!(is_unlisted(&history));
+    history.observe_jobs(&key(), vec![job("0 * * * *", true, 7)], at(7));
+    assert!(!is_unlisted(&history));
+}

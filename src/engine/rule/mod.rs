@@ -422,6 +422,18 @@ impl RuleKind {
         )
     }
 
+    /// A breach may be that nothing happened: only what is listed owes anything.
+    pub fn is_about_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::Deadline(_)
+                | Self::MissedSchedule(_)
+                | Self::Staleness(_)
+                | Self::ModelStaleness(_)
+                | Self::RunCount(_)
+        )
+    }
+
     /// The first look at a subject reads its whole history (for the ledger), not only what is new.
     pub fn reads_history(&self) -> bool {
         matches!(

@@ -201,6 +201,16 @@ impl Tracked {
         self.recheck_active(round).await
     }
 
+    /// The jobs were listed before a restart and have not been since: runs read now could be told other jobs
+    /// than before.
+    fn is_blind_to_jobs(&self) -> bool {
+        self.jobs.jobs().is_none() && self.cursor.has_jobs
+    }
+
+    fn is_waiting_for_jobs(&self, error: &FetchError) -> bool {
+        self.jobs.jobs().is_none() && error.is_passing()
+    }
+
     /// Reads the jobs. Without any list so far, a failure that will pass is waited for: runs could not
     /// be told their jobs. Says whether the list was read.
     async fn read_jobs(&mut self, round: &mut Round<'_>) -> Result<bool, FetchError> {
@@ -223,7 +233,9 @@ impl Tracked {
             .await;
         let bad_rows = match read {
             Ok(bad_rows) => bad_rows,
-            Err(error) if error.is_passing() && self.jobs.jobs().is_none() => return Err(error),
+            Err(error) if self.is_blind_to_jobs() || self.is_waiting_for_jobs(&error) => {
+                return Err(error);
+            }
             Err(error) => {
                 round.fail(Some(&self.key.project_id), &error);
                 return Ok(false);
@@ -241,9 +253,13 @@ impl Tracked {
         }
         if self.job_emptiness.doubts(jobs.is_empty()) {
             let why = "the job list came back empty; the jobs known are kept until it is so again";
+            if self.is_blind_to_jobs() {
+                return Err(bad_body(&target, &why));
+            }
             round.fail(Some(&self.key.project_id), &bad_body(&target, &why));
             return Ok(true);
         }
+        self.cursor.has_jobs = true;
         if self.jobs.replace(jobs) {
             let jobs = self.jobs.jobs().unwrap_or_default().to_vec();
             round
