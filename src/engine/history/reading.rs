@@ -59,6 +59,18 @@ impl ProjectHistory {
             .map(|(_, _, slot)| self.run_at(*slot))
     }
 
+    /// Successes of a job that settled before an instant, newest first.
+    pub fn successes_before<'a>(
+        &'a self,
+        job: &'a JobHistory,
+        before: Timestamp,
+    ) -> impl Iterator<Item = &'a Run> + 'a {
+        job.successes
+            .range(..from(before))
+            .rev()
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
     /// Active runs of a job, oldest first.
     pub fn active<'a>(&'a self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + 'a {
         job.active.iter().map(|(_, _, slot)| self.run_at(*slot))

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use super::super::alert::{EndReason, Finding, Verdict};
 use super::super::history::History;
 use super::super::labels::Labels;
-use super::super::ledger::Promise;
+use super::super::ledger::{Ledger, Promise};
 use super::super::observation::{Execution, Job, Name, ProjectKey, Run, Status};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp};
@@ -16,6 +16,7 @@ use super::{Annotations, Rule, RuleKind, Selectors, Severity};
 pub(super) struct Case {
     pub rule: Rule,
     pub memory: Memory,
+    pub ledger: Ledger,
     history: History,
     subject: SubjectKey,
 }
@@ -62,6 +63,7 @@ impl Case {
                 zone: Tz::UTC,
                 origin: "rules/a.toml:1".into(),
             },
+            ledger: Ledger::default(),
             history: History::default(),
             subject: SubjectKey::Job(key(), "job".into()),
         }
@@ -157,6 +159,7 @@ impl Case {
             project: project.unwrap(),
             schedule_zone: Tz::UTC,
             known_until: at(known_until),
+            ledger: &self.ledger,
             memory: &self.memory,
             open: &[],
         })
@@ -178,7 +181,11 @@ impl Case {
 
     /// Goes on from what is remembered after a look at an instant.
     pub(super) fn after(mut self, known_until: &str) -> Self {
-        self.memory = self.judgement(known_until).memory;
+        let judgement = self.judgement(known_until);
+        for row in judgement.ledger {
+            self.ledger.record(row);
+        }
+        self.memory = judgement.memory;
         self
     }
 }
