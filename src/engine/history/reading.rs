@@ -141,6 +141,12 @@ impl ProjectHistory {
         holds.any(|hold| hold.from <= end && hold.to.is_none_or(|to| start < to))
     }
 
+    /// When the job was last held: the end of the last stretch that is over.
+    pub fn last_held(&self, job: &JobHistory) -> Option<Timestamp> {
+        let holds = self.holds.iter().chain(&job.holds);
+        holds.filter_map(|hold| hold.to).max()
+    }
+
     /// How long the job was held in `(start, end)`; time held by both project and job counts once.
     pub fn held_time(&self, job: &JobHistory, start: Timestamp, end: Timestamp) -> Span {
         let mut holds: Vec<Hold> = self.holds.iter().chain(&job.holds).copied().collect();
