@@ -226,6 +226,7 @@ impl RunCount {
         let mut counts: Vec<usize> = (1..=USUAL_WINDOWS)
             .map(|index| at - self.window * index)
             .take_while(|end| *end - self.window >= job.first_seen_at)
+            .filter(|end| !ctx.project.is_held_within(job, *end - self.window, *end))
             .map(|end| {
                 let within =
                     ctx.project
@@ -426,22 +427,22 @@ mod tests {
         );
         assert_eq!(
             last(&back, "09:00"),
-            "09:00 breach Too few runs: p1 job had no run in 2 h (at least 2)"
+            "09:00 breach Too few runs: p1 job had no run in 2 h (at least 2, usual 0)"
         );
     }
 
     #[test]
     fn the_usual_number_is_said() {
         let mut busy = case(None, Some(3), None);
-        for hour in 0..8 {
+        for hour in 0..10 {
             for minute in ["00", "30"] {
-                let from = format!("0{hour}:{minute}");
+                let from = format!("{hour:02}:{minute}");
                 busy = busy.run(&from, &format!("{from} -> {from} success"));
             }
         }
         assert_eq!(
-            last(&busy, "07:59"),
-            "07:30 breach Too many runs: p1 job had 4 runs in 2 h (at most 3, usual 4)"
+            last(&busy, "09:59"),
+            "09:30 breach Too many runs: p1 job had 4 runs in 2 h (at most 3, usual 4)"
         );
     }
 

@@ -7,6 +7,7 @@
 //! jobs = { nightly = "0 4 * * *" }
 //! past = ["nightly every 1d x 9 took 30m"]
 //! runs = ["nightly r1 04:00 -> 04:30 failed: boom"]
+//! queued = ["nightly r2 04:00 04:12 -> 04:30 success"]  # created, started, finished
 //! executions = ["r1 stg.orders 04:01 -> 04:02 failed: boom"]
 //! outages = ["06:20 -> 07:00"]
 //! told = ["04:30:15 team first: + critical …"]
@@ -38,6 +39,8 @@ struct Scenario {
     past: Vec<String>,
     #[serde(default)]
     runs: Vec<String>,
+    #[serde(default)]
+    queued: Vec<String>,
     #[serde(default)]
     executions: Vec<String>,
     #[serde(default)]
@@ -97,6 +100,11 @@ impl Scenario {
         for text in &self.runs {
             let (job, id, from, end) = parts(text);
             timeline = timeline.run(job, id, from, end);
+        }
+        for text in &self.queued {
+            let (job, id, times, end) = parts(text);
+            let (created, started) = times.split_once(' ').unwrap();
+            timeline = timeline.queued(job, id, created, started, end);
         }
         for text in &self.executions {
             let (run, model, from, end) = parts(text);
