@@ -97,11 +97,15 @@ pub(super) fn read(
 
 /// `times` counts runs that breach; most kinds are not about runs, and have other means to be patient.
 pub(super) fn check_times(cursor: &Cursor<'_>, kind: &RuleKind) {
+    if matches!(kind, RuleKind::RunFailed(rule) if rule.consecutive > 1) {
+        let message = "`times` and `consecutive` are two ways to count";
+        cursor.context.push(
+            Draft::error("exclusive-keys", cursor.place_of("times"), message)
+                .related(cursor.place_of("consecutive"), "`consecutive` is here")
+                .help("remove one of them"),
+        );
+    }
     let (why, remedy) = match kind {
-        RuleKind::RunFailed(rule) if rule.consecutive > 1 => (
-            "`times` and `consecutive` are two ways to count",
-            "remove one of them",
-        ),
         RuleKind::RunFailed(_)
         | RuleKind::ModelFailed(_)
         | RuleKind::RunDuration(_)

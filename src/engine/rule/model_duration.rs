@@ -154,7 +154,7 @@ impl ModelDuration {
         judgement.wake_known(ctx.known_until + LOOK_FOR_END);
         if ctx.rule.times.is_none() {
             let took = known_until.since(execution.started_at);
-            let evidence = self.evidence(look, execution, took, &allowed);
+            let evidence = evidence(look, execution, took, &allowed);
             judgement.find_occurrence(occurrence, over_at, Verdict::Breach(evidence));
         }
     }
@@ -209,7 +209,7 @@ impl ModelDuration {
         let was_open = look.ctx.open_at(&labels).is_some();
         let is_over = took > allowed.max && is_news;
         if is_over && !was_open {
-            let evidence = self.evidence(look, execution, took, allowed);
+            let evidence = evidence(look, execution, took, allowed);
             let over_at = execution.started_at + allowed.max;
             judgement.find_occurrence(labels.clone(), over_at, Verdict::Breach(evidence));
         }
@@ -217,31 +217,6 @@ impl ModelDuration {
             let at = execution.started_at + took;
             judgement.find_occurrence(labels, at, ended(look.ctx, execution, took, allowed));
         }
-    }
-
-    fn evidence(
-        &self,
-        look: Looking<'_, '_>,
-        execution: &ExecutionRecord,
-        took: Span,
-        allowed: &Allowed,
-    ) -> Evidence {
-        let ctx = look.ctx;
-        let usual = Baseline::of(like_executions(ctx, look.history, execution));
-        let (title, limit) = (ctx.title(), allowed.text());
-        let headline = if execution.finished_at().is_none() {
-            let usual = usual.map_or(String::new(), |usual| {
-                format!(", usual {}", human_span(span(usual.median)))
-            });
-            format!("Too long: {title} still running, over its limit of {limit}{usual}")
-        } else {
-            format!(
-                "Too long: {title} took {} (limit {limit})",
-                human_span(took)
-            )
-        };
-        let ran = Fact::new("Ran", ctx.against_usual(took, usual.as_ref()));
-        look.about(execution, headline, vec![ran, Fact::new("Limit", limit)])
     }
 
     /// One alert about the model: it breached in so many of the last runs.
@@ -271,9 +246,7 @@ impl ModelDuration {
             let ongoing = known_until.since(about.0.started_at);
             let took = about.0.run_time().unwrap_or(ongoing);
             match (&about.1, self.min) {
-                (Some(allowed), _) if took > allowed.max => {
-                    self.evidence(look, about.0, took, allowed)
-                }
+                (Some(allowed), _) if took > allowed.max => evidence(look, about.0, took, allowed),
                 (_, Some(min)) => short_evidence(look, about.0, took, min),
                 (_, None) => Evidence::default(),
             }
@@ -367,6 +340,30 @@ impl<'a> Looking<'a, '_> {
             ..Evidence::default()
         }
     }
+}
+
+fn evidence(
+    look: Looking<'_, '_>,
+    execution: &ExecutionRecord,
+    took: Span,
+    allowed: &Allowed,
+) -> Evidence {
+    let ctx = look.ctx;
+    let usual = Baseline::of(like_executions(ctx, look.history, execution));
+    let (title, limit) = (ctx.title(), allowed.text());
+    let headline = if execution.finished_at().is_none() {
+        let usual = usual.map_or(String::new(), |usual| {
+            format!(", usual {}", human_span(span(usual.median)))
+        });
+        format!("Too long: {title} still running, over its limit of {limit}{usual}")
+    } else {
+        format!(
+            "Too long: {title} took {} (limit {limit})",
+            human_span(took)
+        )
+    };
+    let ran = Fact::new("Ran", ctx.against_usual(took, usual.as_ref()));
+    look.about(execution, headline, vec![ran, Fact::new("Limit", limit)])
 }
 
 fn short_evidence(

@@ -145,13 +145,13 @@ impl SuccessRate {
         let mut before = 0;
         let mut runs: Vec<&Run> = ctx
             .finished(job)
-            .take_while(|run| match self.window {
-                Some(window) => run.settled_at() + window > since - window,
-                None => {
-                    let is_old = run.settled_at() <= since && run.status != Status::Partial;
-                    before += u32::from(is_old);
-                    before <= self.runs.unwrap_or(0)
+            .take_while(|run| {
+                if let Some(window) = self.window {
+                    return run.settled_at() + window > since - window;
                 }
+                let is_old = run.settled_at() <= since && run.status != Status::Partial;
+                before += u32::from(is_old);
+                before <= self.runs.unwrap_or(0)
             })
             .take(MAX_COUNTED)
             .collect();

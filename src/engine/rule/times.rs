@@ -5,7 +5,7 @@
 //! it, so that looking twice, late rows and restarts count nothing twice. It does not know what a
 //! breach is: each kind does.
 
-use super::super::alert::{Evidence, Verdict};
+use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::notification::Fact;
 use super::super::observation::Name;
 use super::super::time::Timestamp;
@@ -81,7 +81,7 @@ pub(super) fn judge<T>(
             }
             // A run that is being retried is not counted for a while: that ends nothing.
             _ if is_before_open(ctx, at) => continue,
-            _ => recovery(ctx, &tally, what),
+            _ => recovery(ctx, &events[..=index], &tally, what),
         };
         judgement.find(at, verdict);
     }
@@ -124,17 +124,20 @@ fn counted<T>(mut evidence: Evidence, tally: &Tally<'_, T>, times: Times) -> Evi
     evidence
 }
 
-fn recovery<T>(ctx: &Context<'_>, tally: &Tally<'_, T>, what: &str) -> Verdict {
+fn recovery<T>(
+    ctx: &Context<'_>,
+    events: &[Event<T>],
+    tally: &Tally<'_, T>,
+    what: &str,
+) -> Verdict {
     let share = format!("{} of the last {} runs", tally.breaching, tally.counted);
-    let is_retried = |id: &Name| {
-        let run = ctx.project.run(id);
-        run.is_some_and(|run| run.status == super::super::observation::Status::Success)
+    // A run that was told of counts otherwise now.
+    let is_retried = |alert: &Alert| {
+        let mut newest_first = events.iter().rev();
+        let newest = newest_first.find(|event| Some(&event.run) == alert.evidence.run_id.as_ref());
+        newest.is_some_and(|event| !event.is_breach)
     };
-    let mut told = ctx
-        .open
-        .iter()
-        .filter_map(|alert| alert.evidence.run_id.as_ref());
-    let how = if what == "failed" && told.any(is_retried) {
+    let how = if ctx.open.iter().any(is_retried) {
         ", superseded by a retry"
     } else {
         ""
