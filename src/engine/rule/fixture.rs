@@ -121,10 +121,22 @@ impl Case {
         self
     }
 
-    /// An execution: `06:00 -> 06:10 failed: boom`.
+    /// Model executions are known up to an instant.
+    pub(super) fn executions_known(mut self, until: &str) -> Self {
+        self.history.cover_executions(&key(), at(until));
+        self
+    }
+
+    /// An execution: `06:00 -> 06:10 failed: boom`, `06:00 running`.
     pub(super) fn execution(mut self, run: &str, model: &str, text: &str) -> Self {
-        let (from, rest) = text.split_once(" -> ").unwrap();
-        let (end, words) = rest.split_once(' ').unwrap();
+        let (from, rest) = text.split_once(' ').unwrap();
+        let (end, words) = match rest.strip_prefix("-> ") {
+            Some(rest) => rest
+                .split_once(' ')
+                .map(|(end, words)| (Some(at(end)), words))
+                .unwrap(),
+            None => (None, rest),
+        };
         let (word, error) = words.split_once(": ").unwrap_or((words, ""));
         let execution = Execution {
             id: format!("{run}/{model}/{from}").into(),
@@ -132,8 +144,8 @@ impl Case {
             model: model.into(),
             status: Status::from_word(word),
             started_at: Some(at(from)),
-            finished_at: Some(at(end)),
-            updated_at: at(end),
+            finished_at: end,
+            updated_at: end.unwrap_or(at(from)),
             rows: None,
             error: (!error.is_empty()).then(|| Name::from(error)),
         };

@@ -67,7 +67,7 @@ struct Looking<'a, 'c> {
 }
 
 /// How soon executions are looked for again when runs are known further than they are.
-const LOOK_AGAIN: Span = Span::seconds(10);
+const LOOK_AGAIN: Span = Span::minutes(1);
 
 /// How often it is looked whether the run of a long execution is over.
 const LOOK_FOR_END: Span = Span::minutes(5);
@@ -136,6 +136,7 @@ impl ModelDuration {
                 return judgement.find_occurrence(occurrence, ctx.known_until, unknown(why));
             }
             (Ok(_), None) => {
+                judgement.wake_known(ctx.known_until + LOOK_AGAIN);
                 let why = "model executions are not known yet".to_owned();
                 return judgement.find_occurrence(occurrence, ctx.known_until, unknown(why));
             }
@@ -431,6 +432,10 @@ fn close_lost(look: Looking<'_, '_>, judgement: &mut Judgement) {
     let ctx = look.ctx;
     let going_on = |alert: &&Alert| alert.is_open() && alert.cleared_at.is_none();
     for alert in ctx.open.iter().filter(going_on) {
+        if times::is_told_otherwise(ctx, alert) {
+            times::close_told_otherwise(ctx, alert, judgement);
+            continue;
+        }
         let occurrence = ctx.occurrence(alert);
         let is_said = |finding: &super::super::alert::Finding| finding.occurrence == occurrence;
         let Some(started_at) = Timestamp::parse(occurrence.get("started_at")) else {
@@ -454,5 +459,158 @@ fn close_lost(look: Looking<'_, '_>, judgement: &mut Judgement) {
         };
         let headline = format!("Over: {}: {how}", ctx.title());
         judgement.find_occurrence(occurrence, at, expired(headline));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Case;
+    use super::super::{RuleKind, Statistic};
+    use super::*;
+
+    fn case(max: Limit) -> Case {
+        Case::new(RuleKind::ModelDuration(ModelDuration {
+            max: Some(max),
+            min: Some(Span::minutes(1)),
+        }))
+        .model("m")
+    }
+
+    fn unknown() -> Case {
+        case(Limit::Fixed(Span::minutes(10)))
+    }
+
+    fn fixed() -> Case {
+        unknown().executions_known("08:00")
+    }
+
+    #[test]
+    fn an_execution_is_judged_while_it_goes_on_and_at_its_end() {
+        for (name, case, said) in [
+            (
+                "short enough",
+                fixed()
+                    .run("a", "06:00 running")
+                    .execution("a", "m", "06:20 running"),
+                "",
+            ),
+            (
+                "over",
+                fixed()
+                    .run("a", "06:00 running")
+                    .execution("a", "m", "06:19 running"),
+                "06:29 breach Too long: p1 m still running, over its limit of 10 min",
+            ),
+            (
+                "its run is over",
+                fixed()
+                    .run("a", "06:00 -> 06:25 failed")
+                    .execution("a", "m", "06:01 running"),
+                "",
+            ),
+            (
+                "over at the end",
+                fixed().run("a", "06:00 -> 06:25 failed").execution(
+                    "a",
+                    "m",
+                    "06:01 -> 06:13 failed: boom",
+                ),
+                "06:11 breach Too long: p1 m took 12 min (limit 10 min); \
+                 06:13 ok Over: p1 m ended without success after 12 min; \
+                 promise 06:11 late by 120 s",
+            ),
+            (
+                "too short",
+                fixed().run("a", "06:00 -> 06:25 success").execution(
+                    "a",
+                    "m",
+                    "06:01 -> 06:01 success",
+                ),
+                "06:01 breach Too short: p1 m took 0 s (at least 1 min); promise 06:11 met",
+            ),
+            (
+                "skipped",
+                fixed().run("a", "06:00 -> 06:25 failed").execution(
+                    "a",
+                    "m",
+                    "06:01 -> 06:01 skipped",
+                ),
+                "",
+            ),
+            (
+                "another model",
+                fixed()
+                    .run("a", "06:00 running")
+                    .execution("a", "n", "06:01 running"),
+                "",
+            ),
+        ] {
+            assert_eq!(case.judge("06:30").join("; "), said, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_execution_is_too_long_only_as_far_as_executions_are_known() {
+        let case = || {
+            unknown()
+                .run("a", "06:00 running")
+                .execution("a", "m", "06:05 running")
+        };
+        let behind = case().executions_known("06:15");
+        assert_eq!(behind.judge("06:30"), Vec::<String>::new());
+        let woken = behind.judgement("06:30").wake_when_known;
+        assert_eq!(woken, Some(super::super::fixture::at("06:31")));
+        assert_eq!(
+            case().judge("06:30"),
+            ["06:30 unknown model executions are not known yet"]
+        );
+        let known = case().executions_known("06:16");
+        assert_eq!(
+            known.judge("06:30"),
+            ["06:15 breach Too long: p1 m still running, over its limit of 10 min"]
+        );
+    }
+
+    #[test]
+    fn a_factor_needs_eight_like_executions_that_were_over_before() {
+        let factor = Limit::Factor {
+            factor: 2.0,
+            of: Statistic::Median,
+        };
+        let past = |count: i64| {
+            let mut case = case(factor).executions_known("08:00");
+            for hour in 0..count {
+                let from = super::super::fixture::at("00:00") - Span::hours(hour);
+                let run = format!("p{hour}");
+                let to = from + Span::minutes(5);
+                case = case
+                    .run(&run, &format!("{from} -> {to} success"))
+                    .execution(&run, "m", &format!("{from} -> {to} success"));
+            }
+            case.run("a", "06:00 running")
+                .execution("a", "m", "06:01 running")
+        };
+        let said = |count, word: &str| {
+            let mut lines = past(count).judge("06:30").into_iter();
+            lines.find(|line| line.contains(word)).unwrap()
+        };
+        assert_eq!(
+            said(8, "breach"),
+            "06:11 breach Too long: p1 m still running, over its limit of 10 min = \
+             2 x median of the last 8 runs, usual 5 min"
+        );
+        assert_eq!(said(7, "unknown"), "06:30 unknown 7 like runs, needs 8");
+    }
+
+    #[test]
+    fn an_execution_is_decided_once() {
+        let first = fixed()
+            .run("a", "06:00 -> 06:29 success")
+            .execution("a", "m", "06:01 -> 06:28 success")
+            .after("06:30");
+        assert_eq!(first.judge("06:30"), Vec::<String>::new());
+        let later = first.after("06:40");
+        assert!(later.memory.ahead.is_empty(), "{:?}", later.memory);
+        assert_eq!(later.judge("06:40"), Vec::<String>::new());
     }
 }

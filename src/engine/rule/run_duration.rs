@@ -438,6 +438,10 @@ fn close_lost(ctx: &Context<'_>, judgement: &mut Judgement) {
     let going_on = |alert: &&Alert| alert.is_open() && alert.cleared_at.is_none();
     for alert in ctx.open.iter().filter(going_on) {
         let run_id = alert.identity.get("run_id");
+        if times::is_told_otherwise(ctx, alert) {
+            times::close_told_otherwise(ctx, alert, judgement);
+            continue;
+        }
         if run_id.is_empty()
             || judgement
                 .findings

@@ -33,7 +33,9 @@ use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
 use super::super::time::{Timestamp, human_span};
 use super::Times;
-use super::context::{Context, Judgement, error_class, error_line, resolved, run_evidence};
+use super::context::{
+    Context, Judgement, error_class, error_end, error_line, resolved, run_evidence,
+};
 use super::times::{self, Event};
 
 /// The last `consecutive` finished runs of the subject all have a status in `statuses`.
@@ -198,8 +200,14 @@ fn evidence(ctx: &Context<'_>, job: &JobHistory, run: &Run, streak: Streak) -> E
         facts.push(Fact::new("In a row", streak.count.to_string()));
     }
     facts.extend(ctx.last_good(job));
+    // Where the run itself says nothing, its first failing model does.
+    let of_model = failed
+        .first()
+        .and_then(|(_, history, execution)| history.error_of(execution));
+    let error = run.error.as_ref().or(of_model).map(|text| &**text);
     Evidence {
-        change_key: Some(run.error.as_deref().map(error_class).unwrap_or_default()),
+        change_key: Some(error.map(error_class).unwrap_or_default()),
+        error: error.map(error_end),
         ..run_evidence(format!("{word}: {}{cause}{row}", ctx.title()), run, facts)
     }
 }
@@ -326,6 +334,8 @@ mod tests {
             panic!("{judgement:?}");
         };
         assert_eq!(evidence.headline, "Failed: p1 job: model stg.x");
+        assert_eq!(evidence.error.as_deref(), Some("first"));
+        assert_eq!(evidence.change_key.as_deref(), Some("first"));
         let facts: Vec<String> = evidence
             .facts
             .iter()
@@ -399,5 +409,29 @@ mod tests {
             retried.judge("02:50"),
             ["02:40 ok Recovered: p1 job: 1 of the last 2 runs failed"]
         );
+    }
+
+    #[test]
+    fn the_end_of_a_long_error_is_shown_and_another_class_is_a_change() {
+        let evidence = |text: &str| {
+            let case = case(1).run("a", &format!("06:00 -> 06:10 failed: {text}"));
+            let judgement = case.judgement("09:00");
+            match judgement
+                .findings
+                .into_iter()
+                .next_back()
+                .map(|finding| finding.verdict)
+            {
+                Some(Verdict::Breach(evidence)) => evidence,
+                other => panic!("{other:?}"),
+            }
+        };
+        let long = format!("{} the cause", "x".repeat(5_000));
+        let shown = evidence(&long).error.unwrap();
+        assert_eq!(shown.chars().count(), 600);
+        assert!(shown.ends_with("the cause"), "{shown}");
+        let class = |text: &str| evidence(text).change_key;
+        assert_eq!(class("table 17 is gone"), class("table 18 is gone"));
+        assert_ne!(class("table 17 is gone"), class("no disk"));
     }
 }

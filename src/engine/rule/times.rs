@@ -6,11 +6,12 @@
 //! breach is: each kind does.
 
 use super::super::alert::{Alert, Evidence, Verdict};
+use super::super::labels::Labels;
 use super::super::notification::Fact;
 use super::super::observation::Name;
 use super::super::time::Timestamp;
 use super::Times;
-use super::context::{Context, Judgement, Memory, resolved};
+use super::context::{Context, Judgement, Memory, expired, resolved};
 
 /// A run begins to count, or (a retry inside the run) counts differently from here on.
 #[derive(Clone, Debug)]
@@ -146,4 +147,18 @@ fn recovery<T>(
         format!("Recovered: {}: {share} {what}{how}", ctx.title()),
         vec![Fact::new("Times", share)],
     )
+}
+
+/// The alert was told by another setting of `times`: of a run where now the subject is told, or the other
+/// way round.
+pub(super) fn is_told_otherwise(ctx: &Context<'_>, alert: &Alert) -> bool {
+    let is_of_subject = ctx.occurrence(alert) == Labels::default();
+    is_of_subject != ctx.rule.times.is_some()
+}
+
+/// Closes an alert that nothing would end any more.
+pub(super) fn close_told_otherwise(ctx: &Context<'_>, alert: &Alert, judgement: &mut Judgement) {
+    let headline = format!("Closed: {} is counted otherwise now", ctx.title());
+    let occurrence = ctx.occurrence(alert);
+    judgement.find_occurrence(occurrence, ctx.known_until, expired(headline));
 }

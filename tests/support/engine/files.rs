@@ -118,6 +118,15 @@ impl Scenario {
     }
 }
 
+/// The timeline of the scenario file of a name, and until when it goes.
+pub fn scenario(name: &str) -> (Timeline, String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    let scenario: Scenario =
+        toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    (scenario.timeline(), scenario.until)
+}
+
 fn play(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
     let scenario: Scenario =

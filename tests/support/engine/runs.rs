@@ -249,3 +249,79 @@ fn a_model_that_succeeds_in_the_run_in_which_it_failed_was_retried() {
          01:30 team all_resolved: - critical Recovered: finance m superseded by a retry",
     );
 }
+
+/// Scenario files of the kinds about runs and durations.
+const FILES: [&str; 9] = [
+    "model_duration.toml",
+    "model_failed.toml",
+    "model_regression.toml",
+    "queue_time.toml",
+    "run_count.toml",
+    "run_duration.toml",
+    "run_failed.toml",
+    "run_regression.toml",
+    "success_rate.toml",
+];
+
+#[test]
+fn restarts_and_repeated_rows_change_nothing_that_is_told_or_decided() {
+    for name in FILES {
+        let (timeline, until) = super::files::scenario(name);
+        let plain = timeline.play(&until);
+        let disturbed = timeline.play_with(timeline.at(&until), &mut |step, _| Disturbance {
+            is_restart: step % 3 == 0,
+            rows: Box::new(|rows| {
+                let again: Vec<_> = rows.iter().rev().cloned().collect();
+                rows.extend(again);
+            }),
+            replay: Box::new(|rows| rows.reverse()),
+        });
+        // After a start executions are known with the next poll only; health begins anew.
+        let is_later = name == "model_duration.toml";
+        let text = |told: Vec<String>| -> Vec<String> {
+            let of_runs = told
+                .into_iter()
+                .filter(|line| !line.contains("source prod"));
+            let cut = |line: String| line.split_once(' ').unwrap().1.to_owned();
+            of_runs
+                .map(|line| if is_later { cut(line) } else { line })
+                .collect()
+        };
+        assert_eq!(
+            text(disturbed.told_text()),
+            text(plain.told_text()),
+            "{name}"
+        );
+        assert_eq!(disturbed.ledger_text(), plain.ledger_text(), "{name}");
+    }
+}
+
+#[test]
+fn promises_come_out_the_same_however_rarely_one_looks() {
+    for name in FILES {
+        let (timeline, until) = super::files::scenario(name);
+        let often = timeline.play(&until);
+        let mut rarely = timeline.clone().poll_every(span("47m"));
+        rarely.is_woken = false;
+        let last = format!("03-11 {until}");
+        let (often_rows, rare_rows) = (often.ledger_text(), rarely.play(&last).ledger_text());
+        assert_eq!(rare_rows[..often_rows.len()], often_rows[..], "{name}");
+    }
+}
+
+#[test]
+fn a_rule_that_counts_otherwise_from_now_on_closes_what_it_told() {
+    let told = Timeline::new("2026-03-10T00:30:00Z")
+        .job("orders", "0 * * * *")
+        .rule(too_long(Clock::Run, "30m"))
+        .run("orders", "r1", "01:00", "")
+        .reload("02:00", |policy| {
+            policy.rules[0].times = Some(Times { needed: 2, of: 3 });
+        })
+        .play("03:00");
+    check(
+        &told.told_text(),
+        "01:30:15.001 team first: + critical Too long: finance orders still running, over its limit of 30 min
+         02:00 team all_resolved: - critical Closed: finance orders is counted otherwise now",
+    );
+}
