@@ -177,7 +177,7 @@ impl ModelDuration {
             if ctx.rule.times.is_none() {
                 let is_told = matches!(before, Some(Promise::LateBy(_)));
                 let is_news = !is_told && at > ctx.memory.watching_since;
-                self.tell_finished(look, execution, &allowed, is_news, judgement);
+                tell_finished(look, execution, &allowed, is_news, judgement);
             }
         }
         if let Some(min) = self.min
@@ -194,29 +194,6 @@ impl ModelDuration {
                 )
             };
             judgement.find_occurrence(Labels::default().with("limit", "min"), at, verdict);
-        }
-    }
-
-    fn tell_finished(
-        &self,
-        look: Looking<'_, '_>,
-        execution: &ExecutionRecord,
-        allowed: &Allowed,
-        is_news: bool,
-        judgement: &mut Judgement,
-    ) {
-        let took = execution.run_time().unwrap_or_default();
-        let labels = look.occurrence(execution);
-        let was_open = look.ctx.open_at(&labels).is_some();
-        let is_over = took > allowed.max && is_news;
-        if is_over && !was_open {
-            let evidence = evidence(look, execution, took, allowed);
-            let over_at = execution.started_at + allowed.max;
-            judgement.find_occurrence(labels.clone(), over_at, Verdict::Breach(evidence));
-        }
-        if was_open || is_over {
-            let at = execution.started_at + took;
-            judgement.find_occurrence(labels, at, ended(look.ctx, execution, took, allowed));
         }
     }
 
@@ -289,7 +266,7 @@ impl ModelDuration {
         let at = ended_at?;
         let is_success = execution.outcome() == Outcome::Success;
         let is_short = |min| is_success && at.since(execution.started_at) < min;
-        let is_counted = allowed.is_some() || self.min.is_some();
+        let is_counted = allowed.is_some() || (is_success && self.min.is_some());
         is_counted.then(|| Event {
             at,
             run: run_id,
@@ -340,6 +317,28 @@ impl<'a> Looking<'a, '_> {
             run_id: run.map(|run| run.id.clone()),
             ..Evidence::default()
         }
+    }
+}
+
+fn tell_finished(
+    look: Looking<'_, '_>,
+    execution: &ExecutionRecord,
+    allowed: &Allowed,
+    is_news: bool,
+    judgement: &mut Judgement,
+) {
+    let took = execution.run_time().unwrap_or_default();
+    let labels = look.occurrence(execution);
+    let was_open = look.ctx.open_at(&labels).is_some();
+    let is_over = took > allowed.max && is_news;
+    if is_over && !was_open {
+        let evidence = evidence(look, execution, took, allowed);
+        let over_at = execution.started_at + allowed.max;
+        judgement.find_occurrence(labels.clone(), over_at, Verdict::Breach(evidence));
+    }
+    if was_open || is_over {
+        let at = execution.started_at + took;
+        judgement.find_occurrence(labels, at, ended(look.ctx, execution, took, allowed));
     }
 }
 

@@ -395,8 +395,9 @@ impl RunDuration {
         }
         let to = taking.to?;
         let took = to.since(taking.from);
-        let is_short = run.status == Status::Success && self.min.is_some_and(|min| took < min);
-        let is_known = taking.allowed.is_some() || self.min.is_some();
+        let is_success = run.status == Status::Success;
+        let is_short = is_success && self.min.is_some_and(|min| took < min);
+        let is_known = taking.allowed.is_some() || (is_success && self.min.is_some());
         is_known.then(|| event(to, is_short, taking))
     }
 }

@@ -237,6 +237,28 @@ fn a_retry_decides_the_limit_of_its_run_again_and_is_not_told_again() {
 }
 
 #[test]
+fn a_retry_that_starts_anew_leaves_one_promise_of_its_run() {
+    let timeline = Timeline::new("2026-03-10T03:00:00Z").job("nightly", "0 4 * * *");
+    let at = |text: &str| timeline.at(text);
+    let end = |time: &str, word: &str| {
+        let status = tardy::engine::observation::Status::from_word(word);
+        Some((at(time), status, String::new()))
+    };
+    let (first, second) = (end("04:10", "failed"), end("04:40", "success"));
+    let told = timeline
+        .clone()
+        .rule(too_long(Clock::Run, "20m"))
+        .run_at("nightly", "r1", at("04:00"), Some(at("04:00")), first)
+        .run_at("nightly", "r1", at("04:00"), Some(at("04:12")), second)
+        .play("08:00");
+    check(
+        &told.ledger_text(),
+        "too-long nightly 04:20 excused: superseded by a retry
+         too-long nightly 04:32 late by 480 s",
+    );
+}
+
+#[test]
 fn a_model_that_succeeds_in_the_run_in_which_it_failed_was_retried() {
     let told = hours("l")
         .rule(model_failed())
