@@ -252,8 +252,8 @@ impl SuccessRate {
                 ),
             ),
             Fact::new(
-                "95 % interval",
-                format!("{} to {} (Wilson)", percent(lower), percent(upper)),
+                "Interval",
+                format!("{} to {} (95 %, Wilson)", percent(lower), percent(upper)),
             ),
             Fact::new("Target", percent(self.target)),
         ];
