@@ -3,7 +3,7 @@
 use super::alert::Alert;
 
 /// Labels an alert may have, beside those that configuration adds.
-pub const LABEL_NAMES: [&str; 14] = [
+pub const LABEL_NAMES: [&str; 15] = [
     "source",
     "receiver",
     "project",
@@ -15,6 +15,7 @@ pub const LABEL_NAMES: [&str; 14] = [
     "run_id",
     "date",
     "limit",
+    "started_at",
     "rule",
     "kind",
     "severity",
@@ -22,34 +23,46 @@ pub const LABEL_NAMES: [&str; 14] = [
 
 /// Facts an alert may have, as annotations name them: lower case, `_` for spaces. What a rule kind says of
 /// an alert must be here, which a test checks against the sources.
-pub const FACT_NAMES: [&str; 32] = [
+pub const FACT_NAMES: [&str; 44] = [
+    "active",
     "allowed_age",
     "at_least",
+    "bound",
     "delivered",
     "due",
     "failing_model",
     "finished",
+    "first",
     "first_seen",
     "forecast",
     "grace",
     "in_a_row",
     "in_this_run",
+    "interval",
+    "last_failure",
     "last_good_run",
     "last_run",
     "last_success",
     "meanwhile",
     "models",
+    "newest",
+    "newest_run",
     "no_complete_poll_since",
     "no_delivery_since",
     "now",
     "observed",
+    "partial",
     "paused_meanwhile",
     "queued",
     "ran",
     "robust_z",
+    "runs",
     "schedule",
+    "since",
     "started",
     "state",
+    "succeeded",
+    "target",
     "threshold",
     "times",
     "took_in_total",

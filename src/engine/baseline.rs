@@ -25,6 +25,44 @@ pub struct Baseline {
     pub min: f64,
     /// The largest.
     pub max: f64,
+    /// The tick of the week whose runs it was made from; `None`: from runs of the whole week.
+    #[serde(default)]
+    pub slot: Option<Slot>,
+}
+
+/// A tick of the week: a weekday and a time, in the zone of the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot {
+    /// Minutes since Monday 00:00.
+    pub minute: u16,
+}
+
+impl Slot {
+    /// From minutes since Monday 00:00; `None` outside the week.
+    pub fn new(minute: i64) -> Option<Self> {
+        let minute = u16::try_from(minute).ok()?;
+        (minute < 7 * 24 * 60).then_some(Self { minute })
+    }
+
+    /// `Mondays 04:00`.
+    pub fn name(self) -> String {
+        const DAYS: [&str; 7] = [
+            "Mondays",
+            "Tuesdays",
+            "Wednesdays",
+            "Thursdays",
+            "Fridays",
+            "Saturdays",
+            "Sundays",
+        ];
+        let (day, minute) = (self.minute / (24 * 60) % 7, self.minute % (24 * 60));
+        format!(
+            "{} {:02}:{:02}",
+            DAYS[usize::from(day)],
+            minute / 60,
+            minute % 60
+        )
+    }
 }
 
 /// Durations of real pipelines vary by 9 to 13 %; a few equal runs in a row do not make a spread of
@@ -58,6 +96,7 @@ impl Baseline {
             p99: quantile(&sorted, 0.99),
             min: sorted[0],
             max: sorted[sorted.len() - 1],
+            slot: None,
         })
     }
 
@@ -69,6 +108,14 @@ impl Baseline {
     /// The duration whose z-score is `z`.
     pub fn at_z(&self, z: f64) -> f64 {
         self.median * (z * self.log_scale).exp()
+    }
+
+    /// What it was made from: `20 runs`, `last 8 Mondays 04:00`.
+    pub fn basis(&self) -> String {
+        match self.slot {
+            Some(slot) => format!("last {} {}", self.count, slot.name()),
+            None => format!("{} runs", self.count),
+        }
     }
 
     /// A statistic, in seconds.

@@ -177,6 +177,7 @@ impl Engine {
             project,
             schedule_zone: self.schedule_zone(&project.key.source),
             known_until,
+            ledger: &self.ledger,
             memory: &watch.memory,
             open: &open,
         };

@@ -70,6 +70,28 @@ impl Ledger {
         rows.insert((due_at, print), row);
     }
 
+    /// The row of a promise.
+    pub fn row(&self, rule: &str, labels: &Labels, due_at: Timestamp) -> Option<&LedgerRow> {
+        let print = Fingerprint::of(rule, labels);
+        self.rules.get(rule)?.get(&(due_at, print))
+    }
+
+    /// Rows of one identity that were due at or after an instant, in order.
+    pub fn rows_since(
+        &self,
+        rule: &str,
+        labels: &Labels,
+        since: Timestamp,
+    ) -> impl Iterator<Item = &LedgerRow> {
+        let print = Fingerprint::of(rule, labels);
+        let lowest = (since, Fingerprint::from_u128(0));
+        let rows = self.rules.get(rule).map(|rows| rows.range(lowest..));
+        rows.into_iter()
+            .flatten()
+            .filter(move |((_, known), _)| *known == print)
+            .map(|(_, row)| row)
+    }
+
     /// Rows of a rule that were due in `(after, until]`, in order.
     pub fn rows(
         &self,

@@ -92,8 +92,8 @@ fn put_kinds(page: &mut String, built: &[&str]) {
     page.push_str(
         "\nA kind that is \"checked only\" is read and checked, so that a file written today stays valid;\n\
          `tardy check` warns of it and `tardy run` refuses to start with it. So it is with\n\
-         parts of kinds: `times` on other kinds than the two regressions, `calendar` on other kinds than `deadline` and\n\
-         `missed_schedule`, a `max` that is a factor of the baseline, and the methods `changepoint` and `trend`.\n",
+         parts of kinds: `calendar` on other kinds than `deadline` and `missed_schedule`, and the methods `changepoint`\n\
+         and `trend`.\n",
     );
 }
 

@@ -95,6 +95,64 @@ pub(super) fn read(
     }
 }
 
+/// `times` counts runs that breach; most kinds are not about runs, and have other means to be patient.
+pub(super) fn check_times(cursor: &Cursor<'_>, kind: &RuleKind) {
+    if matches!(kind, RuleKind::RunFailed(rule) if rule.consecutive > 1) {
+        let message = "`times` and `consecutive` are two ways to count";
+        cursor.context.push(
+            Draft::error("exclusive-keys", cursor.place_of("times"), message)
+                .related(cursor.place_of("consecutive"), "`consecutive` is here")
+                .help("remove one of them"),
+        );
+    }
+    let (why, remedy) = match kind {
+        RuleKind::RunFailed(_)
+        | RuleKind::ModelFailed(_)
+        | RuleKind::RunDuration(_)
+        | RuleKind::QueueTime(_)
+        | RuleKind::ModelDuration(_)
+        | RuleKind::RunRegression(_)
+        | RuleKind::ModelRegression(_)
+        | RuleKind::Rows(_) => return,
+        RuleKind::SuccessRate(_) => (
+            "a share of runs is judged, not one run after the other",
+            "remove `times` and set `runs` or `window`, and `min_runs`",
+        ),
+        RuleKind::ModelNotRun(_) => (
+            "the runs are counted already",
+            "remove `times` and set `consecutive`",
+        ),
+        RuleKind::RunCount(_) => (
+            "the number of runs is judged, not one run after the other",
+            FOR_REMEDY,
+        ),
+        RuleKind::RunStalled(_) => ("a run that stands still is no outcome of a run", FOR_REMEDY),
+        RuleKind::Deadline(_) | RuleKind::MissedSchedule(_) => (
+            "a promised time is judged, not one run after the other",
+            "remove `times` and set `grace`, or `for = \"10m\"`",
+        ),
+        RuleKind::Staleness(_)
+        | RuleKind::ModelStaleness(_)
+        | RuleKind::Paused(_)
+        | RuleKind::PlatformIncident(_)
+        | RuleKind::PlanWaiting(_)
+        | RuleKind::PlanFailed(_)
+        | RuleKind::ProjectDrift(_)
+        | RuleKind::ProtectionOff(_)
+        | RuleKind::Objective(_)
+        | RuleKind::SourceUnreachable(_) => ("it does not judge runs", FOR_REMEDY),
+    };
+    let message = format!("`times` means nothing here: {why}");
+    cursor.context.push(
+        Draft::error("meaningless-key", cursor.place_of("times"), message)
+            .label(format!("not with kind \"{}\"", kind.name()))
+            .help(remedy),
+    );
+}
+
+/// Instead of counting runs: waiting.
+const FOR_REMEDY: &str = "remove `times`; to be told only of what lasts, write `for = \"10m\"`";
+
 fn read_governance(cursor: &mut Cursor<'_>, kind: &str) -> RuleKind {
     match kind {
         "paused" => RuleKind::Paused(Paused {

@@ -192,6 +192,9 @@ fn read_rule(
         zone,
         origin: context.origin(place),
     };
+    if cursor.has("times") {
+        kinds::check_times(&cursor, &head.kind);
+    }
     let is_enabled = cursor.boolean("enabled").unwrap_or(true);
     let rule = read_shared(&mut cursor, head, defaults, reading.known);
     cursor.finish();

@@ -59,6 +59,18 @@ impl ProjectHistory {
             .map(|(_, _, slot)| self.run_at(*slot))
     }
 
+    /// Successes of a job that settled before an instant, newest first.
+    pub fn successes_before<'a>(
+        &'a self,
+        job: &'a JobHistory,
+        before: Timestamp,
+    ) -> impl Iterator<Item = &'a Run> + 'a {
+        job.successes
+            .range(..from(before))
+            .rev()
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
     /// Active runs of a job, oldest first.
     pub fn active<'a>(&'a self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + 'a {
         job.active.iter().map(|(_, _, slot)| self.run_at(*slot))
@@ -127,6 +139,12 @@ impl ProjectHistory {
     pub fn is_held_within(&self, job: &JobHistory, start: Timestamp, end: Timestamp) -> bool {
         let mut holds = self.holds.iter().chain(&job.holds);
         holds.any(|hold| hold.from <= end && hold.to.is_none_or(|to| start < to))
+    }
+
+    /// When the job was last held: the end of the last stretch that is over.
+    pub fn last_held(&self, job: &JobHistory) -> Option<Timestamp> {
+        let holds = self.holds.iter().chain(&job.holds);
+        holds.filter_map(|hold| hold.to).max()
     }
 
     /// How long the job was held in `(start, end)`; time held by both project and job counts once.

@@ -9,7 +9,7 @@ use super::super::alert::{Alert, EndReason, Ending, Evidence, Finding, Verdict};
 use super::super::baseline::{Baseline, seconds, span};
 use super::super::history::{JobHistory, ProjectHistory};
 use super::super::labels::Labels;
-use super::super::ledger::{LedgerRow, Promise};
+use super::super::ledger::{Ledger, LedgerRow, Promise};
 use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
@@ -31,6 +31,8 @@ pub struct Context<'a> {
     pub schedule_zone: Tz,
     /// The instant up to which the project's runs are known completely; never after `now`.
     pub known_until: Timestamp,
+    /// What became of promises.
+    pub ledger: &'a Ledger,
     /// What this rule remembers of this subject.
     pub memory: &'a Memory,
     /// Alerts of this rule at this subject that are open, or whose ending is not told yet.

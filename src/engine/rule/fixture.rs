@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use super::super::alert::{EndReason, Finding, Verdict};
 use super::super::history::History;
 use super::super::labels::Labels;
-use super::super::ledger::Promise;
+use super::super::ledger::{Ledger, Promise};
 use super::super::observation::{Execution, Job, Name, ProjectKey, Run, Status};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp};
@@ -16,6 +16,7 @@ use super::{Annotations, Rule, RuleKind, Selectors, Severity};
 pub(super) struct Case {
     pub rule: Rule,
     pub memory: Memory,
+    pub ledger: Ledger,
     history: History,
     subject: SubjectKey,
 }
@@ -62,6 +63,7 @@ impl Case {
                 zone: Tz::UTC,
                 origin: "rules/a.toml:1".into(),
             },
+            ledger: Ledger::default(),
             history: History::default(),
             subject: SubjectKey::Job(key(), "job".into()),
         }
@@ -119,10 +121,22 @@ impl Case {
         self
     }
 
-    /// An execution: `06:00 -> 06:10 failed: boom`.
+    /// Model executions are known up to an instant.
+    pub(super) fn executions_known(mut self, until: &str) -> Self {
+        self.history.cover_executions(&key(), at(until));
+        self
+    }
+
+    /// An execution: `06:00 -> 06:10 failed: boom`, `06:00 running`.
     pub(super) fn execution(mut self, run: &str, model: &str, text: &str) -> Self {
-        let (from, rest) = text.split_once(" -> ").unwrap();
-        let (end, words) = rest.split_once(' ').unwrap();
+        let (from, rest) = text.split_once(' ').unwrap();
+        let (end, words) = match rest.strip_prefix("-> ") {
+            Some(rest) => rest
+                .split_once(' ')
+                .map(|(end, words)| (Some(at(end)), words))
+                .unwrap(),
+            None => (None, rest),
+        };
         let (word, error) = words.split_once(": ").unwrap_or((words, ""));
         let execution = Execution {
             id: format!("{run}/{model}/{from}").into(),
@@ -130,8 +144,8 @@ impl Case {
             model: model.into(),
             status: Status::from_word(word),
             started_at: Some(at(from)),
-            finished_at: Some(at(end)),
-            updated_at: at(end),
+            finished_at: end,
+            updated_at: end.unwrap_or(at(from)),
             rows: None,
             error: (!error.is_empty()).then(|| Name::from(error)),
         };
@@ -157,6 +171,7 @@ impl Case {
             project: project.unwrap(),
             schedule_zone: Tz::UTC,
             known_until: at(known_until),
+            ledger: &self.ledger,
             memory: &self.memory,
             open: &[],
         })
@@ -178,7 +193,11 @@ impl Case {
 
     /// Goes on from what is remembered after a look at an instant.
     pub(super) fn after(mut self, known_until: &str) -> Self {
-        self.memory = self.judgement(known_until).memory;
+        let judgement = self.judgement(known_until);
+        for row in judgement.ledger {
+            self.ledger.record(row);
+        }
+        self.memory = judgement.memory;
         self
     }
 }

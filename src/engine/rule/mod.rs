@@ -7,6 +7,7 @@ pub mod context;
 pub mod deadline;
 #[cfg(test)]
 mod fixture;
+mod limit;
 pub mod missed_schedule;
 pub mod model_duration;
 pub mod model_failed;
@@ -25,10 +26,12 @@ pub mod run_count;
 pub mod run_duration;
 pub mod run_failed;
 pub mod run_stalled;
+mod season;
 pub mod source_unreachable;
 pub mod staleness;
 pub mod success_rate;
 pub mod survey;
+mod times;
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -339,14 +342,7 @@ impl Rule {
 
     /// What part of the rule this version cannot judge yet, in words; `None` when it judges all of it.
     pub fn not_built(&self) -> Option<String> {
-        let is_regression = matches!(
-            self.kind,
-            RuleKind::RunRegression(_) | RuleKind::ModelRegression(_)
-        );
-        self.kind.not_built().or_else(|| {
-            (self.times.is_some() && !is_regression)
-                .then(|| format!("`times` on kind \"{}\"", self.kind.name()))
-        })
+        self.kind.not_built()
     }
 }
 
@@ -438,7 +434,11 @@ impl RuleKind {
     pub fn reads_history(&self) -> bool {
         matches!(
             self,
-            Self::RunDuration(_) | Self::Deadline(_) | Self::MissedSchedule(_)
+            Self::RunDuration(_)
+                | Self::QueueTime(_)
+                | Self::ModelDuration(_)
+                | Self::Deadline(_)
+                | Self::MissedSchedule(_)
         )
     }
 
@@ -486,16 +486,11 @@ impl RuleKind {
         match self {
             Self::RunFailed(_)
             | Self::ModelFailed(_)
+            | Self::RunDuration(_)
             | Self::MissedSchedule(_)
             | Self::Staleness(_)
             | Self::Deadline(_)
             | Self::SourceUnreachable(_) => None,
-            Self::RunDuration(rule) => match rule.max {
-                Some(Limit::Factor { .. }) => {
-                    Some("a limit that is a factor of the baseline".into())
-                }
-                Some(Limit::Fixed(_)) | None => None,
-            },
             Self::RunRegression(rule) | Self::ModelRegression(rule) => match rule.method {
                 regression::Method::RobustZ | regression::Method::Percent => None,
                 regression::Method::Changepoint => Some("method \"changepoint\"".into()),

@@ -8,23 +8,27 @@
 //! Where models matter more than runs: a run may be green or partial while one of its models failed.
 //!
 //! ## Keys
-//! Only the common ones. `model` selects.
+//! Only the common ones. `model` selects. With `times = "n of m"` it fires when the model failed in n of
+//! the last m distinct runs; of several executions in one run the last counts.
 //!
 //! ## No data
 //! Where the source serves no model executions, nothing is judged, and `status` says so.
 //!
 //! ## Resolve
-//! At that model's next success in the same job.
+//! At that model's next success in the same job; "superseded by a retry" when that is in the very run in
+//! which it failed. With `times`: when it failed in fewer than n of the last m runs.
 
-use super::super::alert::{Evidence, Verdict};
+use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::history::{ExecutionRecord, ModelHistory, Outcome};
 use super::super::labels::Labels;
 use super::super::notification::Fact;
 use super::super::subject::SubjectKey;
-use super::super::time::human_span;
+use super::super::time::{Timestamp, human_span};
+use super::Times;
 use super::context::{
     Context, Judgement, MAX_SEARCHED, error_class, error_end, error_line, resolved,
 };
+use super::times::{self, Event};
 
 /// A model execution failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +55,10 @@ impl ModelFailed {
         finished.sort_by_key(|execution| execution.finished_at());
         let judged = finished
             .partition_point(|execution| execution.finished_at() <= Some(ctx.memory.judged_until));
+        if let Some(times) = ctx.rule.times {
+            judge_times(ctx, history, &finished, times, &mut judgement);
+            return judgement;
+        }
         // The newest outcome once more, for the first look and for late evidence.
         let first = judged.min(finished.len().saturating_sub(1));
         let finished = finished.split_off(first);
@@ -59,16 +67,57 @@ impl ModelFailed {
             judgement.memory.judged_until = judgement.memory.judged_until.max(at);
             let verdict = match execution.outcome() {
                 Outcome::Failure => Verdict::Breach(evidence(ctx, history, execution)),
-                Outcome::Success => resolved(
-                    format!("Recovered: {} succeeded", ctx.title()),
-                    vec![Fact::new("Finished", ctx.clock(at))],
-                ),
+                Outcome::Success => recovery(ctx, execution, at),
                 Outcome::Open | Outcome::Skipped => continue,
             };
             judgement.find(at, verdict);
         }
         judgement
     }
+}
+
+/// It failed in so many of the last runs.
+fn judge_times(
+    ctx: &Context<'_>,
+    history: &ModelHistory,
+    finished: &[&ExecutionRecord],
+    times: Times,
+    judgement: &mut Judgement,
+) {
+    let judged_until = ctx.memory.judged_until;
+    let event = |execution: &&ExecutionRecord| {
+        let run = ctx.project.run_of(execution);
+        let started_at = || execution.started_at.to_string().into();
+        let execution: ExecutionRecord = **execution;
+        Event {
+            at: execution.finished_at().unwrap_or(execution.started_at),
+            run: run.map_or_else(started_at, |run| run.id.clone()),
+            is_breach: execution.outcome() == Outcome::Failure,
+            about: execution,
+        }
+    };
+    let new = finished.partition_point(|execution| execution.finished_at() <= Some(judged_until));
+    let first = new.saturating_sub(times::wanted(times));
+    let events: Vec<Event<ExecutionRecord>> = finished[first..].iter().map(event).collect();
+    if let Some(newest) = events.iter().map(|event| event.at).max() {
+        judgement.memory.judged_until = judged_until.max(newest);
+    }
+    let tell = |execution: &ExecutionRecord| evidence(ctx, history, execution);
+    times::judge(ctx, times, events, judged_until, "failed", tell, judgement);
+}
+
+fn recovery(ctx: &Context<'_>, execution: &ExecutionRecord, at: Timestamp) -> Verdict {
+    let run_id = ctx.project.run_of(execution).map(|run| &run.id);
+    let is_told = |alert: &Alert| run_id.is_some() && alert.evidence.run_id.as_ref() == run_id;
+    let how = if ctx.open.iter().any(is_told) {
+        "superseded by a retry"
+    } else {
+        "succeeded"
+    };
+    resolved(
+        format!("Recovered: {} {how}", ctx.title()),
+        vec![Fact::new("Finished", ctx.clock(at))],
+    )
 }
 
 fn is_outcome(execution: &ExecutionRecord) -> bool {

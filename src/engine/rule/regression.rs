@@ -19,13 +19,21 @@
 //! Only successes are judged and only like runs (same job, job type and trigger class) are compared. The
 //! judged runs are never in their own baseline.
 //!
+//! Seasons need no key. Where the runs of one tick of the week (weekday and time of creation in the zone
+//! of the scheduler, within 30 minutes or a quarter of the usual gap) differ from those of others, each
+//! is compared with its own: a long Sunday with other Sundays. That is so when every tick of the week
+//! has at least five like runs of the last 26 weeks (at most 1 000 runs, one in ten may be elsewhere, a
+//! delayed start) and the runs of one tick lie less than half as far apart as all of them together.
+//! The message says what was compared with: "20 runs", or "last 8 Sundays 04:00".
+//!
 //! ## No data
-//! Fewer than `min_runs` like successes before the judged ones: Unknown.
+//! Fewer than `min_runs` like successes before the judged ones: Unknown. For a tick of the week, five
+//! are enough; until then, it is compared with the whole week.
 //!
 //! ## Resolve
 //! The baseline is frozen when the alert opens, so that a regression cannot clear itself by becoming
 //! normal. It closes when runs are back under `clear` of the threshold (as many as make the breach
-//! impossible under `times`).
+//! impossible under `times`), each held against what was usual for its tick of the week.
 
 use super::super::alert::{Evidence, Verdict};
 use super::super::baseline::{Baseline, seconds, span};
@@ -35,6 +43,7 @@ use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp, human_span};
 use super::context::{Context, Judgement, MAX_SEARCHED, clock_time, is_like, resolved};
+use super::season::{Point, SEASON_RUNS, SEASON_SPAN, Season};
 use super::{Clock, Times};
 
 /// How durations are compared with their baseline.
@@ -74,11 +83,43 @@ pub struct Regression {
 }
 
 /// A finished success, as far as it matters here.
-#[derive(Clone, Debug)]
-struct Sample {
+#[derive(Clone, Copy, Debug)]
+struct Sample<'a> {
     seconds: f64,
+    created_at: Timestamp,
     finished_at: Timestamp,
-    run_id: Option<Name>,
+    run: Option<&'a Run>,
+}
+
+/// What an open alert holds still.
+#[derive(Clone, Copy, Debug)]
+struct Frozen {
+    baseline: Baseline,
+    /// Runs from then on are in no baseline.
+    since: Timestamp,
+}
+
+/// What is expected of runs: of each tick of the week where they differ, else of all alike.
+struct Expected {
+    frozen: Option<Baseline>,
+    plain: Option<Baseline>,
+    season: Option<Season>,
+}
+
+impl Expected {
+    fn of(&self, sample: &Sample<'_>) -> Option<Baseline> {
+        let own = self
+            .season
+            .as_ref()
+            .and_then(|season| season.baseline(sample.created_at));
+        match (self.frozen, own) {
+            (Some(frozen), Some(own)) if frozen.slot.is_some() && frozen.slot != own.slot => {
+                Some(own)
+            }
+            (Some(frozen), _) if frozen.slot.is_none() || own.is_some() => Some(frozen),
+            (_, own) => own.or(self.plain),
+        }
+    }
 }
 
 /// Most runs judged in one evaluation: after a long absence the older ones are history.
@@ -89,11 +130,12 @@ const MAX_ROW: usize = 100;
 
 /// Index of the first slow run of the unbroken row that the last one belongs to; single quick ones inside
 /// do not end it.
-fn first_slow(samples: &[Sample], threshold: f64) -> usize {
+fn first_slow(samples: &[Sample<'_>], is_slow: impl Fn(&Sample<'_>) -> bool) -> usize {
     let mut first = samples.len() - 1;
     let mut quick = 0;
-    for (index, sample) in samples.iter().enumerate().rev() {
-        if sample.seconds > threshold {
+    let row = samples.iter().enumerate().rev().take(MAX_ROW);
+    for (index, sample) in row {
+        if is_slow(sample) {
             first = index;
             quick = 0;
         } else {
@@ -115,24 +157,30 @@ impl Regression {
     /// Judges a job or a model.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
         let mut judgement = Judgement::start(ctx.memory);
-        let new = self.new_samples(ctx);
+        let new = self.new_samples(*ctx);
         let times = ctx.rule.times.unwrap_or(Times { needed: 1, of: 1 });
         let opened = ctx.open.iter().find(|alert| alert.is_open());
-        let mut frozen = opened.and_then(|alert| alert.frozen);
+        let mut frozen = opened.and_then(|alert| {
+            Some(Frozen {
+                baseline: alert.frozen?,
+                since: alert.began_at,
+            })
+        });
         let mut kind = opened.and_then(|alert| run_by_id(ctx, alert.evidence.run_id.as_ref()));
         for sample in &new {
-            let run = run_by_id(ctx, sample.run_id.as_ref());
             judgement.memory.judged_until = judgement.memory.judged_until.max(sample.finished_at);
             // An alert about scheduled runs is not ended by a quick manual one.
-            if frozen.is_some() && !is_alike(kind, run) {
+            if frozen.is_some() && !is_alike(kind, sample.run) {
                 continue;
             }
-            let before = self.samples_up_to(ctx, sample, run);
+            let before = self.samples_up_to(*ctx, sample);
             let verdict = self.verdict(ctx, &before, times, frozen);
             match &verdict {
                 Verdict::Breach(evidence) => {
-                    frozen = frozen.or(evidence.baseline);
-                    kind = kind.or(run);
+                    let since = sample.finished_at;
+                    let opened = evidence.baseline.map(|baseline| Frozen { baseline, since });
+                    frozen = frozen.or(opened);
+                    kind = kind.or(sample.run);
                 }
                 Verdict::Ok(_) => (frozen, kind) = (None, None),
                 Verdict::Unknown(_) => {}
@@ -144,10 +192,10 @@ impl Regression {
 
     /// Samples that are to be judged, oldest first: those since the last look, and on the first look the
     /// newest one, the condition that is true already.
-    fn new_samples(&self, ctx: &Context<'_>) -> Vec<Sample> {
+    fn new_samples<'a>(&self, ctx: Context<'a>) -> Vec<Sample<'a>> {
         let is_first_look = ctx.memory.judged_until == ctx.memory.watching_since;
         let all = self.newest_first(ctx, None);
-        let mut new: Vec<Sample> = all
+        let mut new: Vec<Sample<'_>> = all
             .enumerate()
             .take_while(|(index, sample)| {
                 sample.finished_at > ctx.memory.judged_until || (is_first_look && *index == 0)
@@ -160,12 +208,17 @@ impl Regression {
     }
 
     /// The samples like `last` that lead up to it, oldest first, and it.
-    fn samples_up_to(&self, ctx: &Context<'_>, last: &Sample, run: Option<&Run>) -> Vec<Sample> {
-        let mut samples: Vec<Sample> = self
-            .newest_first(ctx, Some(last))
+    fn samples_up_to<'a>(&self, ctx: Context<'a>, last: &Sample<'a>) -> Vec<Sample<'a>> {
+        let wanted = self.wanted(&ctx);
+        let since = last.created_at - SEASON_SPAN;
+        let mut samples: Vec<Sample<'_>> = self
+            .newest_first(ctx, Some(*last))
             .take(MAX_SEARCHED)
-            .filter(|sample| is_alike(run_by_id(ctx, sample.run_id.as_ref()), run))
-            .take(self.wanted(ctx))
+            .filter(|sample| is_alike(sample.run, last.run))
+            .enumerate()
+            .take_while(|(index, sample)| *index < wanted || sample.created_at > since)
+            .map(|(_, sample)| sample)
+            .take(wanted.max(SEASON_RUNS))
             .collect();
         samples.reverse();
         samples
@@ -179,10 +232,10 @@ impl Regression {
 
     /// Successes of the subject that finished at or before `last` did, newest first.
     fn newest_first<'a>(
-        &'a self,
-        ctx: &'a Context<'_>,
-        last: Option<&'a Sample>,
-    ) -> Box<dyn Iterator<Item = Sample> + 'a> {
+        &self,
+        ctx: Context<'a>,
+        last: Option<Sample<'a>>,
+    ) -> Box<dyn Iterator<Item = Sample<'a>> + 'a> {
         match ctx.subject {
             SubjectKey::Job(..) => Box::new(self.run_samples(ctx, last)),
             SubjectKey::Model(_, job, model) => {
@@ -195,14 +248,13 @@ impl Regression {
     }
 
     fn run_samples<'a>(
-        &'a self,
-        ctx: &'a Context<'_>,
-        last: Option<&'a Sample>,
-    ) -> impl Iterator<Item = Sample> + 'a {
-        let last = last.and_then(|last| run_by_id(ctx, last.run_id.as_ref()));
-        let job = ctx.job();
+        &self,
+        ctx: Context<'a>,
+        last: Option<Sample<'a>>,
+    ) -> impl Iterator<Item = Sample<'a>> + use<'a> {
+        let (job, clock) = (ctx.job(), self.clock);
         let up_to = job
-            .zip(last)
+            .zip(last.and_then(|last| last.run))
             .map(|(job, run)| ctx.project.successes_up_to(job, run));
         let all = job
             .filter(|_| last.is_none())
@@ -211,57 +263,88 @@ impl Regression {
             .into_iter()
             .flatten()
             .chain(all.into_iter().flatten())
-            .filter(|run| ctx.is_judged(run))
-            .filter_map(|run| {
+            .filter(move |run| ctx.is_judged(run))
+            .filter_map(move |run| {
                 Some(Sample {
-                    seconds: seconds(clock_time(run, self.clock, ctx.now)?),
+                    seconds: seconds(clock_time(run, clock, ctx.now)?),
+                    created_at: run.created_at,
                     finished_at: run.settled_at(),
-                    run_id: Some(run.id.clone()),
+                    run: Some(run),
                 })
             })
             .filter(|sample| sample.seconds > 0.0)
+    }
+
+    /// What is expected, from the samples before those that are judged.
+    fn expected(
+        &self,
+        ctx: &Context<'_>,
+        before: &[Sample<'_>],
+        frozen: Option<Frozen>,
+    ) -> Expected {
+        // The judged runs may be of any tick: what became slow since is usual for none of them.
+        let is_usual =
+            |sample: &&Sample<'_>| frozen.is_none_or(|frozen| sample.finished_at < frozen.since);
+        let usual: Vec<&Sample<'_>> = before.iter().filter(is_usual).collect();
+        let base_start = usual.len().saturating_sub(self.baseline_runs as usize);
+        let points: Vec<Point> = usual
+            .iter()
+            .map(|sample| Point {
+                created_at: sample.created_at,
+                seconds: sample.seconds,
+            })
+            .collect();
+        Expected {
+            frozen: frozen.map(|frozen| frozen.baseline),
+            plain: Baseline::of(usual[base_start..].iter().map(|sample| sample.seconds)),
+            season: Season::of(&points, ctx.schedule_zone, self.baseline_runs as usize),
+        }
     }
 
     /// Judges the last of `samples`.
     fn verdict(
         &self,
         ctx: &Context<'_>,
-        samples: &[Sample],
+        samples: &[Sample<'_>],
         times: Times,
-        frozen: Option<Baseline>,
+        frozen: Option<Frozen>,
     ) -> Verdict {
         let window_start = samples.len().saturating_sub(times.of as usize);
         let (before, window) = samples.split_at(window_start);
-        let base_start = before.len().saturating_sub(self.baseline_runs as usize);
-        let own = Baseline::of(before[base_start..].iter().map(|sample| sample.seconds));
-        let Some(baseline) = frozen.or(own) else {
+        let expected = self.expected(ctx, before, frozen);
+        let Some(baseline) = window.last().and_then(|newest| expected.of(newest)) else {
             return Verdict::Unknown(format!("no earlier runs, needs {}", self.min_runs));
         };
-        if baseline.count < self.min_runs {
+        if baseline.count < self.min_runs && baseline.slot.is_none() {
             return Verdict::Unknown(format!("{} runs, needs {}", baseline.count, self.min_runs));
         }
-        let threshold = self.threshold(&baseline);
-        let breaching = window
-            .iter()
-            .filter(|sample| sample.seconds > threshold)
-            .count();
+        let is_slow = |sample: &Sample<'_>| {
+            let baseline = expected.of(sample);
+            baseline.is_some_and(|baseline| sample.seconds > self.threshold(&baseline))
+        };
+        let breaching = window.iter().filter(|sample| is_slow(sample)).count();
         if breaching >= times.needed as usize {
-            return Verdict::Breach(self.evidence(ctx, samples, &baseline, threshold, breaching));
+            return Verdict::Breach(self.evidence(ctx, samples, &expected, breaching));
         }
         if frozen.is_some() {
-            let clear_at =
-                (threshold * ctx.rule.clear).max(f64::midpoint(baseline.median, threshold));
+            let is_back = |sample: &Sample<'_>| {
+                expected
+                    .of(sample)
+                    .is_none_or(|baseline| sample.seconds <= self.clear_at(ctx, &baseline))
+            };
             let needed = (times.of - times.needed + 1) as usize;
-            let is_clear = samples
-                .iter()
-                .rev()
-                .take(needed)
-                .all(|sample| sample.seconds <= clear_at);
-            if !is_clear {
+            if !samples.iter().rev().take(needed).all(is_back) {
                 return Verdict::Unknown("not clearly back yet".into());
             }
         }
         recovery(ctx, window, &baseline)
+    }
+
+    /// The duration, in seconds, at which a run is back: `clear` of the threshold, but not nearer to what
+    /// is usual than to the threshold.
+    fn clear_at(&self, ctx: &Context<'_>, baseline: &Baseline) -> f64 {
+        let threshold = self.threshold(baseline);
+        (threshold * ctx.rule.clear).max(f64::midpoint(baseline.median, threshold))
     }
 
     /// The duration, in seconds, above which a run breaches.
@@ -278,22 +361,24 @@ impl Regression {
     fn evidence(
         &self,
         ctx: &Context<'_>,
-        samples: &[Sample],
-        baseline: &Baseline,
-        threshold: f64,
+        samples: &[Sample<'_>],
+        expected: &Expected,
         breaching: usize,
     ) -> Evidence {
         let newest = &samples[samples.len() - 1];
-        let first = first_slow(samples, threshold);
-        let slow = samples[first..]
-            .iter()
-            .filter(|sample| sample.seconds > threshold)
-            .count();
-        let worst = samples[first..]
-            .iter()
-            .rev()
-            .find(|sample| sample.seconds > threshold);
-        let shown = worst.unwrap_or(newest);
+        let is_slow = |sample: &Sample<'_>| {
+            let baseline = expected.of(sample);
+            baseline.is_some_and(|baseline| sample.seconds > self.threshold(&baseline))
+        };
+        let first = first_slow(samples, is_slow);
+        let row = &samples[first..];
+        let slow = row.iter().filter(|sample| is_slow(sample)).count();
+        let shown = row.iter().rev().find(|sample| is_slow(sample));
+        let shown = shown.unwrap_or(newest);
+        let Some(baseline) = expected.of(shown) else {
+            return Evidence::default();
+        };
+        let threshold = self.threshold(&baseline);
         let (took, usual) = (span(shown.seconds), span(baseline.median));
         let more = (shown.seconds / baseline.median - 1.0) * 100.0;
         let since = ctx.clock(samples[first].finished_at);
@@ -309,11 +394,11 @@ impl Regression {
             Fact::new(
                 "Usual",
                 format!(
-                    "{}, range {} to {}, {} runs",
+                    "{}, range {} to {}, {}",
                     human_span(usual),
                     human_span(span(baseline.min)),
                     human_span(span(baseline.max)),
-                    baseline.count
+                    baseline.basis()
                 ),
             ),
             Fact::new("Threshold", human_span(span(threshold))),
@@ -333,9 +418,9 @@ impl Regression {
         Evidence {
             headline,
             facts,
-            run_id: shown.run_id.clone(),
+            run_id: shown.run.map(|run| run.id.clone()),
             weight: shown.seconds - baseline.median,
-            baseline: Some(*baseline),
+            baseline: Some(baseline),
             ..Evidence::default()
         }
     }
@@ -347,21 +432,22 @@ fn run_by_id<'a>(ctx: &Context<'a>, id: Option<&Name>) -> Option<&'a Run> {
 
 /// Executions by start: those of one model follow one another.
 fn model_samples<'a>(
-    ctx: &'a Context<'_>,
+    ctx: Context<'a>,
     history: &'a ModelHistory,
-    last: Option<&'a Sample>,
-) -> impl Iterator<Item = Sample> + 'a {
+    last: Option<Sample<'a>>,
+) -> impl Iterator<Item = Sample<'a>> {
     history
         .executions()
         .iter()
         .rev()
         .filter(|execution| execution.outcome() == Outcome::Success)
-        .filter_map(|execution| {
+        .filter_map(move |execution| {
             let run = ctx.project.run_of(execution);
             Some(Sample {
                 seconds: seconds(execution.run_time()?),
+                created_at: run.map_or(execution.started_at, |run| run.created_at),
                 finished_at: execution.finished_at()?,
-                run_id: run.map(|run| run.id.clone()),
+                run,
             })
             .filter(|_| run.is_none_or(|run| ctx.is_judged(run)))
         })
@@ -369,7 +455,7 @@ fn model_samples<'a>(
         .skip_while(move |sample| last.is_some_and(|last| sample.finished_at > last.finished_at))
 }
 
-fn recovery(ctx: &Context<'_>, window: &[Sample], baseline: &Baseline) -> Verdict {
+fn recovery(ctx: &Context<'_>, window: &[Sample<'_>], baseline: &Baseline) -> Verdict {
     let now = window
         .last()
         .map_or(Span::zero(), |sample| span(sample.seconds));
@@ -382,7 +468,14 @@ fn recovery(ctx: &Context<'_>, window: &[Sample], baseline: &Baseline) -> Verdic
         ),
         vec![
             Fact::new("Observed", human_span(now)),
-            Fact::new("Usual", human_span(span(baseline.median))),
+            Fact::new(
+                "Usual",
+                format!(
+                    "{}, {}",
+                    human_span(span(baseline.median)),
+                    baseline.basis()
+                ),
+            ),
         ],
     )
 }

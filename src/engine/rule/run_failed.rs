@@ -5,24 +5,38 @@
 //! the first to fail.
 //!
 //! ## When to use
-//! For every job somebody depends on. `consecutive = 2` for jobs that run often and heal themselves.
+//! For every job somebody depends on. `consecutive = 2` or `times = "2 of 3"` for jobs that run often and
+//! heal themselves.
 //!
 //! ## Keys
-//! `statuses` (default `["failed", "error"]`; add `"partial"` to include it), `consecutive` (default 1).
+//! * `statuses`: what counts as failed, `["failed", "error"]` by default; add `"partial"` to include it.
+//! * `consecutive`: so many finished runs in a row, by the order in which they finished; 1 by default.
+//! * the common `times = "n of m"` instead of `consecutive`: fires when n of the last m finished runs
+//!   failed, whatever lies in between.
+//!
+//! Further failures raise the count. When the error is of another class (numbers and ids left out), people
+//! are told again at once, in the same conversation.
 //!
 //! ## No data
 //! A run that is not known to have finished is not judged. A status nobody knows is neither good nor
 //! bad.
 //!
 //! ## Resolve
-//! At the next success of the job, or when the failed run itself turns into a success (a retry).
+//! At the next success of the job, or when the failed run itself turns into a success ("superseded by a
+//! retry"). With `times`: when fewer than n of the last m runs failed. A run that failed and was followed
+//! by a success before anybody could be told is one message that says both, or none when it was over
+//! sooner than `for`.
 
 use super::super::alert::{Evidence, Verdict};
 use super::super::history::JobHistory;
 use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
 use super::super::time::{Timestamp, human_span};
-use super::context::{Context, Judgement, error_class, error_line, resolved, run_evidence};
+use super::Times;
+use super::context::{
+    Context, Judgement, error_class, error_end, error_line, resolved, run_evidence,
+};
+use super::times::{self, Event};
 
 /// The last `consecutive` finished runs of the subject all have a status in `statuses`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +71,10 @@ impl RunFailed {
         let Some(job) = ctx.job() else {
             return judgement;
         };
+        if let Some(times) = ctx.rule.times {
+            self.judge_times(ctx, job, times, &mut judgement);
+            return judgement;
+        }
         for run in ctx.finished_after(job, ctx.memory.judged_until) {
             judgement.memory.judged_until = run.settled_at();
             if let Some(verdict) = self.verdict(ctx, job, run) {
@@ -73,6 +91,42 @@ impl RunFailed {
             judgement.find(run.settled_at(), verdict);
         }
         judgement
+    }
+
+    /// So many of the last finished runs failed.
+    fn judge_times(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        times: Times,
+        judgement: &mut Judgement,
+    ) {
+        let judged_until = ctx.memory.judged_until;
+        let mut old = times::wanted(times);
+        let finished = ctx.finished(job).take_while(|run| {
+            let is_new = run.settled_at() > judged_until;
+            old = old.saturating_sub(usize::from(!is_new));
+            is_new || old > 0
+        });
+        let events: Vec<Event<&Run>> = finished
+            .map(|run| Event {
+                at: run.settled_at(),
+                run: run.id.clone(),
+                is_breach: self.statuses.contains(&run.status),
+                about: run,
+            })
+            .collect();
+        if let Some(newest) = events.iter().map(|event| event.at).max() {
+            judgement.memory.judged_until = judged_until.max(newest);
+        }
+        let tell = |run: &&Run| {
+            let alone = Streak {
+                count: 1,
+                since: run.settled_at(),
+            };
+            evidence(ctx, job, run, alone)
+        };
+        times::judge(ctx, times, events, judged_until, "failed", tell, judgement);
     }
 
     fn verdict(&self, ctx: &Context<'_>, job: &JobHistory, run: &Run) -> Option<Verdict> {
@@ -146,8 +200,14 @@ fn evidence(ctx: &Context<'_>, job: &JobHistory, run: &Run, streak: Streak) -> E
         facts.push(Fact::new("In a row", streak.count.to_string()));
     }
     facts.extend(ctx.last_good(job));
+    // Where the run itself says nothing, its first failing model does.
+    let of_model = failed
+        .first()
+        .and_then(|(_, history, execution)| history.error_of(execution));
+    let error = run.error.as_ref().or(of_model).map(|text| &**text);
     Evidence {
-        change_key: Some(run.error.as_deref().map(error_class).unwrap_or_default()),
+        change_key: Some(error.map(error_class).unwrap_or_default()),
+        error: error.map(error_end),
         ..run_evidence(format!("{word}: {}{cause}{row}", ctx.title()), run, facts)
     }
 }
@@ -274,6 +334,8 @@ mod tests {
             panic!("{judgement:?}");
         };
         assert_eq!(evidence.headline, "Failed: p1 job: model stg.x");
+        assert_eq!(evidence.error.as_deref(), Some("first"));
+        assert_eq!(evidence.change_key.as_deref(), Some("first"));
         let facts: Vec<String> = evidence
             .facts
             .iter()
@@ -283,5 +345,93 @@ mod tests {
             facts[..2],
             ["Failing model: stg.x: first", "Models: 2 failed, 1 skipped"]
         );
+    }
+
+    #[test]
+    fn so_many_of_the_last_runs_decide() {
+        let words = |text: &str| {
+            let mut case = case(1);
+            case.rule.times = Some(Times { needed: 2, of: 3 });
+            for (hour, word) in (1..).zip(text.chars()) {
+                let word = if word == 'f' {
+                    "failed: boom"
+                } else {
+                    "success"
+                };
+                case = case.run(
+                    &format!("r{hour}"),
+                    &format!("0{hour}:00 -> 0{hour}:10 {word}"),
+                );
+            }
+            case
+        };
+        for (text, last) in [
+            (
+                "f",
+                "01:10 ok Recovered: p1 job: 1 of the last 1 runs failed",
+            ),
+            (
+                "ff",
+                "02:10 breach Failed: p1 job: boom (2 of the last 2 runs)",
+            ),
+            (
+                "fsf",
+                "03:10 breach Failed: p1 job: boom (2 of the last 3 runs)",
+            ),
+            (
+                "fsfs",
+                "04:10 ok Recovered: p1 job: 1 of the last 3 runs failed",
+            ),
+            (
+                "ffs",
+                "03:10 breach Failed: p1 job: boom (2 of the last 3 runs)",
+            ),
+            (
+                "ffss",
+                "04:10 ok Recovered: p1 job: 1 of the last 3 runs failed",
+            ),
+        ] {
+            assert_eq!(words(text).judge("09:00").pop().unwrap(), last, "{text}");
+        }
+        let seen = words("ff").after("02:20");
+        assert_eq!(
+            seen.judge("02:20").len(),
+            1,
+            "looking again counts nothing twice"
+        );
+        let again = seen.run("r2", "02:00 -> 02:10 failed: boom");
+        assert_eq!(
+            again.judge("02:30"),
+            ["02:10 breach Failed: p1 job: boom (2 of the last 2 runs)"]
+        );
+        let retried = again.run("r2", "02:00 -> 02:40 success");
+        assert_eq!(
+            retried.judge("02:50"),
+            ["02:40 ok Recovered: p1 job: 1 of the last 2 runs failed"]
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_long_error_is_shown_and_another_class_is_a_change() {
+        let evidence = |text: &str| {
+            let case = case(1).run("a", &format!("06:00 -> 06:10 failed: {text}"));
+            let judgement = case.judgement("09:00");
+            match judgement
+                .findings
+                .into_iter()
+                .next_back()
+                .map(|finding| finding.verdict)
+            {
+                Some(Verdict::Breach(evidence)) => evidence,
+                other => panic!("{other:?}"),
+            }
+        };
+        let long = format!("{} the cause", "x".repeat(5_000));
+        let shown = evidence(&long).error.unwrap();
+        assert_eq!(shown.chars().count(), 600);
+        assert!(shown.ends_with("the cause"), "{shown}");
+        let class = |text: &str| evidence(text).change_key;
+        assert_eq!(class("table 17 is gone"), class("table 18 is gone"));
+        assert_ne!(class("table 17 is gone"), class("no disk"));
     }
 }

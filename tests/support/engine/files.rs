@@ -7,6 +7,7 @@
 //! jobs = { nightly = "0 4 * * *" }
 //! past = ["nightly every 1d x 9 took 30m"]
 //! runs = ["nightly r1 04:00 -> 04:30 failed: boom"]
+//! queued = ["nightly r2 04:00 04:12 -> 04:30 success"]  # created, started, finished
 //! executions = ["r1 stg.orders 04:01 -> 04:02 failed: boom"]
 //! outages = ["06:20 -> 07:00"]
 //! told = ["04:30:15 team first: + critical …"]
@@ -38,6 +39,8 @@ struct Scenario {
     past: Vec<String>,
     #[serde(default)]
     runs: Vec<String>,
+    #[serde(default)]
+    queued: Vec<String>,
     #[serde(default)]
     executions: Vec<String>,
     #[serde(default)]
@@ -98,6 +101,11 @@ impl Scenario {
             let (job, id, from, end) = parts(text);
             timeline = timeline.run(job, id, from, end);
         }
+        for text in &self.queued {
+            let (job, id, times, end) = parts(text);
+            let (created, started) = times.split_once(' ').unwrap();
+            timeline = timeline.queued(job, id, created, started, end);
+        }
         for text in &self.executions {
             let (run, model, from, end) = parts(text);
             timeline = timeline.execution(run, model, from, end);
@@ -108,6 +116,15 @@ impl Scenario {
         }
         timeline
     }
+}
+
+/// The timeline of the scenario file of a name, and until when it goes.
+pub fn scenario(name: &str) -> (Timeline, String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let text = std::fs::read_to_string(folder.join(name)).unwrap();
+    let scenario: Scenario =
+        toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    (scenario.timeline(), scenario.until)
 }
 
 fn play(path: &Path) -> Vec<String> {

@@ -114,7 +114,15 @@ pub fn slower(times: Option<(u32, u32)>) -> Rule {
 #[test]
 fn every_kind_has_the_documented_headings() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/engine/rule");
-    let not_a_kind = ["mod.rs", "context.rs", "survey.rs", "fixture.rs"];
+    let not_a_kind = [
+        "mod.rs",
+        "context.rs",
+        "survey.rs",
+        "fixture.rs",
+        "limit.rs",
+        "season.rs",
+        "times.rs",
+    ];
     let mut checked = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -322,6 +322,12 @@ impl Timeline {
         self.run_at(job, id, from, Some(from), end)
     }
 
+    /// A run that waits before it starts.
+    pub fn queued(self, job: &str, id: &str, created: &str, started: &str, end: &str) -> Self {
+        let (created, started, end) = (self.at(created), self.at(started), self.end(end));
+        self.run_at(job, id, created, Some(started), Some(end))
+    }
+
     /// Reads `06:40 failed: boom` or `03-11 06:40 success`.
     fn end(&self, text: &str) -> (Timestamp, Status, String) {
         let has_date = text.as_bytes()[2] == b'-';
@@ -391,25 +397,25 @@ impl Timeline {
         self
     }
 
-    /// A model's execution in a run.
+    /// A model's execution in a run; without an end it goes on.
     pub fn execution(self, run: &str, model: &str, from: &str, end: &str) -> Self {
         let started_at = self.at(from);
-        let (finished_at, status, error) = self.end(end);
+        let end = (!end.is_empty()).then(|| self.end(end));
+        let finished_at = end.as_ref().map(|(at, _, _)| *at);
+        let (_, status, error) = end.unwrap_or((started_at, Status::Running, String::new()));
+        let updated_at = finished_at.unwrap_or(started_at);
         let execution = Execution {
             id: format!("{run}/{model}").into(),
             run_id: Some(run.into()),
             model: model.into(),
             status,
             started_at: Some(started_at),
-            finished_at: Some(finished_at),
-            updated_at: finished_at,
+            finished_at,
+            updated_at,
             rows: None,
             error: (!error.is_empty()).then(|| error.as_str().into()),
         };
-        self.row(
-            finished_at,
-            Observation::Execution(project_key(), execution),
-        )
+        self.row(updated_at, Observation::Execution(project_key(), execution))
     }
 
     /// Rows served first in `(after, until]`, oldest first.
