@@ -22,9 +22,10 @@ pub const LABEL_NAMES: [&str; 14] = [
 
 /// Facts an alert may have, as annotations name them: lower case, `_` for spaces. What a rule kind says of
 /// an alert must be here, which a test checks against the sources.
-pub const FACT_NAMES: [&str; 32] = [
+pub const FACT_NAMES: [&str; 35] = [
     "allowed_age",
     "at_least",
+    "closed_meanwhile",
     "delivered",
     "due",
     "failing_model",
@@ -34,7 +35,9 @@ pub const FACT_NAMES: [&str; 32] = [
     "grace",
     "in_a_row",
     "in_this_run",
+    "last_executed",
     "last_good_run",
+    "last_progress",
     "last_run",
     "last_success",
     "meanwhile",

@@ -23,6 +23,7 @@ use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
 use job::{RunIndex, from, set_hold};
+use model::NO_ROWS;
 pub use model::{ExecutionRecord, ModelHistory, Outcome};
 use waiting::Waiting;
 
@@ -55,6 +56,8 @@ pub struct ProjectHistory {
     models: BTreeMap<(Name, Name), ModelHistory>,
     plans: BTreeMap<Name, Plan>,
     runs: Vec<Run>,
+    /// The last instant at which a model started or finished in each run; `MIN`: no execution was seen.
+    progress: Vec<Timestamp>,
     run_slots: HashMap<Name, Slot>,
     /// Executions that came before their run.
     waiting: Waiting,
@@ -327,6 +330,7 @@ impl ProjectHistory {
             models: BTreeMap::new(),
             plans: BTreeMap::new(),
             runs: Vec::new(),
+            progress: Vec::new(),
             run_slots: HashMap::new(),
             waiting: Waiting::default(),
             open_executions: HashMap::new(),
@@ -454,6 +458,7 @@ impl ProjectHistory {
             let slot = Slot::try_from(self.runs.len()).unwrap_or(Slot::MAX - 1);
             self.run_slots.insert(run.id.clone(), slot);
             self.runs.push(run);
+            self.progress.push(Timestamp::MIN);
             slot
         };
         let run = &self.runs[slot as usize];
@@ -516,9 +521,14 @@ impl ProjectHistory {
                 Status::Skipped => Outcome::Skipped,
                 Status::Pending | Status::Running | Status::Other(_) => Outcome::Open,
             },
+            rows: execution.rows.unwrap_or(NO_ROWS),
         };
         let model = self.models.entry(model_key.clone()).or_default();
         let is_news = model.put(record, execution.error.as_ref());
+        if let Some(progress) = self.progress.get_mut(run as usize).filter(|_| is_news) {
+            let moved_at = record.finished_at().unwrap_or(started_at);
+            *progress = (*progress).max(moved_at);
+        }
         if is_news && record.outcome == Outcome::Open {
             self.open_executions
                 .insert(id_hash, (model_key.clone(), started_at));
@@ -543,6 +553,7 @@ impl ProjectHistory {
             return;
         }
         let runs = std::mem::take(&mut self.runs);
+        let progress = std::mem::take(&mut self.progress);
         self.run_slots.clear();
         for job in self.jobs.values_mut() {
             job.by_created.clear();
@@ -551,7 +562,7 @@ impl ProjectHistory {
             job.active.clear();
         }
         let mut moved: HashMap<Slot, Slot> = HashMap::new();
-        for (slot, run) in (0..).zip(runs) {
+        for ((slot, run), moved_at) in (0..).zip(runs).zip(progress) {
             if !old.contains(&slot) {
                 moved.insert(
                     slot,
@@ -559,6 +570,9 @@ impl ProjectHistory {
                 );
                 let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
                 self.put_run(&job, run);
+                if let Some(known) = self.progress.last_mut() {
+                    *known = moved_at;
+                }
             }
         }
         for execution in self

@@ -26,7 +26,12 @@ pub struct ExecutionRecord {
     pub(super) duration_millis: u32,
     pub(super) run: Slot,
     pub(super) outcome: Outcome,
+    /// Rows written; [`NO_ROWS`]: the source did not say.
+    pub(super) rows: i64,
 }
+
+/// Stands for row counts that the source did not send.
+pub(super) const NO_ROWS: i64 = i64::MIN;
 
 /// What an execution has come to, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,11 @@ impl ExecutionRecord {
         self.outcome
     }
 
+    /// Rows written, as the source counted them: SQLMesh says -1 for a count it does not know.
+    pub fn rows(&self) -> Option<i64> {
+        (self.rows != NO_ROWS).then_some(self.rows)
+    }
+
     /// Newer, or as new and further on.
     fn says_more_than(&self, known: &Self) -> bool {
         let rank = |record: &Self| {
@@ -67,6 +77,7 @@ impl ExecutionRecord {
                 is_done,
                 record.duration_millis,
                 record.outcome as u8,
+                record.rows,
             )
         };
         rank(self) > rank(known)
@@ -117,6 +128,13 @@ impl ModelHistory {
             .partition_point(|known| known.started_at < from)..]
     }
 
+    /// Executions that started at or before `until`, in order.
+    pub fn up_to(&self, until: Timestamp) -> &[ExecutionRecord] {
+        &self.executions[..self
+            .executions
+            .partition_point(|known| known.started_at <= until)]
+    }
+
     /// All executions, by start.
     pub fn executions(&self) -> &[ExecutionRecord] {
         &self.executions
@@ -125,5 +143,15 @@ impl ModelHistory {
     /// Error text of a failed execution.
     pub fn error_of(&self, execution: &ExecutionRecord) -> Option<&Name> {
         self.errors.get(&execution.id_hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_execution_takes_48_bytes_at_most() {
+        assert!(size_of::<ExecutionRecord>() <= 48);
     }
 }

@@ -341,7 +341,7 @@ impl Rule {
     pub fn not_built(&self) -> Option<String> {
         let is_regression = matches!(
             self.kind,
-            RuleKind::RunRegression(_) | RuleKind::ModelRegression(_)
+            RuleKind::RunRegression(_) | RuleKind::ModelRegression(_) | RuleKind::Rows(_)
         );
         self.kind.not_built().or_else(|| {
             (self.times.is_some() && !is_regression)
@@ -490,6 +490,7 @@ impl RuleKind {
                 regression::Method::Trend => Some("method \"trend\"".into()),
             },
             _ if NOT_YET.contains(&self.name()) => Some(format!("kind \"{}\"", self.name())),
+            Self::Rows(rule) => rule.not_built(),
             _ => None,
         }
     }

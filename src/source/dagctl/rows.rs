@@ -136,6 +136,14 @@ pub(super) struct ExecutionRow<'a> {
     duration_seconds: Number,
     #[serde(default)]
     duration: Number,
+    #[serde(default)]
+    row_count: Number,
+    #[serde(default)]
+    rows: Number,
+    #[serde(default)]
+    rows_affected: Number,
+    #[serde(default)]
+    num_rows: Number,
     #[serde(borrow, default)]
     error_message: Text<'a>,
     #[serde(borrow, default)]
@@ -188,9 +196,21 @@ impl ExecutionRow<'_> {
             started_at,
             finished_at,
             updated_at,
-            rows: None,
+            rows: self.row_count(),
             error: first(&[&self.error_message, &self.error]).and_then(names::error_text),
         })
+    }
+
+    /// Rows written, in whatever spelling; a count that means "not known" only when there is no better one.
+    fn row_count(&self) -> Option<i64> {
+        let spellings = [
+            self.row_count,
+            self.rows,
+            self.rows_affected,
+            self.num_rows,
+        ];
+        let counts = || spellings.into_iter().filter_map(whole);
+        counts().find(|count| *count >= 0).or(counts().next())
     }
 }
 
@@ -350,6 +370,14 @@ fn plan_output<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Flag
         Output::Fields(fields) => fields.get("auto_discarded").copied().unwrap_or_default(),
         Output::Other(_) => Flag::default(),
     })
+}
+
+/// A number that is a whole one.
+#[allow(clippy::cast_possible_truncation)] // bounded just before
+fn whole(number: Number) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = number.0?;
+    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }
 
 /// The first text that is not missing.
