@@ -12,7 +12,7 @@ use crate::app::start;
 use crate::config::{self, Config, Diagnostics, FileKind};
 use crate::engine::history::History;
 use crate::engine::policy::Policy;
-use crate::engine::rule::{Rule, RuleKind};
+use crate::engine::rule::{Rule, RuleKind, rows};
 use crate::engine::time::{Span, config_span};
 use crate::engine::{Engine, Input, Saved};
 use crate::source::Source as _;
@@ -205,6 +205,9 @@ fn about_rules(engine: &Engine) -> Vec<String> {
         if is_judged && count == 0 && (has_models || !judges_models) {
             notes.push(matches_nothing(rule, engine));
         }
+        if let RuleKind::Rows(_) = &rule.kind {
+            notes.extend(without_counts(rule, engine));
+        }
         if let RuleKind::MissedSchedule(kind) = &rule.kind
             && let Some(grace) = kind.grace
         {
@@ -212,6 +215,31 @@ fn about_rules(engine: &Engine) -> Vec<String> {
         }
     }
     notes
+}
+
+/// The rule's models executed, and no execution says how many rows it wrote.
+fn without_counts(rule: &Rule, engine: &Engine) -> Option<String> {
+    let projects = engine.history().projects();
+    let selected = projects
+        .filter(|project| rule.selectors.is_project(project))
+        .flat_map(|project| project.models())
+        .filter(|(job, model, _)| {
+            rule.selectors.job.is_match(job) && rule.selectors.model.is_match(model)
+        });
+    let mut executions = 0;
+    for (_, _, history) in selected {
+        if rows::has_counts(history) {
+            return None;
+        }
+        executions += history.executions().len();
+    }
+    (executions > 0).then(|| {
+        format!(
+            "{}: rule `{}` finds no usable row counts: of {executions} model executions none says how many rows it \
+             wrote, so it will never fire",
+            rule.origin, rule.name
+        )
+    })
 }
 
 fn matches_nothing(rule: &Rule, engine: &Engine) -> String {

@@ -376,6 +376,51 @@ mod tests {
         assert_eq!(back, rows);
     }
 
+    fn execution(id: &str, rows: Option<i64>) -> Observation {
+        let started_at = Timestamp::parse("2026-11-24T03:00:00Z").unwrap();
+        Observation::Execution(
+            ProjectKey {
+                source: "acme".into(),
+                project_id: "proj_1".into(),
+            },
+            Execution {
+                id: id.into(),
+                run_id: Some("run_1".into()),
+                model: "marts.orders".into(),
+                status: Status::Success,
+                started_at: Some(started_at),
+                finished_at: Some(started_at + Span::minutes(1)),
+                updated_at: started_at + Span::minutes(1),
+                rows,
+                error: None,
+            },
+        )
+    }
+
+    #[test]
+    fn row_counts_are_read_back_and_cost_nothing_where_there_are_none() {
+        let back = |rows: &[Observation]| {
+            let bytes = pack(rows)[0].to_bytes();
+            (bytes[0], Segment::unpack(&bytes).unwrap())
+        };
+        let counted = [
+            execution("a", Some(12_400)),
+            execution("b", None),
+            execution("c", Some(-1)),
+            execution("d", Some(i64::MAX)),
+        ];
+        assert_eq!(back(&counted), (COUNTED_VERSION, counted.to_vec()));
+        let plain = [execution("a", None), execution("b", None)];
+        assert_eq!(back(&plain), (PACKED_VERSION, plain.to_vec()));
+    }
+
+    #[test]
+    fn a_segment_from_before_row_counts_is_read() {
+        // Put together by hand after postcard's specification, as the first version wrote it.
+        let old = b"\x01\x04acme\x06proj_1\xad\xa2\x01\x03\x05run_1\x0cmarts.orders\x07success\x00\x01\x05mex_1\x01\x00\x01\x02\x01\x80\xae\xa6\x0a\x01\xc0\xd7\xad\x0a\xc0\xd7\xad\x0a\x00\x00";
+        assert_eq!(Segment::unpack(old).unwrap(), [execution("mex_1", None)]);
+    }
+
     #[test]
     fn a_run_takes_few_bytes() {
         let rows: Vec<Observation> = (0..24)

@@ -119,20 +119,31 @@ impl Case {
         self
     }
 
-    /// An execution: `06:00 -> 06:10 failed: boom`.
+    /// Model executions are known up to an instant.
+    pub(super) fn executions_known(mut self, until: &str) -> Self {
+        self.history.cover_executions(&key(), at(until));
+        self
+    }
+
+    /// An execution: `06:00 -> 06:10 failed: boom`, `06:00 -> 06:10 success rows 120`, `06:00 running`.
     pub(super) fn execution(mut self, run: &str, model: &str, text: &str) -> Self {
-        let (from, rest) = text.split_once(" -> ").unwrap();
-        let (end, words) = rest.split_once(' ').unwrap();
+        let (from, rest) = text.split_once(' ').unwrap();
+        let (end, words) = match rest.strip_prefix("-> ") {
+            Some(rest) => rest.split_once(' ').unwrap(),
+            None => (from, rest),
+        };
+        let (words, rows) = words.split_once(" rows ").unwrap_or((words, ""));
         let (word, error) = words.split_once(": ").unwrap_or((words, ""));
+        let status = Status::from_word(word);
         let execution = Execution {
             id: format!("{run}/{model}/{from}").into(),
             run_id: Some(run.into()),
             model: model.into(),
-            status: Status::from_word(word),
             started_at: Some(at(from)),
-            finished_at: Some(at(end)),
+            finished_at: (!status.is_active()).then(|| at(end)),
+            status,
             updated_at: at(end),
-            rows: None,
+            rows: rows.parse().ok(),
             error: (!error.is_empty()).then(|| Name::from(error)),
         };
         self.history.observe_execution(&key(), execution);

@@ -37,9 +37,7 @@ use super::super::labels::Labels;
 use super::super::notification::Fact;
 use super::super::observation::{Name, Run, Status};
 use super::super::time::{Span, Timestamp};
-use super::context::{
-    Context, Judgement, MAX_SEARCHED, expired, is_like, resolved, run_evidence,
-};
+use super::context::{Context, Judgement, MAX_SEARCHED, expired, is_like, resolved, run_evidence};
 
 /// The run succeeded but an expected model had no execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +180,10 @@ impl ModelNotRun {
             ),
         ];
         facts.extend(last.map(|last| Fact::new("Last executed", ctx.clock(last.started_at))));
-        facts.push(Fact::new("Models", format!("{present} executed in this run")));
+        facts.push(Fact::new(
+            "Models",
+            format!("{present} executed in this run"),
+        ));
         facts.push(Fact::new("Finished", ctx.clock(newest.settled_at())));
         let when = last.map_or(String::new(), |last| {
             format!(" (last executed {})", ctx.clock(last.started_at))
@@ -336,4 +337,167 @@ fn executed(ctx: &Context<'_>, model: &Name, execution: &ExecutionRecord) -> Ver
         ),
         vec![Fact::new("Last executed", ctx.clock(execution.started_at))],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::{Case, at};
+    use super::*;
+
+    /// Hourly runs up to 10:00 on 10 March, the oldest first; each shows whether the model executed in it.
+    /// Another model executes in all of them.
+    fn case(consecutive: u32, executed: &str) -> Case {
+        let case = Case::new(RuleKind::ModelNotRun(ModelNotRun { consecutive }));
+        add(case, executed, at("10:00"), Span::hours(1)).executions_known("12:00")
+    }
+
+    fn add(mut case: Case, executed: &str, last: Timestamp, every: Span) -> Case {
+        let count = i32::try_from(executed.len()).unwrap();
+        for (index, mark) in (1..).zip(executed.chars()) {
+            let from = last - every * (count - index);
+            let to = from + Span::minutes(10);
+            let (id, end) = (from.to_string(), from + Span::minutes(5));
+            case = case.run(&id, &format!("{from} -> {to} success"));
+            case = case.execution(&id, "other", &format!("{from} -> {end} success"));
+            let word = match mark {
+                'x' => "success",
+                'f' => "failed",
+                's' => "skipped",
+                _ => continue,
+            };
+            case = case.execution(&id, "m", &format!("{from} -> {end} {word}"));
+        }
+        case
+    }
+
+    /// What is said of the newest run.
+    fn said(case: &Case) -> String {
+        let mut said = case.judge("12:00");
+        said.retain(|line| line.starts_with("10:10"));
+        said.join("; ")
+    }
+
+    #[test]
+    fn a_model_is_held_against_its_own_habit() {
+        let once =
+            "10:10 breach Not run: p1 m did not execute in 1 run of job (last executed 09:00 UTC)";
+        for (name, executed, wanted) in [
+            ("always there", "xxxxxxxxxx", ""),
+            ("missing once", "xxxxxxxxx-", once),
+            ("failed and skipped count", "xfxsxfxsx-", once),
+            ("four of five", "xxxx-xxxx-xxxx-xxxx-xxxx-", once),
+            ("three of four", "xxx-xxx-xxx-xxx-xxx-xxx-", ""),
+            ("at the edge", "-x-xxxxxxxxxxxxxxxx-xxx-", ""),
+            ("every fourth", "---x---x---x---x---x---x----", ""),
+            ("new, not yet usual", "----------xxxxx-", ""),
+            ("never seen", "----------", ""),
+            ("few runs", "xxxxx-", "10:10 unknown 5 runs before, needs 8"),
+            (
+                "away for long",
+                &format!("{}{}", "x".repeat(20), "-".repeat(20)),
+                "10:10 expired Not expected any more: p1 m has not executed in the last 20 runs of job",
+            ),
+            (
+                "away for a while",
+                &format!("{}{}", "x".repeat(20), "-".repeat(19)),
+                "10:10 breach Not run: p1 m did not execute in 19 runs of job \
+                 (last executed 9 Mar 15:00 UTC)",
+            ),
+        ] {
+            assert_eq!(said(&case(1, executed)), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn several_runs_in_a_row_are_wanted_where_the_rule_says_so() {
+        for (executed, wanted) in [
+            ("xxxxxxxxxx--", ""),
+            (
+                "xxxxxxxxxx---",
+                "10:10 breach Not run: p1 m did not execute in 3 runs of job (last executed 07:00 UTC)",
+            ),
+            ("xxxxxxxx--x--", ""),
+        ] {
+            assert_eq!(said(&case(3, executed)), wanted, "{executed}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_judged_once_its_executions_are_known() {
+        let late = |known: &str| {
+            let case = Case::new(RuleKind::ModelNotRun(ModelNotRun { consecutive: 1 }));
+            let case = add(case, "xxxxxxxxx-", at("10:00"), Span::hours(1));
+            match known {
+                "" => case,
+                known => case.executions_known(known),
+            }
+        };
+        // The run before the newest is the newest that is known: all is well there.
+        for (known, runs_known, wakes) in [
+            ("", "10:30", "10:30:30"),
+            ("10:12", "10:30", "10:30:30"),
+            ("10:12", "10:12", "10:12:00.001"),
+        ] {
+            let judgement = late(known).judgement(runs_known);
+            assert_eq!(judgement.findings, [], "{known}");
+            let wakes = Timestamp::parse(&format!(
+                "2026-03-10T{wakes}{}Z",
+                if wakes.len() == 5 { ":00" } else { "" }
+            ));
+            assert_eq!(judgement.wake_when_known, wakes, "{known}");
+        }
+        assert_eq!(late("10:13").judge("10:30").len(), 1);
+    }
+
+    #[test]
+    fn what_another_run_does_at_the_same_time_is_not_missing() {
+        let overlapping = case(1, "xxxxxxxxx-").run("long", "09:30 -> 10:40 success");
+        let by_other = overlapping.execution("long", "m", "10:02 -> 10:05 success");
+        let said = by_other.judge("12:00").join("; ");
+        assert!(!said.contains("breach"), "{said}");
+        let before = case(1, "xxxxxxxxx-").run_by("m1", "alice", "09:20 -> 09:30 success");
+        let before = before.execution("m1", "m", "09:20 -> 09:25 success");
+        let said = before.judge("12:00").join("; ");
+        assert!(said.contains("breach Not run"), "{said}");
+    }
+
+    #[test]
+    fn runs_of_another_class_do_not_count() {
+        let mut case = case(1, "xxxxxxxxxx");
+        for (index, hour) in (0..12).zip(10..) {
+            let id = format!("manual{index}");
+            case = case.run_by(&id, "alice", &format!("{hour}:20 -> {hour}:25 success"));
+        }
+        assert!(!case.judge("23:30").join("; ").contains("breach"));
+    }
+
+    #[test]
+    fn a_pause_of_its_own_is_not_asked_for() {
+        // A model that works from 02:00 to 21:59 in an hourly job: at 22:00 there are twenty runs with it.
+        let day = "x".repeat(20);
+        let judged = |executed: &str| {
+            let case = Case::new(RuleKind::ModelNotRun(ModelNotRun { consecutive: 1 }));
+            let case = add(case, executed, at("22:00"), Span::hours(1)).executions_known("23:00");
+            let said = case.judge("23:00");
+            said.into_iter()
+                .any(|line| line.starts_with("22:10 breach"))
+        };
+        assert!(judged(&format!("{day}-")), "the first night");
+        assert!(!judged(&format!("--{day}----{day}-")), "the second night");
+        assert!(
+            judged(&format!("xx{day}xxxx{day}-")),
+            "no pause the night before"
+        );
+    }
+
+    #[test]
+    fn it_runs_again_in_whatever_run() {
+        let case = case(1, "xxxxxxxxx-");
+        let case = case.run_by("m1", "alice", "11:00 -> 11:10 failed");
+        let case = case.execution("m1", "m", "11:01 -> 11:05 success");
+        let said = case.judge("12:00").join("; ");
+        let again = "11:01 ok Runs again: p1 m executed in job at 11:01 UTC";
+        assert!(said.ends_with(again), "{said}");
+    }
 }

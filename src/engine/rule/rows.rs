@@ -161,9 +161,7 @@ impl Rows {
             },
         };
         let limits = self.limits(&baseline);
-        let breaching = window
-            .iter()
-            .filter(|sample| limits.is_breach(sample.rows));
+        let breaching = window.iter().filter(|sample| limits.is_breach(sample.rows));
         let breaching: Vec<_> = breaching.collect();
         if breaching.len() >= times.needed as usize
             && let Some(shown) = breaching.last()
@@ -192,7 +190,10 @@ impl Rows {
             return Err(format!("all {} are 0 or 1", samples.len()));
         }
         if distinct.len() < MIN_DISTINCT {
-            return Err(format!("{} distinct counts, needs {MIN_DISTINCT}", distinct.len()));
+            return Err(format!(
+                "{} distinct counts, needs {MIN_DISTINCT}",
+                distinct.len()
+            ));
         }
         Baseline::of(samples.iter().map(|sample| shifted(sample.rows)))
             .ok_or_else(|| "none".to_owned())
@@ -235,14 +236,21 @@ impl Rows {
         let more = if sample.rows == 0 || usual < 1.0 {
             String::new()
         } else {
-            format!(" ({:+.0} %)", (shifted(sample.rows) / baseline.median - 1.0) * 100.0)
+            format!(
+                " ({:+.0} %)",
+                (shifted(sample.rows) / baseline.median - 1.0) * 100.0
+            )
         };
         let headline = format!(
             "{what}: {} wrote {wrote} rows, usual {}{more}",
             ctx.title(),
             rounded(usual)
         );
-        let range = format!("{} to {}", rounded(baseline.min - 1.0), rounded(baseline.max - 1.0));
+        let range = format!(
+            "{} to {}",
+            rounded(baseline.min - 1.0),
+            rounded(baseline.max - 1.0)
+        );
         let bounds = format!(
             "{} to {} rows",
             rounded((limits.low - 1.0).max(0.0)),
@@ -377,10 +385,208 @@ fn recovery(ctx: &Context<'_>, window: &[Sample<'_>], baseline: &Baseline) -> Ve
     let wrote = counted(window.last().map_or(0, |sample| sample.rows));
     let usual = rounded(baseline.median - 1.0);
     resolved(
-        format!("Back to usual: {} wrote {wrote} rows, usual {usual}", ctx.title()),
+        format!(
+            "Back to usual: {} wrote {wrote} rows, usual {usual}",
+            ctx.title()
+        ),
         vec![
             Fact::new("Observed", format!("{wrote} rows")),
             Fact::new("Usual", usual),
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Case, at};
+    use super::super::{Clock, RuleKind};
+    use super::*;
+    use crate::engine::time::Span;
+
+    fn rule(method: Method) -> Rows {
+        Rows {
+            regression: Regression {
+                method,
+                percent: 0.5,
+                z: 4.0,
+                min_ratio: 1.2,
+                min_delta: Span::zero(),
+                baseline_runs: 20,
+                min_runs: 8,
+                horizon: Span::days(14),
+                clock: Clock::Run,
+            },
+        }
+    }
+
+    /// One execution an hour, the last one at 20:00; -9 is one without a count.
+    fn case(method: Method, counts: &[i64]) -> Case {
+        let mut case = Case::new(RuleKind::Rows(rule(method))).model("m");
+        let first = at("20:00") - Span::hours(1) * i32::try_from(counts.len() - 1).unwrap();
+        for (hour, rows) in (0..).zip(counts) {
+            let from = first + Span::hours(1) * hour;
+            let (id, to) = (from.to_string(), from + Span::minutes(10));
+            case = case.run(&id, &format!("{from} -> {to} success"));
+            let words = match rows {
+                -9 => String::new(),
+                rows => format!(" rows {rows}"),
+            };
+            case = case.execution(&id, "m", &format!("{from} -> {to} success{words}"));
+        }
+        case
+    }
+
+    fn said(method: Method, before: &[i64], last: &[i64]) -> String {
+        let counts = [before, last].concat();
+        case(method, &counts)
+            .judge("23:00")
+            .pop()
+            .unwrap_or_default()
+    }
+
+    const USUAL: [i64; 10] = [
+        12_400, 12_100, 12_700, 12_300, 12_500, 12_400, 12_200, 12_600, 12_350, 12_450,
+    ];
+
+    #[test]
+    fn counts_are_held_against_those_before_on_both_sides() {
+        let ok =
+            |rows: &str| format!("20:10 ok Back to usual: p1 m wrote {rows} rows, usual 12 400");
+        let wrote = |what: &str, rows: &str, more: &str| {
+            format!("20:10 breach {what}: p1 m wrote {rows} rows, usual 12 400{more}")
+        };
+        for (method, last, wanted) in [
+            (Method::RobustZ, 12_800, ok("12 800")),
+            (Method::RobustZ, 14_000, ok("14 000")),
+            (
+                Method::RobustZ,
+                15_600,
+                wrote("Too many rows", "15 600", " (+26 %)"),
+            ),
+            (Method::RobustZ, 11_000, ok("11 000")),
+            (
+                Method::RobustZ,
+                120,
+                wrote("Too few rows", "120", " (-99 %)"),
+            ),
+            (Method::RobustZ, 0, wrote("No rows", "0", "")),
+            (Method::Percent, 18_500, ok("18 500")),
+            (
+                Method::Percent,
+                18_700,
+                wrote("Too many rows", "18 700", " (+51 %)"),
+            ),
+            (Method::Percent, 6_300, ok("6 300")),
+            (
+                Method::Percent,
+                6_100,
+                wrote("Too few rows", "6 100", " (-51 %)"),
+            ),
+        ] {
+            assert_eq!(said(method, &USUAL, &[last]), wanted, "{method:?} {last}");
+        }
+    }
+
+    #[test]
+    fn no_rows_are_odd_only_where_there_always_were_some() {
+        let with_zero = [0, 3, 5, 0, 2, 4, 0, 1, 6, 2];
+        let line = said(Method::Percent, &with_zero, &[0]);
+        assert!(
+            line.contains("Too few") || line.contains("No rows"),
+            "{line}"
+        );
+        let mut wide = rule(Method::Percent);
+        wide.regression.percent = 1.0;
+        for (before, is_breach) in [(&with_zero[..], false), (&USUAL[..], true)] {
+            let mut case = case(Method::Percent, &[before, &[0]].concat());
+            case.rule.kind = RuleKind::Rows(wide.clone());
+            let line = case.judge("23:00").pop().unwrap();
+            assert_eq!(line.contains("breach No rows"), is_breach, "{line}");
+        }
+    }
+
+    #[test]
+    fn counts_that_say_nothing_are_unknown() {
+        let unknown = |why: &str| format!("20:10 unknown no usable row counts ({why})");
+        for (before, wanted) in [
+            (&[1_i64; 12][..], unknown("all 12 are 0 or 1")),
+            (&[0, 1, 0, 1, 0, 1, 0, 1, 1], unknown("all 9 are 0 or 1")),
+            (&[50; 12], unknown("1 distinct counts, needs 3")),
+            (
+                &[50, 51, 50, 51, 50, 51, 50, 51],
+                unknown("2 distinct counts, needs 3"),
+            ),
+            (&USUAL[..7], unknown("7 counts, needs 8")),
+            (&[-1; 12], unknown("0 counts, needs 8")),
+            (&[-9; 12], unknown("0 counts, needs 8")),
+        ] {
+            assert_eq!(said(Method::RobustZ, before, &[7]), wanted, "{before:?}");
+        }
+        // Without a count there is nothing to judge.
+        assert_eq!(said(Method::RobustZ, &[-1; 12], &[-1]), "");
+        let gaps: Vec<i64> = USUAL.iter().flat_map(|rows| [*rows, -1, -9]).collect();
+        let line = said(Method::RobustZ, &gaps, &[120]);
+        assert!(line.contains("breach Too few rows"), "{line}");
+    }
+
+    #[test]
+    fn times_wants_several_of_the_last_runs() {
+        for (last, wanted) in [
+            (&[120][..], "ok"),
+            (&[120, 130], "breach"),
+            (&[120, 12_400], "ok"),
+        ] {
+            let mut case = case(Method::RobustZ, &[&USUAL[..], last].concat());
+            case.rule.times = Some(Times { needed: 2, of: 3 });
+            let line = case.judge("23:00").pop().unwrap();
+            assert_eq!(line.split(' ').nth(1), Some(wanted), "{last:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn a_new_size_stays_a_breach_while_it_is_judged_by_the_old_one() {
+        let mut all = USUAL.to_vec();
+        all.extend([120; 8]);
+        let case = case(Method::RobustZ, &all);
+        let said = case.judge("23:00");
+        let said = &said[said.len() - 8..];
+        assert!(
+            said.iter().all(|line| line.contains("breach Too few rows")),
+            "{said:?}"
+        );
+    }
+
+    #[test]
+    fn the_score_matches_another_implementation() {
+        // Python: x = [math.log1p(v) for v in USUAL]; m = statistics.median(x)
+        // s = max(1.4826 * statistics.median([abs(a - m) for a in x]), 0.05); (math.log1p(120) - m) / s
+        let samples: Vec<Sample<'_>> = USUAL
+            .iter()
+            .map(|rows| Sample {
+                rows: *rows,
+                finished_at: Timestamp::MIN,
+                run: None,
+            })
+            .collect();
+        let baseline = rule(Method::RobustZ).baseline(&samples).unwrap();
+        assert!(
+            (baseline.z(shifted(120)) - Z_OF_120).abs() < 1e-6,
+            "{}",
+            baseline.z(shifted(120))
+        );
+    }
+
+    const Z_OF_120: f64 = -92.594836958;
+
+    #[test]
+    fn large_counts_are_written_in_groups() {
+        for (rows, text) in [
+            (0, "0"),
+            (120, "120"),
+            (12_400, "12 400"),
+            (1_234_567, "1 234 567"),
+        ] {
+            assert_eq!(counted(rows), text);
+        }
+    }
 }

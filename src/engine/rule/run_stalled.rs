@@ -220,3 +220,140 @@ fn close_ended(ctx: &Context<'_>, judgement: &mut Judgement) {
         judgement.find_occurrence(occurrence, run.settled_at(), verdict);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RuleKind;
+    use super::super::fixture::{Case, at};
+    use super::*;
+
+    /// Two finished runs of three models, and one that has been running since 06:00.
+    fn case() -> Case {
+        let mut case = Case::new(RuleKind::RunStalled(RunStalled {
+            quiet: Span::minutes(20),
+        }));
+        for (run, hour) in [("a", "03"), ("b", "04")] {
+            case = case.run(run, &format!("{hour}:00 -> {hour}:30 success"));
+            for model in ["m", "n", "o"] {
+                let text = format!("{hour}:01 -> {hour}:10 success");
+                case = case.execution(run, model, &text);
+            }
+        }
+        case.run("c", "06:00 running")
+    }
+
+    #[test]
+    fn silence_is_counted_from_the_last_start_or_finish() {
+        let stalled = "Stalled: p1 job, no model started or finished for 20 min";
+        for (name, case, known, said) in [
+            ("nothing yet", case(), "06:20", String::new()),
+            (
+                "nothing at all",
+                case(),
+                "06:21",
+                format!("06:20 breach {stalled} (no model is open)"),
+            ),
+            (
+                "one finished and then nothing",
+                case().execution("c", "m", "06:01 -> 06:10 success"),
+                "07:00",
+                format!("06:30 breach {stalled} (no model is open)"),
+            ),
+            (
+                "one is open",
+                case()
+                    .execution("c", "m", "06:01 -> 06:10 success")
+                    .execution("c", "n", "06:11 running"),
+                "07:00",
+                format!("06:31 breach {stalled} (n open since 06:11 UTC)"),
+            ),
+            (
+                "two are open",
+                case()
+                    .execution("c", "m", "06:10 running")
+                    .execution("c", "n", "06:11 running"),
+                "07:00",
+                format!("06:31 breach {stalled} (2 models open)"),
+            ),
+            (
+                "waiting in the queue",
+                case()
+                    .run("d", "05:00 pending")
+                    .run("c", "06:00 -> 06:05 success"),
+                "07:00",
+                String::new(),
+            ),
+            (
+                "it ended",
+                case().run("c", "06:00 -> 06:50 success"),
+                "07:00",
+                String::new(),
+            ),
+        ] {
+            let case = case.executions_known(known);
+            assert_eq!(case.judge(known).join("; "), said, "{name}");
+        }
+    }
+
+    #[test]
+    fn it_wakes_at_the_very_instant() {
+        let moment = Span::milliseconds(1);
+        let case = case().executions_known("06:10");
+        assert_eq!(
+            case.judgement("06:10").wake_when_known,
+            Some(at("06:20") + moment)
+        );
+        // Executions are behind: nothing is said, and it is looked again when more is known.
+        let behind = case.judgement("06:40");
+        assert_eq!(
+            behind.wake_when_known,
+            Some(at("06:40") + Span::seconds(30))
+        );
+        assert!(matches!(behind.findings[0].verdict, Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn it_tells_how_far_the_run_has_come() {
+        let case = case()
+            .execution("c", "m", "06:01 -> 06:10 success")
+            .execution("c", "n", "06:11 running")
+            .executions_known("07:00");
+        let judgement = case.judgement("07:00");
+        let Verdict::Breach(evidence) = &judgement.findings[0].verdict else {
+            panic!("{judgement:?}");
+        };
+        let facts: Vec<String> = evidence
+            .facts
+            .iter()
+            .map(|fact| format!("{}: {}", fact.name, fact.value))
+            .collect();
+        assert_eq!(
+            facts[..3],
+            [
+                "Models: 1 done of usually 3, last 2 runs",
+                "Now: n running for 49 min",
+                "Last progress: 06:11 UTC"
+            ]
+        );
+    }
+
+    #[test]
+    fn jobs_without_executions_and_unknown_ones_never_stall() {
+        let kind = RuleKind::RunStalled(RunStalled {
+            quiet: Span::minutes(20),
+        });
+        let without = Case::new(kind)
+            .run("a", "03:00 -> 03:30 success")
+            .run("c", "06:00 running")
+            .executions_known("09:00");
+        assert_eq!(
+            without.judge("09:00"),
+            ["09:00 unknown no model executions in the last 20 runs"]
+        );
+        assert_eq!(without.judgement("09:00").wake_when_known, None);
+        assert_eq!(
+            case().judge("09:00"),
+            ["09:00 unknown model executions are not known so far"]
+        );
+    }
+}

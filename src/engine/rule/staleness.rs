@@ -303,11 +303,17 @@ fn run_facts(ctx: &Context<'_>, job: &JobHistory) -> Vec<Fact> {
     let last = ctx.finished(job).next();
     if let Some(run) = last.filter(|run| run.status.is_failure()) {
         let at = ctx.clock(run.settled_at());
-        facts.push(Fact::new("Last run", format!("{} at {at}", run.status.as_str())));
+        facts.push(Fact::new(
+            "Last run",
+            format!("{} at {at}", run.status.as_str()),
+        ));
     }
     if let Some(run) = ctx.active(job).next() {
         let at = ctx.clock(run.started_at.unwrap_or(run.created_at));
-        facts.push(Fact::new("Now", format!("{} since {at}", run.status.as_str())));
+        facts.push(Fact::new(
+            "Now",
+            format!("{} since {at}", run.status.as_str()),
+        ));
     }
     facts
 }
@@ -346,9 +352,12 @@ fn recovery(ctx: &Context<'_>, fresh_at: Timestamp) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::RuleKind;
     use super::super::fixture::{Case, at};
     use super::*;
+    use crate::engine::calendar::Calendar;
 
     fn case() -> Case {
         Case::new(RuleKind::Staleness(Staleness {
@@ -429,5 +438,176 @@ mod tests {
             never.judge("08:00"),
             ["08:00 breach Stale: p1 job has never succeeded in 3 h"]
         );
+    }
+
+    /// Weekdays in UTC. 10 March 2026 is a Tuesday.
+    fn weekdays() -> Calendar {
+        Calendar {
+            name: "weekdays".into(),
+            zone: chrono_tz::UTC,
+            days: [true, true, true, true, true, false, false],
+            hours: None,
+            holidays: BTreeSet::new(),
+        }
+    }
+
+    fn on_weekdays(max_age: Span) -> Case {
+        let mut case = Case::new(RuleKind::Staleness(Staleness {
+            max_age,
+            warn_age: None,
+        }));
+        case.rule.calendar = Some(weekdays());
+        case
+    }
+
+    #[test]
+    fn closed_time_does_not_count() {
+        // Friday 6 March 22:00; on Monday at noon it is 14 hours old.
+        let friday = on_weekdays(Span::hours(26))
+            .run("a", "2026-03-06T21:00:00Z -> 2026-03-06T22:00:00Z success");
+        let fresh = "03-06T22:00 ok Fresh again: p1 job succeeded at 6 Mar 22:00 UTC";
+        assert_eq!(friday.judge("2026-03-09T12:00:00Z"), [fresh]);
+        let monday = friday.judgement("2026-03-09T12:00:00Z");
+        assert_eq!(monday.wake_when_known, Some(at("00:00")));
+        let stale = friday.judge("02:00");
+        assert_eq!(
+            stale,
+            ["00:00 breach Stale: p1 job has not succeeded for 26 h of weekdays"]
+        );
+    }
+
+    #[test]
+    fn time_on_hold_and_closed_time_are_not_taken_off_twice() {
+        // Held from Friday noon to Monday noon: the weekend inside is closed, too.
+        let held = on_weekdays(Span::hours(26))
+            .job("2026-03-06T09:00:00Z", "0 * * * *", true)
+            .run("a", "2026-03-06T09:00:00Z -> 2026-03-06T10:00:00Z success")
+            .job("2026-03-06T12:00:00Z", "0 * * * *", false)
+            .job("2026-03-09T12:00:00Z", "0 * * * *", true);
+        // 2 h on Friday, 12 h on Monday, and 12 h on Tuesday.
+        let wake = held.judgement("2026-03-09T13:00:00Z").wake_when_known;
+        assert_eq!(wake, Some(at("12:00")));
+        assert_eq!(
+            held.judge("12:00"),
+            ["12:00 breach Stale: p1 job has not succeeded for 26 h of weekdays"]
+        );
+        let judgement = held.judgement("13:00");
+        let Verdict::Breach(evidence) = &judgement.findings[0].verdict else {
+            panic!("{judgement:?}");
+        };
+        let fact = |name: &str| {
+            let fact = evidence.facts.iter().find(|fact| fact.name == name);
+            fact.map(|fact| fact.value.to_string()).unwrap_or_default()
+        };
+        assert_eq!(fact("Paused meanwhile"), "3 d");
+        assert_eq!(fact("Closed meanwhile"), "");
+    }
+
+    #[test]
+    fn a_calendar_that_never_opens_lets_nothing_age() {
+        let mut case = on_weekdays(Span::hours(1)).run("a", "05:00 -> 05:10 success");
+        case.rule.calendar = Some(Calendar {
+            days: [false; 7],
+            ..weekdays()
+        });
+        assert!(case.judge("23:00")[0].contains(" ok "));
+        assert_eq!(case.judgement("23:00").wake_when_known, None);
+    }
+
+    /// Hourly runs from 01:00 to 23:00; the model executes in those named, by hour.
+    fn model_case(hours: &[i32], word: &str) -> Case {
+        let kind = RuleKind::ModelStaleness(Staleness {
+            max_age: Span::hours(3),
+            warn_age: Some(Span::hours(2)),
+        });
+        let mut case = Case::new(kind).model("m");
+        for hour in 1..24 {
+            let id = format!("r{hour}");
+            case = case.run(&id, &format!("{hour:02}:00 -> {hour:02}:10 success"));
+            if hours.contains(&hour) {
+                let text = format!("{hour:02}:01 -> {hour:02}:05 {word}");
+                case = case.execution(&id, "m", &text);
+            }
+        }
+        case
+    }
+
+    #[test]
+    fn a_model_has_an_age_of_its_own() {
+        for (name, hours, word, known, said) in [
+            (
+                "fresh",
+                &[5, 6][..],
+                "success",
+                "08:04",
+                "06:05 ok Fresh again: p1 m succeeded at 06:05 UTC",
+            ),
+            (
+                "warned",
+                &[5, 6],
+                "success",
+                "08:05",
+                "08:05 breach Stale: p1 m has not succeeded for 2 h",
+            ),
+            (
+                "stale",
+                &[5, 6],
+                "success",
+                "09:30",
+                "09:05 breach Stale: p1 m has not succeeded for 3 h",
+            ),
+            (
+                "never",
+                &[5, 6],
+                "failed",
+                "09:30",
+                "08:01 breach Stale: p1 m has never succeeded in 3 h",
+            ),
+        ] {
+            let case = model_case(hours, word).executions_known(known);
+            assert_eq!(case.judge(known), [said], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_model_is_judged_only_as_far_as_executions_are_known() {
+        let unread = model_case(&[5, 6], "success");
+        assert_eq!(
+            unread.judge("09:30"),
+            ["09:30 unknown model executions are not known"]
+        );
+        let wake = unread.judgement("09:30").wake_when_known;
+        assert_eq!(wake, Some(at("09:30") + Span::seconds(30)));
+        let behind = unread.executions_known("08:00");
+        assert!(behind.judge("09:30")[0].contains(" ok "));
+        let wake = behind.judgement("09:30").wake_when_known;
+        assert_eq!(wake, Some(at("09:30") + Span::seconds(30)));
+    }
+
+    #[test]
+    fn a_model_that_is_not_executed_any_more_expires_after_twenty_turns() {
+        // In every run until 02:00, stale at 05:05, and twenty runs later still.
+        let case = |last: i32| {
+            let mut case = model_case(&[1, 2], "success");
+            for hour in 0..last {
+                let id = format!("n{hour}");
+                let (from, to) = (
+                    at("2026-03-11T00:00:00Z") + Span::hours(i64::from(hour)),
+                    at("2026-03-11T00:10:00Z") + Span::hours(i64::from(hour)),
+                );
+                case = case.run(&id, &format!("{from} -> {to} success"));
+            }
+            case.executions_known("2026-03-12T00:00:00Z")
+        };
+        let stale = "05:05 breach Stale: p1 m has not succeeded for 3 h";
+        assert_eq!(case(0).judge("2026-03-12T00:00:00Z"), [stale]);
+        // 06:00 is the first run without it after that.
+        assert_eq!(
+            case(9).judge("2026-03-12T00:00:00Z"),
+            ["03-11T01:10 expired No longer part of job: p1 m has missed its last 20 turns"]
+        );
+        // One that every fourth run executes has turns of its own.
+        let rare = model_case(&[2, 6, 10], "success").executions_known("23:59");
+        assert!(rare.judge("23:59")[0].contains("breach"));
     }
 }
