@@ -10,7 +10,7 @@ use super::{Context, ExitCode, state};
 use crate::app::clock::{Clock as _, SystemClock};
 use crate::app::start;
 use crate::config::{self, Config, Diagnostics, FileKind};
-use crate::engine::history::History;
+use crate::engine::history::{History, ProjectHistory};
 use crate::engine::policy::Policy;
 use crate::engine::rule::{Rule, RuleKind, rows};
 use crate::engine::time::{Span, config_span};
@@ -222,7 +222,7 @@ fn without_counts(rule: &Rule, engine: &Engine) -> Option<String> {
     let projects = engine.history().projects();
     let selected = projects
         .filter(|project| rule.selectors.is_project(project))
-        .flat_map(|project| project.models())
+        .flat_map(ProjectHistory::models)
         .filter(|(job, model, _)| {
             rule.selectors.job.is_match(job) && rule.selectors.model.is_match(model)
         });

@@ -36,7 +36,7 @@
 
 use super::super::alert::{Evidence, Verdict};
 use super::super::baseline::Baseline;
-use super::super::history::{ModelHistory, Outcome};
+use super::super::history::{ExecutionRecord, ModelHistory, Outcome};
 use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
@@ -306,7 +306,10 @@ impl Limits {
 
 /// Whether any execution carries a count that says something: neither missing, nor always 0 or 1.
 pub fn has_counts(history: &ModelHistory) -> bool {
-    let mut counts = history.executions().iter().filter_map(|known| known.rows());
+    let mut counts = history
+        .executions()
+        .iter()
+        .filter_map(ExecutionRecord::rows);
     counts.any(|rows| rows > 1)
 }
 
@@ -373,7 +376,7 @@ fn counted(rows: i64) -> String {
     let digits = rows.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);
@@ -576,7 +579,7 @@ mod tests {
         );
     }
 
-    const Z_OF_120: f64 = -92.594836958;
+    const Z_OF_120: f64 = -92.594_836_958;
 
     #[test]
     fn large_counts_are_written_in_groups() {

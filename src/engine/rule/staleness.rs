@@ -64,22 +64,19 @@ impl Staleness {
         let Some(job) = ctx.job() else {
             return judgement;
         };
-        match ctx.subject {
-            SubjectKey::Model(_, _, model) => {
-                if let Some(history) = ctx.project.model(&job.name, model) {
-                    self.judge_model(ctx, job, history, &mut judgement);
-                }
+        if let SubjectKey::Model(_, _, model) = ctx.subject {
+            if let Some(history) = ctx.project.model(&job.name, model) {
+                self.judge_model(ctx, job, history, &mut judgement);
             }
-            _ => {
-                let success = ctx.last_success(job);
-                let fresh = Fresh {
-                    at: success.map_or(job.first_seen_at, Run::settled_at),
-                    has_succeeded: success.is_some(),
-                };
-                let more = || run_facts(ctx, job);
-                self.judge_age(ctx, job, fresh, ctx.known_until, more, &mut judgement);
-            }
+            return judgement;
         }
+        let success = ctx.last_success(job);
+        let fresh = Fresh {
+            at: success.map_or(job.first_seen_at, Run::settled_at),
+            has_succeeded: success.is_some(),
+        };
+        let more = || run_facts(ctx, job);
+        self.judge_age(ctx, job, fresh, ctx.known_until, more, &mut judgement);
         judgement
     }
 
@@ -472,7 +469,7 @@ mod tests {
         let stale = friday.judge("02:00");
         assert_eq!(
             stale,
-            ["00:00 breach Stale: p1 job has not succeeded for 26 h of weekdays"]
+            ["00:00 breach Stale: p1 job has not succeeded for 1 d 2 h of weekdays"]
         );
     }
 
@@ -489,7 +486,7 @@ mod tests {
         assert_eq!(wake, Some(at("12:00")));
         assert_eq!(
             held.judge("12:00"),
-            ["12:00 breach Stale: p1 job has not succeeded for 26 h of weekdays"]
+            ["12:00 breach Stale: p1 job has not succeeded for 1 d 2 h of weekdays"]
         );
         let judgement = held.judgement("13:00");
         let Verdict::Breach(evidence) = &judgement.findings[0].verdict else {
@@ -497,7 +494,7 @@ mod tests {
         };
         let fact = |name: &str| {
             let fact = evidence.facts.iter().find(|fact| fact.name == name);
-            fact.map(|fact| fact.value.to_string()).unwrap_or_default()
+            fact.map(|fact| fact.value.clone()).unwrap_or_default()
         };
         assert_eq!(fact("Paused meanwhile"), "3 d");
         assert_eq!(fact("Closed meanwhile"), "");
@@ -601,10 +598,10 @@ mod tests {
         };
         let stale = "05:05 breach Stale: p1 m has not succeeded for 3 h";
         assert_eq!(case(0).judge("2026-03-12T00:00:00Z"), [stale]);
-        // 06:00 is the first run without it after that.
+        // That of 05:00, which ended at 05:10, is the first one without it after that.
         assert_eq!(
             case(9).judge("2026-03-12T00:00:00Z"),
-            ["03-11T01:10 expired No longer part of job: p1 m has missed its last 20 turns"]
+            ["03-11T00:10 expired No longer part of job: p1 m has missed its last 20 turns"]
         );
         // One that every fourth run executes has turns of its own.
         let rare = model_case(&[2, 6, 10], "success").executions_known("23:59");
