@@ -432,6 +432,26 @@ mod tests {
     }
 
     #[test]
+    fn a_success_counts_its_rows_once_it_has_finished() {
+        let run = PlannedRun::success("run_a", "hourly", at(100), Span::seconds(90))
+            .with_model("orders", Span::seconds(20), Outcome::Success, None)
+            .with_rows(120)
+            .with_model("refunds", Span::seconds(20), Outcome::Failed, Some("audit"))
+            .with_rows(7)
+            .with_model("daily", Span::seconds(20), Outcome::Success, None);
+        let mut runs = Runs::default();
+        runs.put(run.clone());
+        let rows = |position, now| runs.execution(position, at(now)).and_then(|seen| seen.rows);
+        assert_eq!(
+            [rows(0, 119), rows(0, 120), rows(1, 500)],
+            [None, Some(120), None]
+        );
+        let made_up = rows(2, 500).unwrap();
+        assert!((960..=105_000).contains(&made_up), "{made_up}");
+        assert_eq!(runs.planned(0).unwrap(), run);
+    }
+
+    #[test]
     fn a_run_is_a_function_of_time() {
         let mut runs = Runs::default();
         runs.put(example());
