@@ -23,7 +23,6 @@ use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
 use job::{RunIndex, from, set_hold};
-use model::NO_ROWS;
 pub use model::{ExecutionRecord, ModelHistory, Outcome};
 use waiting::Waiting;
 
@@ -506,23 +505,7 @@ impl ProjectHistory {
         {
             model.executions.retain(|known| known.id_hash != id_hash);
         }
-        let record = ExecutionRecord {
-            id_hash,
-            started_at,
-            updated_at: execution.updated_at,
-            duration_millis: execution
-                .run_time()
-                .and_then(|span| u32::try_from(span.num_milliseconds()).ok())
-                .unwrap_or(u32::MAX),
-            run,
-            outcome: match &execution.status {
-                Status::Success => Outcome::Success,
-                Status::Failed | Status::Error | Status::Partial => Outcome::Failure,
-                Status::Skipped => Outcome::Skipped,
-                Status::Pending | Status::Running | Status::Other(_) => Outcome::Open,
-            },
-            rows: execution.rows.unwrap_or(NO_ROWS),
-        };
+        let record = ExecutionRecord::new(id_hash, run, started_at, execution);
         let model = self.models.entry(model_key.clone()).or_default();
         let is_news = model.put(record, execution.error.as_ref());
         if let Some(progress) = self.progress.get_mut(run as usize).filter(|_| is_news) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::observation::Name;
+use super::super::observation::{Execution, Name, Status};
 use super::super::time::{Span, Timestamp};
 use super::Slot;
 
@@ -31,7 +31,7 @@ pub struct ExecutionRecord {
 }
 
 /// Stands for row counts that the source did not send.
-pub(super) const NO_ROWS: i64 = i64::MIN;
+const NO_ROWS: i64 = i64::MIN;
 
 /// What an execution has come to, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,31 @@ pub enum Outcome {
 }
 
 impl ExecutionRecord {
+    pub(super) fn new(
+        id_hash: u64,
+        run: Slot,
+        started_at: Timestamp,
+        execution: &Execution,
+    ) -> Self {
+        let millis = execution.run_time().map(|span| span.num_milliseconds());
+        Self {
+            id_hash,
+            started_at,
+            updated_at: execution.updated_at,
+            duration_millis: millis
+                .and_then(|millis| u32::try_from(millis).ok())
+                .unwrap_or(u32::MAX),
+            run,
+            outcome: match &execution.status {
+                Status::Success => Outcome::Success,
+                Status::Failed | Status::Error | Status::Partial => Outcome::Failure,
+                Status::Skipped => Outcome::Skipped,
+                Status::Pending | Status::Running | Status::Other(_) => Outcome::Open,
+            },
+            rows: execution.rows.unwrap_or(NO_ROWS),
+        }
+    }
+
     /// started to finished.
     pub fn run_time(&self) -> Option<Span> {
         (self.duration_millis != u32::MAX)

@@ -152,6 +152,15 @@ impl Case {
 
     /// Judges with runs known up to an instant.
     pub(super) fn judgement(&self, known_until: &str) -> Judgement {
+        self.with_context(known_until, |ctx| self.rule.kind.judge(ctx))
+    }
+
+    /// What a rule sees with runs known up to an instant.
+    pub(super) fn with_context<T>(
+        &self,
+        known_until: &str,
+        look: impl FnOnce(&Context<'_>) -> T,
+    ) -> T {
         let mut history = History::default();
         let project = self.history.project(&key());
         let empty = project
@@ -161,7 +170,7 @@ impl Case {
             Some(_) => history.project(&key()),
             None => project,
         };
-        self.rule.kind.judge(&Context {
+        look(&Context {
             now: at(known_until),
             rule: &self.rule,
             subject: &self.subject,

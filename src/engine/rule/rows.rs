@@ -582,6 +582,41 @@ mod tests {
     const Z_OF_120: f64 = -92.594_836_958;
 
     #[test]
+    fn an_alert_closes_only_when_counts_are_clearly_back() {
+        let samples = |last: i64| {
+            [&USUAL[..], &[120, last]]
+                .concat()
+                .into_iter()
+                .map(|rows| Sample {
+                    rows,
+                    finished_at: Timestamp::MIN,
+                    run: None,
+                })
+        };
+        let case = case(Method::Percent, &[1]);
+        let rows = rule(Method::Percent);
+        let frozen = Baseline::of(USUAL.iter().map(|rows| shifted(*rows)));
+        for (last, word) in [
+            (120, "breach"),
+            // Limits 6 200 and 18 600; within them by a tenth or half the way.
+            (6_300, "unknown"),
+            (6_800, "unknown"),
+            (7_000, "ok"),
+            (16_700, "ok"),
+            (17_000, "unknown"),
+        ] {
+            let all: Vec<Sample<'_>> = samples(last).collect();
+            let word_of = |verdict: &Verdict| match verdict {
+                Verdict::Ok(_) => "ok",
+                Verdict::Breach(_) => "breach",
+                Verdict::Unknown(_) => "unknown",
+            };
+            let said = case.with_context("23:00", |ctx| word_of(&rows.verdict(ctx, &all, frozen)));
+            assert_eq!(said, word, "{last}");
+        }
+    }
+
+    #[test]
     fn large_counts_are_written_in_groups() {
         for (rows, text) in [
             (0, "0"),
