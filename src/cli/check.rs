@@ -323,3 +323,56 @@ fn long_graces(rule: &Rule, grace: Span, engine: &Engine) -> Vec<String> {
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::observation::{Execution, Observation, ProjectKey, Status};
+
+    #[test]
+    fn rows_rules_are_warned_about_when_nothing_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.toml");
+        let text = "[[rule]]\nname = \"rows\"\nkind = \"rows\"\nmodel = \"marts.*\"\n";
+        std::fs::write(&path, text).unwrap();
+        let rules = config::load_rules_only(&[path], &config::Environment::default())
+            .unwrap()
+            .rules;
+        let project = ProjectKey {
+            source: "prod".into(),
+            project_id: "p1".into(),
+        };
+        let now = crate::engine::time::Timestamp::from_millis(1_773_100_800_000);
+        let notes = |counts: &[(&str, Option<i64>)]| {
+            let rows = counts.iter().map(|(model, rows)| {
+                let execution = Execution {
+                    id: (*model).into(),
+                    run_id: None,
+                    model: (*model).into(),
+                    status: Status::Success,
+                    started_at: Some(now),
+                    finished_at: Some(now),
+                    updated_at: now,
+                    rows: *rows,
+                    error: None,
+                };
+                Observation::Execution(project.clone(), execution)
+            });
+            let mut policy = Policy::empty(Vec::new());
+            policy.rules.clone_from(&rules);
+            let mut engine = Engine::new(Arc::new(policy), History::default(), Saved::default());
+            let input = Input {
+                observations: rows.collect(),
+                coverage: BTreeMap::from([(project.clone(), now)]),
+                ..Input::default()
+            };
+            engine.step(input, now);
+            let notes = about_rules(&engine).into_iter();
+            notes.filter(|note| note.contains("row counts")).count()
+        };
+        assert_eq!(notes(&[("marts.a", None), ("marts.b", Some(-1))]), 1);
+        assert_eq!(notes(&[("marts.a", None), ("marts.b", Some(120))]), 0);
+        assert_eq!(notes(&[("marts.a", Some(1)), ("stg.b", Some(120))]), 1);
+        assert_eq!(notes(&[("stg.b", None)]), 0, "it matches nothing");
+    }
+}

@@ -12,7 +12,6 @@ mod tests;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +22,7 @@ use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
 use job::{RunIndex, from, set_hold};
+use model::hash_id;
 pub use model::{ExecutionRecord, ModelHistory, Outcome};
 use waiting::Waiting;
 
@@ -86,12 +86,6 @@ pub enum Change {
     Subject(SubjectKey),
     /// Everything in a project.
     Project(ProjectKey),
-}
-
-fn hash_id(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl History {
@@ -160,11 +154,11 @@ impl History {
     ) -> Vec<Change> {
         let project = self.entry(key);
         let listed: BTreeSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
-        let mut changes = Vec::new();
+        let mut changed = BTreeSet::new();
         for job in jobs {
             let name = job.name.clone();
             if project.observe_job(job, now) {
-                changes.push(Change::Subject(SubjectKey::Job(key.clone(), name)));
+                changed.insert(name);
             }
         }
         for (name, job) in &mut project.jobs {
@@ -175,13 +169,20 @@ impl History {
                 if is_gone {
                     set_hold(&mut job.holds, true, now);
                 }
-                changes.push(Change::Subject(SubjectKey::Job(key.clone(), name.clone())));
-                let models = project.models.keys().filter(|(job, _)| job == name);
-                changes.extend(models.map(|(job, model)| {
-                    Change::Subject(SubjectKey::Model(key.clone(), job.clone(), model.clone()))
-                }));
+                changed.insert(name.clone());
             }
         }
+        let of_changed = project
+            .models
+            .keys()
+            .filter(|(job, _)| changed.contains(job));
+        let models = of_changed
+            .map(|(job, model)| SubjectKey::Model(key.clone(), job.clone(), model.clone()))
+            .collect::<Vec<_>>();
+        let jobs = changed
+            .into_iter()
+            .map(|name| SubjectKey::Job(key.clone(), name));
+        let changes = jobs.chain(models).map(Change::Subject).collect();
         changes
     }
 

@@ -1,6 +1,7 @@
 //! One model's executions in one job, small: there may be millions.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::super::observation::{Execution, Name, Status};
 use super::super::time::{Span, Timestamp};
@@ -32,6 +33,13 @@ pub struct ExecutionRecord {
 
 /// Stands for row counts that the source did not send.
 const NO_ROWS: i64 = i64::MIN;
+
+/// Ids are kept as hashes: there may be millions.
+pub(super) fn hash_id(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// What an execution has come to, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use tardy::engine::rule::RuleKind;
 use tardy::engine::rule::model_not_run::ModelNotRun;
 use tardy::engine::rule::run_stalled::RunStalled;
+use tardy::engine::rule::staleness::Staleness;
 use tardy::engine::time::Span;
 
 use super::timeline::{Disturbance, Timeline, rule};
@@ -70,4 +71,23 @@ fn restarts_change_nothing_about_a_stalled_run() {
         lines.iter().map(cut).collect()
     };
     assert_eq!(texts(restarted.told_text()), texts(plain.told_text()));
+}
+
+#[test]
+fn a_model_ages_again_when_its_job_is_enabled_again() {
+    let kind = RuleKind::ModelStaleness(Staleness {
+        max_age: Span::hours(3),
+        warn_age: None,
+    });
+    let timeline = Timeline::new("2026-03-10T05:00:00Z")
+        .job("hourly", "0 * * * *")
+        .rule(rule("stale", kind))
+        .run("hourly", "r1", "06:00", "06:10 success")
+        .execution("r1", "marts.orders", "06:00", "06:05 success")
+        .jobs_at("07:00", &[("hourly", "0 * * * *", false)])
+        .jobs_at("10:00", &[("hourly", "0 * * * *", true)]);
+    assert_eq!(
+        timeline.play("14:00").told_text(),
+        ["12:05:15 team first: + critical Stale: finance marts.orders has not succeeded for 3 h"]
+    );
 }
