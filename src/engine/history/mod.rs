@@ -182,8 +182,7 @@ impl History {
         let jobs = changed
             .into_iter()
             .map(|name| SubjectKey::Job(key.clone(), name));
-        let changes = jobs.chain(models).map(Change::Subject).collect();
-        changes
+        jobs.chain(models).map(Change::Subject).collect()
     }
 
     /// Takes in a run, and the executions that waited for it. [`Change::None`] when it is known already or
