@@ -10,6 +10,8 @@ mod cron;
 mod files;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
+#[path = "support/engine/models.rs"]
+mod models;
 #[path = "support/engine/on_call.rs"]
 mod on_call;
 #[path = "support/engine/on_time.rs"]

@@ -211,7 +211,21 @@ impl Known {
             .map(|(id, run)| (id.clone(), comparable(run, variant)));
         assert_same(&known_runs.collect(), &comparables(runs, variant), context);
         if variant.executions_key.is_some() {
-            assert_same(&self.executions, &executions, context);
+            let serves_rows = variant.execution_rows_field.is_some();
+            let known = self.executions.iter().map(|(id, known)| {
+                // Counts are made up where a plan names none.
+                let is_counted = serves_rows && known.status == Status::Success;
+                assert_eq!(known.rows.is_some(), is_counted, "{context}: {known:?}");
+                let rows = None;
+                (
+                    id.clone(),
+                    Execution {
+                        rows,
+                        ..known.clone()
+                    },
+                )
+            });
+            assert_same(&known.collect(), &executions, context);
         }
     }
 }

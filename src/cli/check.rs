@@ -10,9 +10,9 @@ use super::{Context, ExitCode, state};
 use crate::app::clock::{Clock as _, SystemClock};
 use crate::app::start;
 use crate::config::{self, Config, Diagnostics, FileKind};
-use crate::engine::history::History;
+use crate::engine::history::{History, ProjectHistory};
 use crate::engine::policy::Policy;
-use crate::engine::rule::{Rule, RuleKind};
+use crate::engine::rule::{Rule, RuleKind, rows};
 use crate::engine::time::{Span, config_span};
 use crate::engine::{Engine, Input, Saved};
 use crate::source::Source as _;
@@ -205,6 +205,9 @@ fn about_rules(engine: &Engine) -> Vec<String> {
         if is_judged && count == 0 && (has_models || !judges_models) {
             notes.push(matches_nothing(rule, engine));
         }
+        if let RuleKind::Rows(_) = &rule.kind {
+            notes.extend(without_counts(rule, engine));
+        }
         if let RuleKind::MissedSchedule(kind) = &rule.kind
             && let Some(grace) = kind.grace
         {
@@ -212,6 +215,31 @@ fn about_rules(engine: &Engine) -> Vec<String> {
         }
     }
     notes
+}
+
+/// The rule's models executed, and no execution says how many rows it wrote.
+fn without_counts(rule: &Rule, engine: &Engine) -> Option<String> {
+    let projects = engine.history().projects();
+    let selected = projects
+        .filter(|project| rule.selectors.is_project(project))
+        .flat_map(ProjectHistory::models)
+        .filter(|(job, model, _)| {
+            rule.selectors.job.is_match(job) && rule.selectors.model.is_match(model)
+        });
+    let mut executions = 0;
+    for (_, _, history) in selected {
+        if rows::has_counts(history) {
+            return None;
+        }
+        executions += history.executions().len();
+    }
+    (executions > 0).then(|| {
+        format!(
+            "{}: rule `{}` finds no usable row counts: of {executions} model executions none says how many rows it \
+             wrote, so it will never fire",
+            rule.origin, rule.name
+        )
+    })
 }
 
 fn matches_nothing(rule: &Rule, engine: &Engine) -> String {
@@ -294,4 +322,57 @@ fn long_graces(rule: &Rule, grace: Span, engine: &Engine) -> Vec<String> {
         }
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::observation::{Execution, Observation, ProjectKey, Status};
+
+    #[test]
+    fn rows_rules_are_warned_about_when_nothing_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.toml");
+        let text = "[[rule]]\nname = \"rows\"\nkind = \"rows\"\nmodel = \"marts.*\"\n";
+        std::fs::write(&path, text).unwrap();
+        let rules = config::load_rules_only(&[path], &config::Environment::default())
+            .unwrap()
+            .rules;
+        let project = ProjectKey {
+            source: "prod".into(),
+            project_id: "p1".into(),
+        };
+        let now = crate::engine::time::Timestamp::from_millis(1_773_100_800_000);
+        let notes = |counts: &[(&str, Option<i64>)]| {
+            let rows = counts.iter().map(|(model, rows)| {
+                let execution = Execution {
+                    id: (*model).into(),
+                    run_id: None,
+                    model: (*model).into(),
+                    status: Status::Success,
+                    started_at: Some(now),
+                    finished_at: Some(now),
+                    updated_at: now,
+                    rows: *rows,
+                    error: None,
+                };
+                Observation::Execution(project.clone(), execution)
+            });
+            let mut policy = Policy::empty(Vec::new());
+            policy.rules.clone_from(&rules);
+            let mut engine = Engine::new(Arc::new(policy), History::default(), Saved::default());
+            let input = Input {
+                observations: rows.collect(),
+                coverage: BTreeMap::from([(project.clone(), now)]),
+                ..Input::default()
+            };
+            engine.step(input, now);
+            let notes = about_rules(&engine).into_iter();
+            notes.filter(|note| note.contains("row counts")).count()
+        };
+        assert_eq!(notes(&[("marts.a", None), ("marts.b", Some(-1))]), 1);
+        assert_eq!(notes(&[("marts.a", None), ("marts.b", Some(120))]), 0);
+        assert_eq!(notes(&[("marts.a", Some(1)), ("stg.b", Some(120))]), 1);
+        assert_eq!(notes(&[("stg.b", None)]), 0, "it matches nothing");
+    }
 }

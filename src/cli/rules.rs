@@ -106,7 +106,10 @@ fn documentation(kind: &str) -> Option<String> {
         "model_duration" => include_str!("../engine/rule/model_duration.rs"),
         "deadline" => include_str!("../engine/rule/deadline.rs"),
         "missed_schedule" => include_str!("../engine/rule/missed_schedule.rs"),
-        "staleness" => include_str!("../engine/rule/staleness.rs"),
+        "staleness" | "model_staleness" => include_str!("../engine/rule/staleness.rs"),
+        "model_not_run" => include_str!("../engine/rule/model_not_run.rs"),
+        "run_stalled" => include_str!("../engine/rule/run_stalled.rs"),
+        "rows" => include_str!("../engine/rule/rows.rs"),
         "source_unreachable" => include_str!("../engine/rule/source_unreachable.rs"),
         _ => return None,
     };

@@ -3,7 +3,7 @@
 use super::alert::Alert;
 
 /// Labels an alert may have, beside those that configuration adds.
-pub const LABEL_NAMES: [&str; 15] = [
+pub const LABEL_NAMES: &[&str] = &[
     "source",
     "receiver",
     "project",
@@ -23,13 +23,15 @@ pub const LABEL_NAMES: [&str; 15] = [
 
 /// Facts an alert may have, as annotations name them: lower case, `_` for spaces. What a rule kind says of
 /// an alert must be here, which a test checks against the sources.
-pub const FACT_NAMES: [&str; 44] = [
+pub const FACT_NAMES: &[&str] = &[
     "active",
     "allowed_age",
     "at_least",
     "bound",
+    "closed_meanwhile",
     "delivered",
     "due",
+    "error",
     "failing_model",
     "finished",
     "first",
@@ -39,8 +41,10 @@ pub const FACT_NAMES: [&str; 44] = [
     "in_a_row",
     "in_this_run",
     "interval",
+    "last_executed",
     "last_failure",
     "last_good_run",
+    "last_progress",
     "last_run",
     "last_success",
     "meanwhile",
@@ -67,12 +71,11 @@ pub const FACT_NAMES: [&str; 44] = [
     "times",
     "took_in_total",
     "usual",
-    "error",
 ];
 
 /// Every name that annotations may use, beside the labels of the rule.
 pub fn names<'a>() -> impl Iterator<Item = &'a str> {
-    LABEL_NAMES.into_iter().chain(FACT_NAMES)
+    LABEL_NAMES.iter().chain(FACT_NAMES).copied()
 }
 
 /// Fills `{name}` with a label, a fact, or the error of the alert; what the alert does not have is left out,

@@ -287,8 +287,22 @@ impl Engine {
             .iter()
             .map(|name| Name::from(*name))
             .collect();
+        // Where a job is judged, a model is the occurrence.
+        let without_model: Vec<Name> = names
+            .iter()
+            .filter(|name| &***name != "model")
+            .cloned()
+            .collect();
+        let policy = Arc::clone(&self.policy);
+        let of_jobs = policy.rules.iter().filter(|r| r.kind.scope() == Scope::Job);
+        let of_jobs: BTreeSet<&Name> = of_jobs.map(|rule| &rule.name).collect();
         for alert in self.alerts.values() {
-            let key = (alert.rule.clone(), alert.identity.project(&names));
+            let names = if of_jobs.contains(&alert.rule) {
+                &without_model
+            } else {
+                &names
+            };
+            let key = (alert.rule.clone(), alert.identity.project(names));
             self.unowned.entry(key).or_default().push(alert.fingerprint);
         }
     }

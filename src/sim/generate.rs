@@ -148,6 +148,7 @@ fn bulk_run(
                 finished_at: Some(started_at + each),
                 status: Outcome::Success,
                 error: None,
+                rows: None,
             }
         })
         .collect();

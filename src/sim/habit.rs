@@ -168,6 +168,7 @@ impl Habit {
                 finished_at: Some(end),
                 status: Outcome::Success,
                 error: None,
+                rows: None,
             });
             at = end;
         }

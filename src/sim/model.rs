@@ -77,6 +77,8 @@ pub struct PlannedExecution {
     pub status: Outcome,
     /// Why it failed.
     pub error: Option<String>,
+    /// Rows it writes; `None`: made up from the model, where rows are served at all.
+    pub rows: Option<i64>,
 }
 
 /// One run from its creation to its end.
@@ -183,7 +185,17 @@ impl PlannedRun {
             finished_at: Some(started_at + duration),
             status,
             error: error.map(ToOwned::to_owned),
+            rows: None,
         });
+        self
+    }
+
+    /// The same run whose newest model writes so many rows.
+    #[must_use]
+    pub fn with_rows(mut self, rows: i64) -> Self {
+        if let Some(last) = self.executions.last_mut() {
+            last.rows = Some(rows);
+        }
         self
     }
 

@@ -96,7 +96,14 @@ pub(super) fn push_execution(
     project: &ProjectPlan,
     execution: &ExecutionView<'_>,
 ) {
-    Object::new(out, variant)
+    let mut object = Object::new(out, variant);
+    if let Some(key) = variant.execution_rows_field {
+        match execution.rows {
+            Some(rows) => object.raw(key, format_args!("{rows}")),
+            None => object.null(key),
+        };
+    }
+    object
         .raw(
             "id",
             format_args!("{}", serde_json::Value::from(execution.id.to_string())),

@@ -65,7 +65,7 @@ pub(super) const MODEL_NOT_RUN: Variant = variant(
     "The run was green, but an expected model did not execute.",
     &[key(
         "consecutive",
-        Type::Integer(1, 100),
+        Type::Integer(1, 19),
         "1",
         "Due runs in a row without an execution.",
     )],

@@ -12,7 +12,6 @@ mod tests;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +22,7 @@ use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
 use job::{RunIndex, from, set_hold};
+use model::hash_id;
 pub use model::{ExecutionRecord, ModelHistory, Outcome};
 use waiting::Waiting;
 
@@ -57,6 +57,8 @@ pub struct ProjectHistory {
     models: BTreeMap<(Name, Name), ModelHistory>,
     plans: BTreeMap<Name, Plan>,
     runs: Vec<Run>,
+    /// The last instant at which a model started or finished in each run; `MIN`: no execution was seen.
+    progress: Vec<Timestamp>,
     run_slots: HashMap<Name, Slot>,
     /// Executions that came before their run.
     waiting: Waiting,
@@ -86,12 +88,6 @@ pub enum Change {
     Subject(SubjectKey),
     /// Everything in a project.
     Project(ProjectKey),
-}
-
-fn hash_id(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl History {
@@ -161,11 +157,11 @@ impl History {
         let project = self.entry(key);
         project.has_job_list = true;
         let listed: BTreeSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
-        let mut changes = Vec::new();
+        let mut changed = BTreeSet::new();
         for job in jobs {
             let name = job.name.clone();
             if project.observe_job(job, now) {
-                changes.push(Change::Subject(SubjectKey::Job(key.clone(), name)));
+                changed.insert(name);
             }
         }
         for (name, job) in &mut project.jobs {
@@ -176,14 +172,20 @@ impl History {
                 if is_gone {
                     set_hold(&mut job.holds, true, now);
                 }
-                changes.push(Change::Subject(SubjectKey::Job(key.clone(), name.clone())));
-                let models = project.models.keys().filter(|(job, _)| job == name);
-                changes.extend(models.map(|(job, model)| {
-                    Change::Subject(SubjectKey::Model(key.clone(), job.clone(), model.clone()))
-                }));
+                changed.insert(name.clone());
             }
         }
-        changes
+        let of_changed = project
+            .models
+            .keys()
+            .filter(|(job, _)| changed.contains(job));
+        let models = of_changed
+            .map(|(job, model)| SubjectKey::Model(key.clone(), job.clone(), model.clone()))
+            .collect::<Vec<_>>();
+        let jobs = changed
+            .into_iter()
+            .map(|name| SubjectKey::Job(key.clone(), name));
+        jobs.chain(models).map(Change::Subject).collect()
     }
 
     /// Takes in a run, and the executions that waited for it. [`Change::None`] when it is known already or
@@ -332,6 +334,7 @@ impl ProjectHistory {
             models: BTreeMap::new(),
             plans: BTreeMap::new(),
             runs: Vec::new(),
+            progress: Vec::new(),
             run_slots: HashMap::new(),
             waiting: Waiting::default(),
             open_executions: HashMap::new(),
@@ -465,6 +468,7 @@ impl ProjectHistory {
             let slot = Slot::try_from(self.runs.len()).unwrap_or(Slot::MAX - 1);
             self.run_slots.insert(run.id.clone(), slot);
             self.runs.push(run);
+            self.progress.push(Timestamp::MIN);
             slot
         };
         let run = &self.runs[slot as usize];
@@ -512,24 +516,13 @@ impl ProjectHistory {
         {
             model.executions.retain(|known| known.id_hash != id_hash);
         }
-        let record = ExecutionRecord {
-            id_hash,
-            started_at,
-            updated_at: execution.updated_at,
-            duration_millis: execution
-                .run_time()
-                .and_then(|span| u32::try_from(span.num_milliseconds()).ok())
-                .unwrap_or(u32::MAX),
-            run,
-            outcome: match &execution.status {
-                Status::Success => Outcome::Success,
-                Status::Failed | Status::Error | Status::Partial => Outcome::Failure,
-                Status::Skipped => Outcome::Skipped,
-                Status::Pending | Status::Running | Status::Other(_) => Outcome::Open,
-            },
-        };
+        let record = ExecutionRecord::new(id_hash, run, started_at, execution);
         let model = self.models.entry(model_key.clone()).or_default();
         let is_news = model.put(record, execution.error.as_ref());
+        if let Some(progress) = self.progress.get_mut(run as usize).filter(|_| is_news) {
+            let moved_at = record.finished_at().unwrap_or(started_at);
+            *progress = (*progress).max(moved_at);
+        }
         if is_news && record.outcome == Outcome::Open {
             self.open_executions
                 .insert(id_hash, (model_key.clone(), started_at));
@@ -554,6 +547,7 @@ impl ProjectHistory {
             return;
         }
         let runs = std::mem::take(&mut self.runs);
+        let progress = std::mem::take(&mut self.progress);
         self.run_slots.clear();
         for job in self.jobs.values_mut() {
             job.by_created.clear();
@@ -562,7 +556,7 @@ impl ProjectHistory {
             job.active.clear();
         }
         let mut moved: HashMap<Slot, Slot> = HashMap::new();
-        for (slot, run) in (0..).zip(runs) {
+        for ((slot, run), moved_at) in (0..).zip(runs).zip(progress) {
             if !old.contains(&slot) {
                 moved.insert(
                     slot,
@@ -570,6 +564,9 @@ impl ProjectHistory {
                 );
                 let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
                 self.put_run(&job, run);
+                if let Some(known) = self.progress.last_mut() {
+                    *known = moved_at;
+                }
             }
         }
         for execution in self

@@ -1,8 +1,9 @@
 //! One model's executions in one job, small: there may be millions.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use super::super::observation::Name;
+use super::super::observation::{Execution, Name, Status};
 use super::super::time::{Span, Timestamp};
 use super::Slot;
 
@@ -26,6 +27,18 @@ pub struct ExecutionRecord {
     pub(super) duration_millis: u32,
     pub(super) run: Slot,
     pub(super) outcome: Outcome,
+    /// Rows written; [`NO_ROWS`]: the source did not say.
+    pub(super) rows: i64,
+}
+
+/// Stands for row counts that the source did not send.
+const NO_ROWS: i64 = i64::MIN;
+
+/// Ids are kept as hashes: there may be millions.
+pub(super) fn hash_id(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What an execution has come to, in one byte.
@@ -42,6 +55,31 @@ pub enum Outcome {
 }
 
 impl ExecutionRecord {
+    pub(super) fn new(
+        id_hash: u64,
+        run: Slot,
+        started_at: Timestamp,
+        execution: &Execution,
+    ) -> Self {
+        let millis = execution.run_time().map(|span| span.num_milliseconds());
+        Self {
+            id_hash,
+            started_at,
+            updated_at: execution.updated_at,
+            duration_millis: millis
+                .and_then(|millis| u32::try_from(millis).ok())
+                .unwrap_or(u32::MAX),
+            run,
+            outcome: match &execution.status {
+                Status::Success => Outcome::Success,
+                Status::Failed | Status::Error | Status::Partial => Outcome::Failure,
+                Status::Skipped => Outcome::Skipped,
+                Status::Pending | Status::Running | Status::Other(_) => Outcome::Open,
+            },
+            rows: execution.rows.unwrap_or(NO_ROWS),
+        }
+    }
+
     /// started to finished.
     pub fn run_time(&self) -> Option<Span> {
         (self.duration_millis != u32::MAX)
@@ -58,6 +96,11 @@ impl ExecutionRecord {
         self.outcome
     }
 
+    /// Rows written, as the source counted them: SQLMesh says -1 for a count it does not know.
+    pub fn rows(&self) -> Option<i64> {
+        (self.rows != NO_ROWS).then_some(self.rows)
+    }
+
     /// Newer, or as new and further on.
     fn says_more_than(&self, known: &Self) -> bool {
         let rank = |record: &Self| {
@@ -67,6 +110,7 @@ impl ExecutionRecord {
                 is_done,
                 record.duration_millis,
                 record.outcome as u8,
+                record.rows,
             )
         };
         rank(self) > rank(known)
@@ -117,6 +161,13 @@ impl ModelHistory {
             .partition_point(|known| known.started_at < from)..]
     }
 
+    /// Executions that started at or before `until`, in order.
+    pub fn up_to(&self, until: Timestamp) -> &[ExecutionRecord] {
+        &self.executions[..self
+            .executions
+            .partition_point(|known| known.started_at <= until)]
+    }
+
     /// All executions, by start.
     pub fn executions(&self) -> &[ExecutionRecord] {
         &self.executions
@@ -125,5 +176,15 @@ impl ModelHistory {
     /// Error text of a failed execution.
     pub fn error_of(&self, execution: &ExecutionRecord) -> Option<&Name> {
         self.errors.get(&execution.id_hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_execution_takes_48_bytes_at_most() {
+        assert!(size_of::<ExecutionRecord>() <= 48);
     }
 }

@@ -51,6 +51,17 @@ impl ProjectHistory {
             .map(|(_, _, slot)| self.run_at(*slot))
     }
 
+    /// Successes of a job that settled after `after`, in order.
+    pub fn successes_after<'a>(
+        &'a self,
+        job: &'a JobHistory,
+        after: Timestamp,
+    ) -> impl Iterator<Item = &'a Run> + 'a {
+        job.successes
+            .range(from(after + Span::milliseconds(1))..)
+            .map(|(_, _, slot)| self.run_at(*slot))
+    }
+
     /// Successes of a job, newest first.
     pub fn successes<'a>(&'a self, job: &'a JobHistory) -> impl Iterator<Item = &'a Run> + 'a {
         job.successes
@@ -101,6 +112,44 @@ impl ProjectHistory {
         self.runs.get(execution.run as usize)
     }
 
+    /// The instant up to which the absence of an execution may be concluded, runs being known up to
+    /// `known_until`. `None`: executions are not served, or were not read since the start.
+    pub fn executions_known(&self, known_until: Timestamp) -> Option<Timestamp> {
+        Some(self.executions_known_until?.min(known_until))
+    }
+
+    /// When a model last started or finished in a run; `None`: no execution of it was seen.
+    pub fn progress_of(&self, run: &Run) -> Option<Timestamp> {
+        let slot = self.run_slots.get(&run.id)?;
+        let moved_at = *self.progress.get(*slot as usize)?;
+        (moved_at > Timestamp::MIN).then_some(moved_at)
+    }
+
+    /// Models of a job, by name.
+    pub fn models_of(&self, job: &Name) -> impl Iterator<Item = (&Name, &ModelHistory)> {
+        self.models
+            .range((job.clone(), Name::from(""))..)
+            .take_while(move |((of, _), _)| of == job)
+            .map(|((_, name), model)| (name, model))
+    }
+
+    /// Executions of a model in a run, by start.
+    pub fn executions_in<'a>(
+        &self,
+        model: &'a ModelHistory,
+        run: &Run,
+    ) -> impl Iterator<Item = &'a ExecutionRecord> + use<'a> {
+        let slot = self.run_slots.get(&run.id).copied().unwrap_or(Slot::MAX);
+        let from = run.started_at.unwrap_or(run.created_at) - Span::minutes(1);
+        let until = run
+            .finished_at
+            .map_or(Timestamp::MAX, |at| at + Span::minutes(1));
+        let within = model.since(from).iter();
+        within
+            .take_while(move |execution| execution.started_at <= until)
+            .filter(move |execution| execution.run == slot && slot != Slot::MAX)
+    }
+
     /// Models of `run` that failed, and how many were skipped because of them.
     pub fn failures_of(&self, run: &Run) -> (Vec<(&Name, &ModelHistory, &ExecutionRecord)>, usize) {
         let Some(slot) = self.run_slots.get(&run.id) else {
@@ -149,15 +198,33 @@ impl ProjectHistory {
 
     /// How long the job was held in `(start, end)`; time held by both project and job counts once.
     pub fn held_time(&self, job: &JobHistory, start: Timestamp, end: Timestamp) -> Span {
+        let mut free = Span::zero();
+        for (from, to) in self.free_stretches(job, start) {
+            free += to.min(end).since(from.min(end));
+        }
+        end.since(start) - free
+    }
+
+    /// Stretches `[from, to)` after `start` in which the job was not held, in order; the last one ends at
+    /// [`Timestamp::MAX`] unless a hold goes on.
+    pub fn free_stretches(
+        &self,
+        job: &JobHistory,
+        start: Timestamp,
+    ) -> Vec<(Timestamp, Timestamp)> {
         let mut holds: Vec<Hold> = self.holds.iter().chain(&job.holds).copied().collect();
         holds.sort_by_key(|hold| hold.from);
-        let mut total = Span::zero();
-        let mut counted_until = start;
+        let mut free = Vec::new();
+        let mut free_from = start;
         for hold in holds {
-            let to = hold.to.unwrap_or(end).min(end);
-            total += to.since(hold.from.max(counted_until));
-            counted_until = counted_until.max(to);
+            if hold.from > free_from {
+                free.push((free_from, hold.from));
+            }
+            free_from = free_from.max(hold.to.unwrap_or(Timestamp::MAX));
         }
-        total
+        if free_from < Timestamp::MAX {
+            free.push((free_from, Timestamp::MAX));
+        }
+        free
     }
 }

@@ -138,6 +138,13 @@ impl Judgement {
         self.wake_when_known = Some(self.wake_when_known.map_or(at, |known| known.min(at)));
     }
 
+    /// Wakes when runs and model executions are known up to `at`. When only the executions are not, they are
+    /// behind, and asking at once would read a failing list over and over.
+    pub fn wake_executions(&mut self, ctx: &Context<'_>, at: Timestamp) {
+        let next = ctx.known_until + EXECUTIONS_BEHIND;
+        self.wake_known(if at > ctx.known_until { at } else { next });
+    }
+
     /// Records what became of the promise due at `due_at`, unless this very outcome is recorded already. One
     /// that is not final is remembered, so that a later outcome corrects it.
     pub fn decide(
@@ -182,6 +189,9 @@ impl Judgement {
         });
     }
 }
+
+/// How much further runs must be known before executions that are behind are looked at again.
+const EXECUTIONS_BEHIND: Span = Span::seconds(30);
 
 /// How many runs "usual" is made from.
 const USUAL_RUNS: usize = 20;

@@ -127,26 +127,25 @@ impl Case {
         self
     }
 
-    /// An execution: `06:00 -> 06:10 failed: boom`, `06:00 running`.
+    /// An execution: `06:00 -> 06:10 failed: boom`, `06:00 -> 06:10 success rows 120`, `06:00 running`.
     pub(super) fn execution(mut self, run: &str, model: &str, text: &str) -> Self {
         let (from, rest) = text.split_once(' ').unwrap();
         let (end, words) = match rest.strip_prefix("-> ") {
-            Some(rest) => rest
-                .split_once(' ')
-                .map(|(end, words)| (Some(at(end)), words))
-                .unwrap(),
-            None => (None, rest),
+            Some(rest) => rest.split_once(' ').unwrap(),
+            None => (from, rest),
         };
+        let (words, rows) = words.split_once(" rows ").unwrap_or((words, ""));
         let (word, error) = words.split_once(": ").unwrap_or((words, ""));
+        let status = Status::from_word(word);
         let execution = Execution {
             id: format!("{run}/{model}/{from}").into(),
             run_id: Some(run.into()),
             model: model.into(),
-            status: Status::from_word(word),
             started_at: Some(at(from)),
-            finished_at: end,
-            updated_at: end.unwrap_or(at(from)),
-            rows: None,
+            finished_at: (!status.is_active()).then(|| at(end)),
+            status,
+            updated_at: at(end),
+            rows: rows.parse().ok(),
             error: (!error.is_empty()).then(|| Name::from(error)),
         };
         self.history.observe_execution(&key(), execution);
@@ -155,6 +154,15 @@ impl Case {
 
     /// Judges with runs known up to an instant.
     pub(super) fn judgement(&self, known_until: &str) -> Judgement {
+        self.with_context(known_until, |ctx| self.rule.kind.judge(ctx))
+    }
+
+    /// What a rule sees with runs known up to an instant.
+    pub(super) fn with_context<T>(
+        &self,
+        known_until: &str,
+        look: impl FnOnce(&Context<'_>) -> T,
+    ) -> T {
         let mut history = History::default();
         let project = self.history.project(&key());
         let empty = project
@@ -164,7 +172,7 @@ impl Case {
             Some(_) => history.project(&key()),
             None => project,
         };
-        self.rule.kind.judge(&Context {
+        look(&Context {
             now: at(known_until),
             rule: &self.rule,
             subject: &self.subject,

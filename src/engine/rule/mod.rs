@@ -497,6 +497,7 @@ impl RuleKind {
                 regression::Method::Trend => Some("method \"trend\"".into()),
             },
             _ if NOT_YET.contains(&self.name()) => Some(format!("kind \"{}\"", self.name())),
+            Self::Rows(rule) => rule.not_built(),
             _ => None,
         }
     }

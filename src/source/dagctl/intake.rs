@@ -145,5 +145,7 @@ fn hash_of_execution(execution: &Execution, memory: &Memory) -> u64 {
         execution.updated_at,
     );
     let words = (&execution.run_id, &execution.model, &execution.error);
-    memory.hasher.hash_one((&execution.status, times, words))
+    memory
+        .hasher
+        .hash_one((&execution.status, times, words, execution.rows))
 }

@@ -136,6 +136,14 @@ pub(super) struct ExecutionRow<'a> {
     duration_seconds: Number,
     #[serde(default)]
     duration: Number,
+    #[serde(default)]
+    row_count: Number,
+    #[serde(default)]
+    rows: Number,
+    #[serde(default)]
+    rows_affected: Number,
+    #[serde(default)]
+    num_rows: Number,
     #[serde(borrow, default)]
     error_message: Text<'a>,
     #[serde(borrow, default)]
@@ -188,9 +196,16 @@ impl ExecutionRow<'_> {
             started_at,
             finished_at,
             updated_at,
-            rows: None,
+            rows: self.row_count(),
             error: first(&[&self.error_message, &self.error]).and_then(names::error_text),
         })
+    }
+
+    /// Rows written, in whatever spelling; a count that means "not known" only when there is no better one.
+    fn row_count(&self) -> Option<i64> {
+        let spellings = [self.row_count, self.rows, self.rows_affected, self.num_rows];
+        let counts = || spellings.into_iter().filter_map(whole);
+        counts().find(|count| *count >= 0).or(counts().next())
     }
 }
 
@@ -350,6 +365,14 @@ fn plan_output<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Flag
         Output::Fields(fields) => fields.get("auto_discarded").copied().unwrap_or_default(),
         Output::Other(_) => Flag::default(),
     })
+}
+
+/// A number that is a whole one.
+#[allow(clippy::cast_possible_truncation)] // bounded just before
+fn whole(number: Number) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = number.0?;
+    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }
 
 /// The first text that is not missing.
@@ -686,6 +709,30 @@ mod tests {
         let row: ExecutionRow<'_> = serde_json::from_str(r#"{"id":"m"}"#).unwrap();
         let read = row.observe(&mut Interner::default(), &mut Interner::default());
         assert_eq!(read, Err(RowFault::Missing("model_name")));
+    }
+
+    #[test]
+    fn row_counts_are_read_in_every_spelling() {
+        for (fields, rows) in [
+            (json!({"row_count": 120}), Some(120)),
+            (json!({"rows": "12400"}), Some(12_400)),
+            (json!({"rows_affected": 0}), Some(0)),
+            (json!({"num_rows": 7.0}), Some(7)),
+            (json!({"rows": -1}), Some(-1)),
+            (json!({"row_count": -1, "rows_affected": 12}), Some(12)),
+            (json!({"row_count": null, "num_rows": 3}), Some(3)),
+            (json!({"rows": [[1, 2], {}], "row_count": {"n": 3}}), None),
+            (json!({"rows": "many", "num_rows": 1.5}), None),
+            (json!({"rows": 1e300, "row_count": true}), None),
+            (json!({}), None),
+        ] {
+            let row =
+                json!({"id": "m", "model": "marts.orders", "updated_at": "2026-03-10T04:17:30Z"});
+            let text = merged(row, &fields);
+            let row: ExecutionRow<'_> = serde_json::from_str(&text).unwrap();
+            let read = row.observe(&mut Interner::default(), &mut Interner::default());
+            assert_eq!(read.unwrap().rows, rows, "{text}");
+        }
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //! until = "12:00"
 //! rules = '''…'''                     # a rule file
 //! jobs = { nightly = "0 4 * * *" }
-//! past = ["nightly every 1d x 9 took 30m"]
+//! past = ["nightly every 1d x 9 took 30m", "hourly every 1h x 9 took 10m models stg.orders marts.orders"]
 //! runs = ["nightly r1 04:00 -> 04:30 failed: boom"]
 //! queued = ["nightly r2 04:00 04:12 -> 04:30 success"]  # created, started, finished
-//! executions = ["r1 stg.orders 04:01 -> 04:02 failed: boom"]
+//! executions = ["r1 stg.orders 04:01 -> 04:02 failed: boom", "r2 stg.orders 04:01 -> 04:02 success rows 120"]
 //! outages = ["06:20 -> 07:00"]
 //! told = ["04:30:15 team first: + critical …"]
 //! ledger = ["rule job 07:00 met"]     # left out: not looked at
@@ -20,10 +20,12 @@ use std::path::Path;
 use chrono_tz::Tz;
 use serde::Deserialize;
 use tardy::config::{Environment, load_rules_only};
+use tardy::engine::observation::{Execution, Observation, Status};
 use tardy::engine::rule::{KIND_NAMES, Rule};
+use tardy::engine::time::Timestamp;
 
 use super::kinds::span;
-use super::timeline::{Timeline, check};
+use super::timeline::{Timeline, check, project_key};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +63,43 @@ fn parts(text: &str) -> (&str, &str, &str, &str) {
     (next(), next(), next().trim(), end.trim())
 }
 
+/// An execution as it is served while it runs, and once it has ended: `failed: boom`, `success rows 120`.
+fn put_execution(
+    timeline: Timeline,
+    run: &str,
+    model: &str,
+    from: Timestamp,
+    end: Option<(Timestamp, &str)>,
+) -> Timeline {
+    let running = Execution {
+        id: format!("{run}/{model}/{from}").into(),
+        run_id: Some(run.into()),
+        model: model.into(),
+        status: Status::Running,
+        started_at: Some(from),
+        finished_at: None,
+        updated_at: from,
+        rows: None,
+        error: None,
+    };
+    let row = |execution| Observation::Execution(project_key(), execution);
+    let timeline = timeline.row(from, row(running.clone()));
+    let Some((to, words)) = end else {
+        return timeline;
+    };
+    let (words, rows) = words.split_once(" rows ").unwrap_or((words, ""));
+    let (word, error) = words.split_once(": ").unwrap_or((words, ""));
+    let ended = Execution {
+        status: Status::from_word(word),
+        finished_at: Some(to),
+        updated_at: to,
+        rows: rows.parse().ok(),
+        error: (!error.is_empty()).then(|| error.into()),
+        ..running
+    };
+    timeline.row(to, row(ended))
+}
+
 fn rules(text: &str) -> Vec<Rule> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rules.toml");
@@ -92,10 +131,23 @@ impl Scenario {
         timeline = timeline.jobs_since(long_ago, &jobs);
         for text in &self.past {
             let words: Vec<&str> = text.split(' ').collect();
-            let [job, "every", every, "x", count, "took", took] = words[..] else {
-                panic!("`{text}` is not `job every 1d x 9 took 30m`");
+            let (words, models) = match words.iter().position(|word| *word == "models") {
+                Some(place) => (&words[..place], &words[place + 1..]),
+                None => (&words[..], &[][..]),
             };
-            timeline = timeline.past(job, span(every), count.parse().unwrap(), span(took));
+            let [job, "every", every, "x", count, "took", took] = words[..] else {
+                panic!("`{text}` is not `job every 1d x 9 took 30m models a b`");
+            };
+            let (every, count) = (span(every), count.parse().unwrap());
+            timeline = timeline.past(job, every, count, span(took));
+            for index in 1..=count {
+                let at = timeline.from - every * index;
+                for model in models {
+                    let run = format!("{job}-past-{index}");
+                    let end = at + span("1m");
+                    timeline = put_execution(timeline, &run, model, at, Some((end, "success")));
+                }
+            }
         }
         for text in &self.runs {
             let (job, id, from, end) = parts(text);
@@ -108,7 +160,11 @@ impl Scenario {
         }
         for text in &self.executions {
             let (run, model, from, end) = parts(text);
-            timeline = timeline.execution(run, model, from, end);
+            let from = timeline.at(from);
+            let cut = end.find(|c: char| c.is_alphabetic()).unwrap_or(end.len());
+            let (at, words) = end.split_at(cut);
+            let end = (!end.is_empty()).then(|| (timeline.at(at.trim()), words));
+            timeline = put_execution(timeline, run, model, from, end);
         }
         for text in &self.outages {
             let (from, to) = text.split_once(" -> ").unwrap();
