@@ -6,6 +6,7 @@
 
 mod job;
 mod model;
+mod plans;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -17,13 +18,14 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use serde::{Deserialize, Serialize};
 
 use super::observation::{
-    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status,
+    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status, WaitingPlans,
 };
 use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
 use job::{RunIndex, from, set_hold};
 pub use model::{ExecutionRecord, ModelHistory, Outcome};
+pub use plans::Plans;
 use waiting::Waiting;
 
 /// Everything observed, by project.
@@ -53,7 +55,7 @@ pub struct ProjectHistory {
     holds: Vec<Hold>,
     jobs: BTreeMap<Name, JobHistory>,
     models: BTreeMap<(Name, Name), ModelHistory>,
-    plans: BTreeMap<Name, Plan>,
+    plans: Plans,
     runs: Vec<Run>,
     run_slots: HashMap<Name, Slot>,
     /// Executions that came before their run.
@@ -135,16 +137,9 @@ impl History {
         }
         let is_held = info.is_suspended || !info.is_deployed;
         // Held at first sight: since when is not known, so nothing before counts as missed.
-        let since = if project.info.is_some() {
-            now
-        } else {
-            Timestamp::MIN
-        };
-        set_hold(
-            &mut project.holds,
-            is_held,
-            if is_held { since } else { now },
-        );
+        let is_known = project.info.is_some() || !is_held;
+        let at = if is_known { now } else { Timestamp::MIN };
+        set_hold(&mut project.holds, is_held, at, now);
         project.info = Some(info);
         Change::Project(key)
     }
@@ -171,7 +166,7 @@ impl History {
                 job.is_gone = is_gone;
                 // While it is gone nothing is due; its return has ended the hold already.
                 if is_gone {
-                    set_hold(&mut job.holds, true, now);
+                    set_hold(&mut job.holds, true, now, now);
                 }
                 changes.push(Change::Subject(SubjectKey::Job(key.clone(), name.clone())));
                 let models = project.models.keys().filter(|(job, _)| job == name);
@@ -240,14 +235,16 @@ impl History {
 
     /// Takes in a plan.
     pub fn observe_plan(&mut self, key: &ProjectKey, plan: Plan) -> Change {
-        let project = self.entry(key);
-        match project.plans.get(&plan.id) {
-            Some(known) if *known == plan || known.updated_at > plan.updated_at => Change::None,
-            _ => {
-                project.plans.insert(plan.id.clone(), plan);
-                Change::Subject(SubjectKey::Project(key.clone()))
-            }
+        if self.entry(key).plans.put(plan) {
+            Change::Subject(SubjectKey::Project(key.clone()))
+        } else {
+            Change::None
         }
+    }
+
+    /// Takes in which plans of a project wait for a person. True when rules may decide differently now.
+    pub fn cover_plans(&mut self, key: &ProjectKey, seen: &WaitingPlans) -> bool {
+        self.entry(key).plans.cover(seen)
     }
 
     /// Takes in the complete list of a source's environment protections.
@@ -325,7 +322,7 @@ impl ProjectHistory {
             holds: Vec::new(),
             jobs: BTreeMap::new(),
             models: BTreeMap::new(),
-            plans: BTreeMap::new(),
+            plans: Plans::default(),
             runs: Vec::new(),
             run_slots: HashMap::new(),
             waiting: Waiting::default(),
@@ -362,9 +359,14 @@ impl ProjectHistory {
             .map(|((job, model), history)| (job, model, history))
     }
 
-    /// All plans.
-    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
-        self.plans.values()
+    /// Its plans.
+    pub fn plans(&self) -> &Plans {
+        &self.plans
+    }
+
+    /// The hold under way, or the last one there was.
+    pub fn last_hold(&self) -> Option<Hold> {
+        self.holds.last().copied()
     }
 
     /// A run by its id.
@@ -425,7 +427,9 @@ impl ProjectHistory {
                 Some(hold) if changed_at < hold.to.unwrap_or(hold.from) => now,
                 Some(_) | None => changed_at,
             };
-            set_hold(&mut job.holds, !seen.is_enabled, at);
+            // It was disabled at its last change at the latest.
+            let held_at = seen.updated_at.filter(|at| *at <= now).unwrap_or(now);
+            set_hold(&mut job.holds, !seen.is_enabled, at, held_at);
             is_changed = true;
         }
         let known = job.versions.last();
@@ -529,6 +533,7 @@ impl ProjectHistory {
     }
 
     fn forget_before(&mut self, cutoff: Timestamp) {
+        self.plans.forget_before(cutoff);
         let old: BTreeSet<Slot> = self
             .jobs
             .values()

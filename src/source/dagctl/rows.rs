@@ -214,6 +214,10 @@ pub(super) struct ProjectRow<'a> {
     #[serde(borrow, default)]
     current_commit_sha: Text<'a>,
     #[serde(borrow, default)]
+    latest_commit_sha: Text<'a>,
+    #[serde(borrow, default)]
+    latest_commit_message: Text<'a>,
+    #[serde(borrow, default)]
     concurrency_policy: Text<'a>,
 }
 
@@ -243,6 +247,8 @@ impl ProjectRow<'_> {
                 .count()
                 .map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
             current_commit: self.current_commit_sha.get().map(names::name),
+            latest_commit: self.latest_commit_sha.get().map(names::name),
+            latest_message: self.latest_commit_message.get().map(names::name),
             concurrency_policy: self
                 .concurrency_policy
                 .get()

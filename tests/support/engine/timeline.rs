@@ -274,6 +274,8 @@ impl Timeline {
             environment: None,
             commits_behind: None,
             current_commit: None,
+            latest_commit: None,
+            latest_message: None,
             concurrency_policy: None,
         };
         change(&mut project);
