@@ -103,6 +103,11 @@ fn documentation(kind: &str) -> Option<String> {
         "deadline" => include_str!("../engine/rule/deadline.rs"),
         "missed_schedule" => include_str!("../engine/rule/missed_schedule.rs"),
         "staleness" => include_str!("../engine/rule/staleness.rs"),
+        "paused" => include_str!("../engine/rule/paused.rs"),
+        "plan_waiting" => include_str!("../engine/rule/plan_waiting.rs"),
+        "plan_failed" => include_str!("../engine/rule/plan_failed.rs"),
+        "project_drift" => include_str!("../engine/rule/project_drift.rs"),
+        "protection_off" => include_str!("../engine/rule/protection_off.rs"),
         "source_unreachable" => include_str!("../engine/rule/source_unreachable.rs"),
         _ => return None,
     };

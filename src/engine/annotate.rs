@@ -3,7 +3,7 @@
 use super::alert::Alert;
 
 /// Labels an alert may have, beside those that configuration adds.
-pub const LABEL_NAMES: [&str; 14] = [
+pub const LABEL_NAMES: [&str; 16] = [
     "source",
     "receiver",
     "project",
@@ -13,6 +13,8 @@ pub const LABEL_NAMES: [&str; 14] = [
     "job_type",
     "triggered_by",
     "run_id",
+    "plan_id",
+    "environment",
     "date",
     "limit",
     "rule",
@@ -22,11 +24,17 @@ pub const LABEL_NAMES: [&str; 14] = [
 
 /// Facts an alert may have, as annotations name them: lower case, `_` for spaces. What a rule kind says of
 /// an alert must be here, which a test checks against the sources.
-pub const FACT_NAMES: [&str; 32] = [
+pub const FACT_NAMES: [&str; 46] = [
+    "allowed",
     "allowed_age",
     "at_least",
+    "commit",
+    "commits_behind",
+    "completed",
     "delivered",
+    "deployed_commit",
     "due",
+    "failed",
     "failing_model",
     "finished",
     "first_seen",
@@ -34,16 +42,21 @@ pub const FACT_NAMES: [&str; 32] = [
     "grace",
     "in_a_row",
     "in_this_run",
+    "jobs_that_do_not_run",
     "last_good_run",
     "last_run",
     "last_success",
+    "latest_change",
+    "latest_commit",
     "meanwhile",
     "models",
     "no_complete_poll_since",
     "no_delivery_since",
     "now",
     "observed",
+    "paused",
     "paused_meanwhile",
+    "projects_that_deploy_there",
     "queued",
     "ran",
     "robust_z",
@@ -54,6 +67,9 @@ pub const FACT_NAMES: [&str; 32] = [
     "times",
     "took_in_total",
     "usual",
+    "waited",
+    "waiting_since",
+    "was_paused",
     "error",
 ];
 

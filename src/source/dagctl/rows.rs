@@ -10,7 +10,9 @@ use serde::Deserialize;
 
 use super::names::{self, Interner, MAX_NAME_CHARS};
 use super::wire::{Flag, Listed, Number, Text};
-use crate::engine::observation::{Execution, Job, Name, Plan, Project, ProjectKey, Run, Status};
+use crate::engine::observation::{
+    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status,
+};
 use crate::engine::time::{Span, Timestamp};
 
 /// Why a row could not be used.
@@ -340,6 +342,34 @@ impl PlanRow<'_> {
             created_at,
             updated_at: instant(&self.updated_at).unwrap_or(created_at),
             is_superseded: self.auto_discarded.0 == Some(true) || self.plan_output.0 == Some(true),
+        })
+    }
+}
+
+/// One row of `/environment-protections`.
+#[derive(Debug, Deserialize)]
+pub(super) struct ProtectionRow<'a> {
+    #[serde(borrow, default)]
+    environment_name: Text<'a>,
+    #[serde(borrow, default)]
+    environment: Text<'a>,
+    #[serde(default)]
+    enabled: Flag,
+}
+
+impl Listed for ProtectionRow<'_> {
+    const KEYS: &'static [&'static str] =
+        &["protections", "environment_protections", "data", "items"];
+}
+
+impl ProtectionRow<'_> {
+    /// The protection. One that does not say whether it is in force is taken to be.
+    pub(super) fn observe(&self, names: &mut Interner) -> Result<Protection, RowFault> {
+        let environment = first(&[&self.environment_name, &self.environment])
+            .ok_or(RowFault::Missing("environment_name"))?;
+        Ok(Protection {
+            environment: names.name(environment),
+            is_enabled: self.enabled.0.unwrap_or(true),
         })
     }
 }

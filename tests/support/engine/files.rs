@@ -8,7 +8,16 @@
 //! past = ["nightly every 1d x 9 took 30m"]
 //! runs = ["nightly r1 04:00 -> 04:30 failed: boom"]
 //! executions = ["r1 stg.orders 04:01 -> 04:02 failed: boom"]
+//! jobs_at = ["06:00 nightly off", "08:00 nightly on", "09:00 nightly gone"]
+//! project = ["06:00 suspended", "07:00 running", "08:00 not deployed", "09:00 deployed",
+//!            "09:30 behind 6", "03-09 00:00 environment prod"]
+//! plans = ["10:00 g1/a explain pending Add refunds"]   # group/id (or id), type, status, message
+//! protections = ["06:00 prod on", "08:00 prod off", "09:00 prod gone"]
+//! calendars = '''[[calendar]] …'''    # of the service file, for rules that name one
 //! outages = ["06:20 -> 07:00"]
+//! # Every instant may have a date before it, of the year of `from`: `03-11 06:00`. Of `jobs_at`, `project`
+//! # and `protections` each line changes what the lines before it (and `jobs`) have left; a plan that is
+//! # `superseded` is rejected because newer commits overtook it.
 //! told = ["04:30:15 team first: + critical …"]
 //! ledger = ["rule job 07:00 met"]     # left out: not looked at
 //! ```
@@ -18,8 +27,10 @@ use std::path::Path;
 
 use chrono_tz::Tz;
 use serde::Deserialize;
-use tardy::config::{Environment, load_rules_only};
+use tardy::config::{Environment, load_rules_only, load_texts};
+use tardy::engine::observation::Project;
 use tardy::engine::rule::{KIND_NAMES, Rule};
+use tardy::engine::time::Timestamp;
 
 use super::kinds::span;
 use super::timeline::{Timeline, check};
@@ -41,6 +52,15 @@ struct Scenario {
     #[serde(default)]
     executions: Vec<String>,
     #[serde(default)]
+    jobs_at: Vec<String>,
+    #[serde(default)]
+    project: Vec<String>,
+    #[serde(default)]
+    plans: Vec<String>,
+    #[serde(default)]
+    protections: Vec<String>,
+    calendars: Option<String>,
+    #[serde(default)]
     outages: Vec<String>,
     told: Vec<String>,
     ledger: Option<Vec<String>>,
@@ -58,6 +78,51 @@ fn parts(text: &str) -> (&str, &str, &str, &str) {
     (next(), next(), next().trim(), end.trim())
 }
 
+/// `06:00 words` or `03-11 06:00 words`: an instant, and the rest.
+fn dated(text: &str) -> (&str, &str) {
+    let has_date = text.as_bytes().get(2) == Some(&b'-');
+    let space = text.match_indices(' ').nth(usize::from(has_date));
+    let (at, _) = space.unwrap_or_else(|| panic!("`{text}` is too short"));
+    (&text[..at], text[at..].trim())
+}
+
+/// What a service file needs beside calendars.
+const SERVICE: &str = r#"
+rules = ["rules.toml"]
+
+[[source]]
+name = "prod"
+kind = "dagctl"
+base_url = "http://127.0.0.1:1"
+organization = "org-1"
+token = { env = "TOKEN" }
+
+[store]
+path = "data"
+
+[[receiver]]
+name = "team"
+kind = "console"
+
+[route]
+receivers = ["team"]
+"#;
+
+/// Rules that name the calendars of a service file.
+fn rules_with(calendars: &str, text: &str) -> Vec<Rule> {
+    let service = format!("{SERVICE}\n{calendars}");
+    let environment = Environment::from_pairs(vec![("TOKEN", "dctl_1")]);
+    let loaded = load_texts(
+        ("tardy.toml", service.as_str()),
+        &[("rules.toml", text)],
+        &environment,
+    );
+    match loaded {
+        Ok(loaded) => loaded.config.policy.rules,
+        Err(mistakes) => panic!("{mistakes}"),
+    }
+}
+
 fn rules(text: &str) -> Vec<Rule> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rules.toml");
@@ -71,7 +136,11 @@ fn rules(text: &str) -> Vec<Rule> {
 impl Scenario {
     fn timeline(&self) -> Timeline {
         let mut timeline = Timeline::new(&self.from);
-        for rule in rules(&self.rules) {
+        let rules = match &self.calendars {
+            Some(calendars) => rules_with(calendars, &self.rules),
+            None => rules(&self.rules),
+        };
+        for rule in rules {
             timeline = timeline.rule(rule);
         }
         if let Some(poll) = &self.poll {
@@ -87,6 +156,7 @@ impl Scenario {
             .collect();
         let long_ago = timeline.from - span("300d");
         timeline = timeline.jobs_since(long_ago, &jobs);
+        timeline = self.states(timeline, long_ago);
         for text in &self.past {
             let words: Vec<&str> = text.split(' ').collect();
             let [job, "every", every, "x", count, "took", took] = words[..] else {
@@ -107,6 +177,83 @@ impl Scenario {
             timeline = timeline.outage(from, to);
         }
         timeline
+    }
+}
+
+impl Scenario {
+    /// What jobs, the project, plans and protections are over time.
+    fn states(&self, mut timeline: Timeline, long_ago: Timestamp) -> Timeline {
+        let mut jobs: BTreeMap<&str, (&str, bool)> = self
+            .jobs
+            .iter()
+            .map(|(name, cron)| (name.as_str(), (cron.as_str(), true)))
+            .collect();
+        for text in &self.jobs_at {
+            let (at, words) = dated(text);
+            match words.split_once(' ') {
+                Some((name, "gone")) => drop(jobs.remove(name)),
+                Some((name, word @ ("on" | "off"))) => {
+                    jobs.get_mut(name).expect("a job of `jobs`").1 = word == "on";
+                }
+                _ => panic!("`{text}` is not `06:00 job on`, `off` or `gone`"),
+            }
+            let list: Vec<(&str, &str, bool)> = jobs
+                .iter()
+                .map(|(name, (cron, is_enabled))| (*name, *cron, *is_enabled))
+                .collect();
+            timeline = timeline.jobs_at(at, &list);
+        }
+        let mut states: Vec<&str> = Vec::new();
+        for text in &self.project {
+            let (at, words) = dated(text);
+            states.push(words);
+            let at = timeline.at(at).max(long_ago);
+            timeline = timeline.project(at, |project| {
+                for words in &states {
+                    apply(project, words);
+                }
+            });
+        }
+        for text in &self.plans {
+            let (at, words) = dated(text);
+            let words: Vec<&str> = words.splitn(4, ' ').collect();
+            let [place, plan_type, status, ref message @ ..] = words[..] else {
+                panic!("`{text}` is not `10:00 group/id explain pending Message`");
+            };
+            let place = match place.split_once('/') {
+                Some((group, id)) => (id, Some(group)),
+                None => (place, None),
+            };
+            let message = message.first().copied().unwrap_or_default();
+            timeline = timeline.plan(at, place, (plan_type, status, message));
+        }
+        let mut protections: BTreeMap<&str, bool> = BTreeMap::new();
+        for text in &self.protections {
+            let (at, words) = dated(text);
+            match words.split_once(' ') {
+                Some((name, "gone")) => drop(protections.remove(name)),
+                Some((name, word @ ("on" | "off"))) => {
+                    protections.insert(name, word == "on");
+                }
+                _ => panic!("`{text}` is not `06:00 prod on`, `off` or `gone`"),
+            }
+            let list: Vec<(&str, bool)> = protections.iter().map(|(n, on)| (*n, *on)).collect();
+            timeline = timeline.protections(at, &list);
+        }
+        timeline
+    }
+}
+
+/// Changes a project by the words of a line of `project`.
+fn apply(project: &mut Project, words: &str) {
+    match words.split_once(' ').unwrap_or((words, "")) {
+        ("suspended", "") => project.is_suspended = true,
+        ("running", "") => project.is_suspended = false,
+        ("not", "deployed") => project.is_deployed = false,
+        ("deployed", "") => project.is_deployed = true,
+        ("behind", count) => project.commits_behind = Some(count.parse().unwrap()),
+        ("environment", name) => project.environment = Some(name.into()),
+        _ => panic!("`{words}` is not a state of a project"),
     }
 }
 
