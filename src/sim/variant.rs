@@ -131,6 +131,8 @@ pub struct Variant {
     pub refuses_bad_instants: bool,
     /// `/environment-protections` may be read; otherwise 403.
     pub protections_allowed: bool,
+    /// List key of `/environment-protections`; `None`: the endpoint is missing (404).
+    pub protections_key: Option<&'static str>,
 }
 
 const DOCUMENTED: Variant = Variant {
@@ -156,13 +158,14 @@ const DOCUMENTED: Variant = Variant {
     empty_total_pages: 0,
     refuses_bad_instants: true,
     protections_allowed: true,
+    protections_key: Some("protections"),
 };
 
 const DESCRIPTIONS: [&str; 8] = [
     "as documented, with the likeliest guesses",
-    "executions under `executions` with run_id and model; oldest first; errors as message; pending runs have a start; microseconds",
+    "executions under `executions` with run_id and model; oldest first; errors as message; pending runs have a start; microseconds; protections under `environment_protections`",
     "executions under `data` with name; explicit nulls; lists by id; nested errors; limit echoed; offsets for Z",
-    "no model-executions, run detail or logs; prefixed cronjob_name; plain-text errors; 403 for foreign organizations",
+    "no model-executions, run detail, logs or protections; prefixed cronjob_name; plain-text errors; 403 for foreign organizations",
     "bare arrays; no error_message in lists; approved plans shown as running; oldest first",
     "prefixed cronjob_name, explicit nulls, no error_message in lists, by id, limits above 500 refused",
     "stats ignore filters, aggregates named otherwise, unreadable instants ignored, protections forbidden",
@@ -228,6 +231,7 @@ impl Variant {
             error_body: ErrorBody::Message,
             instants: InstantStyle::Micros,
             empty_total_pages: 1,
+            protections_key: Some("environment_protections"),
             ..self
         }
     }
@@ -255,6 +259,7 @@ impl Variant {
             error_body: ErrorBody::Text,
             foreign_status: 403,
             logs: Logs::Missing,
+            protections_key: None,
             ..self
         }
     }
@@ -292,7 +297,7 @@ mod tests {
     #[test]
     fn every_switch_has_at_least_two_states() {
         let variants: Vec<Variant> = (0..Variant::count()).map(Variant::number).collect();
-        let mut states: Vec<BTreeSet<String>> = vec![BTreeSet::new(); 22];
+        let mut states: Vec<BTreeSet<String>> = vec![BTreeSet::new(); 23];
         for variant in &variants {
             let text = format!("{variant:#?}");
             let fields: Vec<String> = joined_fields(&text);

@@ -87,7 +87,7 @@ fn judge_listed(survey: &Survey<'_>, protection: &Protection, judgement: &mut Ju
             None if is_known => survey.now,
             None => survey.memory.watching_since,
         };
-        let evidence = evidence(survey, name, "is not protected any more");
+        let evidence = evidence(survey, name, "is not protected");
         judgement.find_occurrence(occurrence(name), at, Verdict::Breach(evidence));
     } else if open_since.is_some() {
         let headline = format!(
@@ -173,7 +173,7 @@ mod tests {
             (
                 "switched off",
                 on().protections(&["prod off", "test on"]),
-                "07:00 breach Unprotected: the environment prod of source prod is not protected any more",
+                "07:00 breach Unprotected: the environment prod of source prod is not protected",
             ),
             (
                 "not listed",
@@ -184,7 +184,7 @@ mod tests {
             (
                 "off at first sight, which is since watching began",
                 case().protections(&["prod off"]),
-                "00:00 breach Unprotected: the environment prod of source prod is not protected any more",
+                "00:00 breach Unprotected: the environment prod of source prod is not protected",
             ),
         ] {
             assert_eq!(case.judge("07:00").join("; "), expected, "{name}");
@@ -204,10 +204,7 @@ mod tests {
                 .opened("07:00")
         };
         let said = "07:00 breach Unprotected: the environment prod of source prod";
-        assert_eq!(
-            off().judge("08:00"),
-            [format!("{said} is not protected any more")]
-        );
+        assert_eq!(off().judge("08:00"), [format!("{said} is not protected")]);
         assert_eq!(
             off().protections(&[]).judge("08:00"),
             [format!("{said} is not listed as protected any more")]

@@ -326,7 +326,7 @@ impl Dagctl {
                 .read(project, &mut round)
                 .await;
         }
-        if is_survey && !round.is_over {
+        if is_survey && listed_at.is_some() && !round.is_over {
             protections.read(&mut round).await;
         }
         round.batch.skew = round.agreed_skew();

@@ -10,7 +10,7 @@ use super::client::{FetchError, Target};
 use super::expected::Emptiness;
 use super::jobs::JobNames;
 use super::lists::Feed;
-use super::poll::{ListRead, Round, is_due};
+use super::poll::{Round, is_due};
 use super::rows::{JobRow, PlanRow, RunRow};
 use super::wire;
 use crate::engine::observation::{
@@ -37,6 +37,10 @@ const PLAN_ROWS: u32 = 25;
 const WAITING_ROWS: u32 = 100;
 /// Pages of plans that wait; with more it is not known which ones do.
 const MAX_WAITING_PAGES: u32 = 5;
+/// Plans in one page where all are read, because the newest do not come first.
+const ALL_ROWS: u32 = 500;
+/// Pages read then.
+const MAX_ALL_PAGES: u32 = 4;
 
 /// A project between two polls.
 #[derive(Debug)]
@@ -65,6 +69,15 @@ pub(super) struct Tracked {
     pub(super) details: HashMap<Name, Option<Name>>,
 }
 
+/// How a list of plans was read.
+struct PlansRead {
+    bad_rows: usize,
+    /// There were no more pages.
+    is_whole: bool,
+    /// Its rows came in that order.
+    is_newest_first: bool,
+}
+
 /// A run that is pending or running.
 #[derive(Clone, Debug)]
 pub(super) struct Active {
@@ -85,6 +98,11 @@ pub(super) struct Feature {
 impl Feature {
     pub(super) fn is_off(&self, now: Timestamp) -> bool {
         self.off_until.is_some_and(|until| now < until)
+    }
+
+    /// Does not ask before an instant.
+    pub(super) fn rest_until(&mut self, until: Timestamp) {
+        self.off_until = Some(until);
     }
 
     pub(super) fn prove(&mut self) {
@@ -294,14 +312,21 @@ impl Tracked {
             .clone()
             .with("status", "pending")
             .with("limit", WAITING_ROWS);
-        let newest = plans.with("limit", PLAN_ROWS).with("page", 1);
+        let newest = plans.clone().with("limit", PLAN_ROWS).with("page", 1);
         let mut seen = BTreeMap::new();
         let seen_at = round.server_now();
         let first = self
             .read_plan_rows(&waiting, MAX_WAITING_PAGES, &mut seen, round)
             .await?;
         // What was read later says what is newer.
-        let second = self.read_plan_rows(&newest, 1, &mut seen, round).await?;
+        let mut page = BTreeMap::new();
+        let mut second = self.read_plan_rows(&newest, 1, &mut page, round).await?;
+        if !second.is_whole && !second.is_newest_first {
+            let all = plans.with("limit", ALL_ROWS);
+            let read = self.read_plan_rows(&all, MAX_ALL_PAGES, &mut page, round);
+            second = read.await?;
+        }
+        seen.append(&mut page);
         for plan in seen.values() {
             if self.plans.get(&plan.id) != Some(plan) {
                 let observation = Observation::Plan(self.key.clone(), plan.clone());
@@ -334,18 +359,27 @@ impl Tracked {
         max_pages: u32,
         seen: &mut BTreeMap<Name, Plan>,
         round: &mut Round<'_>,
-    ) -> Result<ListRead, FetchError> {
+    ) -> Result<PlansRead, FetchError> {
         let list = (target, Some(&self.key.project_id));
-        round
+        let mut last_at = Timestamp::MAX;
+        let mut is_newest_first = true;
+        let read = round
             .list_within(target, max_pages, |body, memory| {
                 memory.page::<PlanRow<'_>>(list, body, |row, memory| {
                     let plan = row.observe(&mut memory.names)?;
                     let id = plan.id.clone();
+                    is_newest_first &= plan.created_at <= last_at;
+                    last_at = plan.created_at;
                     seen.insert(id.clone(), plan);
                     Ok(id)
                 })
             })
-            .await
+            .await?;
+        Ok(PlansRead {
+            bad_rows: read.bad_rows,
+            is_whole: read.is_whole,
+            is_newest_first,
+        })
     }
 
     /// Some lists leave the error text to the run's details: reads those of failures among the

@@ -13,6 +13,7 @@ use super::poll::Round;
 use super::project::Feature;
 use super::rows::ProtectionRow;
 use crate::engine::observation::{Name, Observation, Protection};
+use crate::engine::time::Span;
 use crate::source::ProblemKind;
 
 /// The list between two polls.
@@ -36,6 +37,8 @@ impl Default for Protections {
     }
 }
 
+/// After trouble that may pass the list is asked for again this much later.
+const SHORT_REST: Span = Span::minutes(5);
 /// What is said of trouble with the list, for people.
 const WHAT: &str = "environment protections";
 
@@ -69,15 +72,16 @@ impl Protections {
                 );
                 self.feature.turn_off(round, None, &what, error);
             }
-            ProblemKind::NotFound => self.feature.turn_off(round, None, WHAT, error),
-            _ if !self.feature.is_proven => self.feature.turn_off(round, None, WHAT, error),
-            // It was there a moment ago: the next survey asks again.
-            _ => {
+            kind if error.is_passing()
+                || (self.feature.is_proven && kind == ProblemKind::BadBody) =>
+            {
+                self.feature.rest_until(round.now + SHORT_REST);
                 let notes = &mut round.memory.notes;
                 notes.add_once(ProblemKind::FeatureOff, None, WHAT, || {
-                    format!("{WHAT} cannot be read (asked again every survey): {error}")
+                    format!("{WHAT} cannot be read (asked again every 5 minutes): {error}")
                 });
             }
+            _ => self.feature.turn_off(round, None, WHAT, error),
         }
     }
 

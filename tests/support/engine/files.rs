@@ -33,7 +33,7 @@ use tardy::engine::rule::{KIND_NAMES, Rule};
 use tardy::engine::time::Timestamp;
 
 use super::kinds::span;
-use super::timeline::{Timeline, check};
+use super::timeline::{Disturbance, Timeline, check};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -297,6 +297,31 @@ fn every_scenario_file_comes_out_as_written_and_every_built_kind_has_one() {
         "write a scenario in {} for {without:?}",
         folder.display()
     );
+}
+
+/// What these kinds know lies in plans, projects, jobs and protections: a restart loses nothing of it.
+#[test]
+fn governance_is_told_alike_with_a_restart_at_every_step() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    for kind in [
+        "paused",
+        "plan_waiting",
+        "plan_failed",
+        "project_drift",
+        "protection_off",
+    ] {
+        let text = std::fs::read_to_string(folder.join(format!("{kind}.toml"))).unwrap();
+        let scenario: Scenario = toml::from_str(&text).unwrap();
+        let timeline = scenario.timeline();
+        let until = timeline.at(&scenario.until);
+        // How long a source has failed is not kept: while it does, there is no restart.
+        let is_read = |at| !timeline.outages.iter().any(|(a, b)| *a <= at && at < *b);
+        let outcome = timeline.play_with(until, &mut |_, now| Disturbance {
+            is_restart: is_read(now),
+            ..Disturbance::default()
+        });
+        check(&outcome.told_text(), &scenario.told.join("\n"));
+    }
 }
 
 /// Kinds that are read but not judged yet: see `RuleKind::not_built`.
