@@ -69,27 +69,25 @@ impl PlanWaiting {
         since: Timestamp,
         judgement: &mut Judgement,
     ) {
+        let steps = STEPS.map(|(times, words)| {
+            let span = self.max * times;
+            (ctx.rule.after(since, span), span, words)
+        });
+        // What is past, and waits for the plans to be known, is looked at when they are.
+        let mut ahead = steps.iter().filter(|(at, ..)| *at > ctx.known_until);
+        if let Some((at, ..)) = ahead.next().filter(|(at, ..)| *at < Timestamp::MAX) {
+            judgement.wake_known(*at);
+        }
         let Some(plans_known) = ctx.project.plans().known_until() else {
             return;
         };
         let known_until = ctx.known_until.min(plans_known);
-        let mut reached = None;
-        for (times, words) in STEPS {
-            let at = ctx.rule.after(since, self.max * times);
-            if at > known_until {
-                // What waits for the plans to be known is looked at when they are.
-                if at > ctx.known_until && at < Timestamp::MAX {
-                    judgement.wake_known(at);
-                }
-                break;
-            }
-            reached = Some((self.max * times, words));
-        }
+        let reached = steps.iter().rfind(|(at, ..)| *at <= known_until);
         let occurrence = plan_occurrence(plan);
         match reached {
-            Some(step) => {
-                let due_at = ctx.rule.after(since, self.max);
-                let evidence = self.evidence(ctx, plan, since, step);
+            Some((_, waited, words)) => {
+                let (due_at, ..) = steps[0];
+                let evidence = self.evidence(ctx, plan, since, (*waited, words));
                 judgement.find_occurrence(occurrence, due_at, Verdict::Breach(evidence));
             }
             None if ctx.open_at(&occurrence).is_some() => {
@@ -271,7 +269,11 @@ mod tests {
         assert_eq!(case().judge("05:00"), Vec::<String>::new(), "never read");
         let lagging = case().plans_known("03:59", &["a"]);
         assert_eq!(lagging.judge("05:00"), Vec::<String>::new());
-        assert_eq!(lagging.judgement("05:00").wake_when_known, None);
+        assert_eq!(
+            lagging.judgement("05:00").wake_when_known,
+            Some(at("06:00")),
+            "the plans are looked at when they are known"
+        );
         assert_eq!(lagging.plans_known("05:00", &["a"]).judge("05:00"), [SAID]);
     }
 
