@@ -117,12 +117,11 @@ impl Paused {
             Fact::new("Paused", format!("{word} {}", since.words(ctx))),
             Fact::new("Limit", limit_text(ctx.rule, self.max)),
         ];
-        match ctx.job() {
-            Some(job) => facts.extend(ctx.last_good(job)),
-            None => {
-                let jobs = ctx.project.jobs().filter(|job| job.is_listed()).count();
-                facts.push(Fact::new("Jobs that do not run", jobs.to_string()));
-            }
+        if let Some(job) = ctx.job() {
+            facts.extend(ctx.last_good(job));
+        } else {
+            let jobs = ctx.project.jobs().filter(|job| job.is_listed()).count();
+            facts.push(Fact::new("Jobs that do not run", jobs.to_string()));
         }
         Evidence {
             headline,

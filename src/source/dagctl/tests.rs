@@ -1202,7 +1202,7 @@ async fn unreadable_and_too_many_plans_that_wait_end_nothing() {
     let mut client = fake.client();
     client.poll(noon()).await;
     fake.edit(|world| {
-        world.plans = vec![json!({"status": "pending", "updated_at": noon().to_string()})]
+        world.plans = vec![json!({"status": "pending", "updated_at": noon().to_string()})];
     });
     let batch = client.poll(fake.at(noon() + Span::seconds(30))).await;
     assert_eq!(plans(&batch), (0, Some(vec!["plan_001".to_owned()])));

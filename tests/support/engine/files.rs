@@ -182,7 +182,14 @@ impl Scenario {
 
 impl Scenario {
     /// What jobs, the project, plans and protections are over time.
-    fn states(&self, mut timeline: Timeline, long_ago: Timestamp) -> Timeline {
+    fn states(&self, timeline: Timeline, long_ago: Timestamp) -> Timeline {
+        let timeline = self.jobs_over_time(timeline);
+        let timeline = self.project_over_time(timeline, long_ago);
+        let timeline = self.plans_over_time(timeline);
+        self.protections_over_time(timeline)
+    }
+
+    fn jobs_over_time(&self, mut timeline: Timeline) -> Timeline {
         let mut jobs: BTreeMap<&str, (&str, bool)> = self
             .jobs
             .iter()
@@ -203,30 +210,44 @@ impl Scenario {
                 .collect();
             timeline = timeline.jobs_at(at, &list);
         }
-        let mut states: Vec<&str> = Vec::new();
+        timeline
+    }
+
+    fn project_over_time(&self, mut timeline: Timeline, long_ago: Timestamp) -> Timeline {
+        let mut changes: Vec<&str> = Vec::new();
         for text in &self.project {
             let (at, words) = dated(text);
-            states.push(words);
+            changes.push(words);
             let at = timeline.at(at).max(long_ago);
             timeline = timeline.project(at, |project| {
-                for words in &states {
+                for words in &changes {
                     apply(project, words);
                 }
             });
         }
+        timeline
+    }
+
+    fn plans_over_time(&self, mut timeline: Timeline) -> Timeline {
         for text in &self.plans {
             let (at, words) = dated(text);
-            let words: Vec<&str> = words.splitn(4, ' ').collect();
-            let [place, plan_type, status, ref message @ ..] = words[..] else {
-                panic!("`{text}` is not `10:00 group/id explain pending Message`");
-            };
+            let mut words = words.splitn(4, ' ');
+            let mut next = || words.next().unwrap_or_default();
+            let (place, plan_type, status, message) = (next(), next(), next(), next());
+            assert!(
+                !status.is_empty(),
+                "`{text}` is not `10:00 group/id explain pending Message`"
+            );
             let place = match place.split_once('/') {
                 Some((group, id)) => (id, Some(group)),
                 None => (place, None),
             };
-            let message = message.first().copied().unwrap_or_default();
             timeline = timeline.plan(at, place, (plan_type, status, message));
         }
+        timeline
+    }
+
+    fn protections_over_time(&self, mut timeline: Timeline) -> Timeline {
         let mut protections: BTreeMap<&str, bool> = BTreeMap::new();
         for text in &self.protections {
             let (at, words) = dated(text);
