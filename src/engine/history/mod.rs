@@ -17,9 +17,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::{
-    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status, WaitingPlans,
-};
+use super::observation::{Execution, Job, Name, Project, ProjectKey, Protection, Run, Status};
 use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
@@ -233,20 +231,6 @@ impl History {
         Change::Subject(SubjectKey::Model(key.clone(), job, execution.model))
     }
 
-    /// Takes in a plan.
-    pub fn observe_plan(&mut self, key: &ProjectKey, plan: Plan) -> Change {
-        if self.entry(key).plans.put(plan) {
-            Change::Subject(SubjectKey::Project(key.clone()))
-        } else {
-            Change::None
-        }
-    }
-
-    /// Takes in which plans of a project wait for a person. True when rules may decide differently now.
-    pub fn cover_plans(&mut self, key: &ProjectKey, seen: &WaitingPlans) -> bool {
-        self.entry(key).plans.cover(seen)
-    }
-
     /// Takes in the complete list of a source's environment protections.
     pub fn observe_protections(&mut self, source: &Name, list: Vec<Protection>) -> Change {
         if self.protections.get(source) == Some(&list) {
@@ -362,11 +346,6 @@ impl ProjectHistory {
     /// Its plans.
     pub fn plans(&self) -> &Plans {
         &self.plans
-    }
-
-    /// The hold under way, or the last one there was.
-    pub fn last_hold(&self) -> Option<Hold> {
-        self.holds.last().copied()
     }
 
     /// A run by its id.

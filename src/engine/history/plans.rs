@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::observation::{Name, Plan, WaitingPlans};
+use super::super::observation::{Name, Plan, ProjectKey, WaitingPlans};
+use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp};
+use super::{Change, History};
 
 /// A plan whose row is younger than this may have come between two answers of one look.
 const RACE: Span = Span::minutes(1);
@@ -130,6 +132,22 @@ impl Plans {
         for id in old {
             self.remove(&id);
         }
+    }
+}
+
+impl History {
+    /// Takes in a plan.
+    pub fn observe_plan(&mut self, key: &ProjectKey, plan: Plan) -> Change {
+        if self.entry(key).plans.put(plan) {
+            Change::Subject(SubjectKey::Project(key.clone()))
+        } else {
+            Change::None
+        }
+    }
+
+    /// Takes in which plans of a project wait for a person. True when rules may decide differently now.
+    pub fn cover_plans(&mut self, key: &ProjectKey, seen: &WaitingPlans) -> bool {
+        self.entry(key).plans.cover(seen)
     }
 }
 
