@@ -194,6 +194,8 @@ fn setting(jobs: &[Name]) -> Vec<Observation> {
         environment: None,
         commits_behind: None,
         current_commit: None,
+        latest_commit: None,
+        latest_message: None,
         concurrency_policy: None,
     };
     vec![

@@ -711,10 +711,10 @@ async fn check_other_shapes(stage: &Stage, variant: &Variant) {
         .answer(&format!("/projects/{P}/runs/run_f/logs"))
         .await;
     assert_eq!(logs.status().as_u16() == 404, variant.logs == Logs::Missing);
-    let expected = if variant.protections_allowed {
-        200
-    } else {
-        403
+    let expected = match variant.protections_key {
+        _ if !variant.protections_allowed => 403,
+        Some(_) => 200,
+        None => 404,
     };
     assert_eq!(stage.status("/environment-protections").await, expected);
 }

@@ -11,8 +11,8 @@ use tardy::engine::labels::Patterns;
 use tardy::engine::observation::{Execution, Observation, ProjectKey, Run, Status};
 use tardy::engine::time::{Span, Timestamp};
 use tardy::sim::{
-    Fault, Faults, Garbage, Organization, PlannedExecution, PlannedRun, Running, Shape, SimClock,
-    Variant, serve,
+    Fault, Faults, Garbage, Organization, PlanRecord, PlannedExecution, PlannedRun, Protection,
+    Running, Shape, SimClock, Variant, serve,
 };
 use tardy::source::dagctl::{Dagctl, DagctlSettings, MAX_BODY_BYTES, Retry, Timeouts};
 use tardy::source::{Batch, Cursor, ProblemKind, Source as _};
@@ -683,4 +683,107 @@ async fn a_hundred_thousand_runs_are_read_quickly() {
         elapsed < Duration::from_millis(400),
         "{rows} runs in {polls} polls took {elapsed:?}"
     );
+}
+
+/// What is told of plans and protections, as text: the newest row of each plan, which wait, and the list.
+#[derive(Default)]
+struct Governance {
+    plans: BTreeMap<String, String>,
+    waiting: Vec<String>,
+    protections: Option<String>,
+    off: Vec<String>,
+}
+
+impl Governance {
+    async fn poll(&mut self, client: &mut Dagctl, now: Timestamp) {
+        let batch = client.poll(now).await;
+        assert!(batch.is_complete, "{:?}", batch.problems);
+        for observation in batch.observations {
+            match observation {
+                Observation::Plan(_, plan) => {
+                    let more = if plan.is_superseded {
+                        " superseded"
+                    } else {
+                        ""
+                    };
+                    let words = format!("{}{more}", plan.status);
+                    self.plans.insert(plan.id.to_string(), words);
+                }
+                Observation::Protections(_, list) => {
+                    let on = list
+                        .iter()
+                        .map(|p| format!("{}={}", p.environment, p.is_enabled));
+                    self.protections = Some(on.collect::<Vec<_>>().join(" "));
+                }
+                _ => {}
+            }
+        }
+        for seen in batch.plans_waiting.into_values() {
+            self.waiting = seen.ids.iter().map(ToString::to_string).collect();
+        }
+        let off = batch
+            .problems
+            .into_iter()
+            .filter(|p| p.kind == ProblemKind::FeatureOff);
+        self.off.extend(off.map(|problem| problem.message));
+    }
+}
+
+/// An old plan that waits behind thirty newer ones, and an environment that loses its protection.
+fn governed() -> Organization {
+    let mut organization = Organization::new("org-1", "dctl_x");
+    let minute = |n: i64| begin() + Span::minutes(n);
+    let record = |id: &str| PlanRecord::new(id, &format!("group_{id}"), "explain", "Add refunds");
+    let old = record("old").then(minute(-900), "running");
+    let old = old.then(minute(-890), "pending");
+    organization.plan("p1", old.then(minute(20), "approved"));
+    for number in 0..30 {
+        let id = format!("new{number:02}");
+        organization.plan("p1", record(&id).then(minute(-600 + number), "completed"));
+    }
+    let mut overtaken = record("overtaken").then(minute(-5), "pending");
+    overtaken.auto_discarded = true;
+    organization.plan("p1", overtaken.then(minute(10), "rejected"));
+    organization.protection(Protection {
+        id: "prot_1".into(),
+        environment: "prod".into(),
+        enabled: true,
+        created_at: minute(-900),
+        changes: vec![(minute(10), false)],
+    });
+    organization
+}
+
+#[tokio::test]
+async fn plans_and_protections_are_known_in_every_variant() {
+    for number in 0..Variant::count() {
+        let variant = Variant::number(number);
+        let context = format!("variant {number} ({})", variant.describe());
+        let is_listed = variant.protections_allowed && variant.protections_key.is_some();
+        let running = simulate(governed(), variant).await;
+        let mut client = Dagctl::resume(settings(&running), BTreeMap::new()).unwrap();
+        let mut known = Governance::default();
+        known.poll(&mut client, begin()).await;
+        assert_eq!(known.waiting, ["old", "overtaken"], "{context}");
+        let prod = |is_on: bool| is_listed.then(|| format!("prod={is_on}"));
+        assert_eq!(known.protections, prod(true), "{context}");
+
+        let now = running.clock.advance(Span::minutes(15));
+        known.poll(&mut client, now).await;
+        assert_eq!(known.waiting, ["old"], "{context}");
+        assert_eq!(known.protections, prod(false), "{context}");
+        assert_eq!(known.plans["overtaken"], "rejected superseded", "{context}");
+
+        let now = running.clock.advance(Span::minutes(15));
+        known.poll(&mut client, now).await;
+        assert!(known.waiting.is_empty(), "{context}");
+        assert_eq!(known.plans["new29"].as_str(), "completed", "{context}");
+        let protections = known.off.iter().filter(|why| why.contains("protections"));
+        assert_eq!(
+            protections.count(),
+            usize::from(!is_listed),
+            "{context}: {:?}",
+            known.off
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::deliver::Report;
-use crate::engine::observation::{Execution, Name, Observation, ProjectKey, Run};
+use crate::engine::observation::{Execution, Name, Observation, ProjectKey, Run, WaitingPlans};
 use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Input, Step, Undeliverable};
 use crate::notify::mask;
@@ -60,6 +60,12 @@ impl Incoming {
             known
                 .and_modify(|known| *known = (*known).max(known_until))
                 .or_insert(known_until);
+        }
+        for (project, seen) in batch.plans_waiting {
+            let is_older = |held: &WaitingPlans| held.at <= seen.at;
+            if self.input.plans_waiting.get(&project).is_none_or(is_older) {
+                self.input.plans_waiting.insert(project, seen);
+            }
         }
         for (project, known_until) in batch.coverage {
             let known = self.input.coverage.entry(project).or_insert(known_until);

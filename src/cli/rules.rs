@@ -110,6 +110,11 @@ fn documentation(kind: &str) -> Option<String> {
         "model_not_run" => include_str!("../engine/rule/model_not_run.rs"),
         "run_stalled" => include_str!("../engine/rule/run_stalled.rs"),
         "rows" => include_str!("../engine/rule/rows.rs"),
+        "paused" => include_str!("../engine/rule/paused.rs"),
+        "plan_waiting" => include_str!("../engine/rule/plan_waiting.rs"),
+        "plan_failed" => include_str!("../engine/rule/plan_failed.rs"),
+        "project_drift" => include_str!("../engine/rule/project_drift.rs"),
+        "protection_off" => include_str!("../engine/rule/protection_off.rs"),
         "source_unreachable" => include_str!("../engine/rule/source_unreachable.rs"),
         _ => return None,
     };

@@ -19,19 +19,27 @@ pub const LABEL_NAMES: &[&str] = &[
     "rule",
     "kind",
     "severity",
+    "plan_id",
+    "environment",
 ];
 
 /// Facts an alert may have, as annotations name them: lower case, `_` for spaces. What a rule kind says of
 /// an alert must be here, which a test checks against the sources.
 pub const FACT_NAMES: &[&str] = &[
     "active",
+    "allowed",
     "allowed_age",
     "at_least",
     "bound",
     "closed_meanwhile",
+    "commit",
+    "commits_behind",
+    "completed",
     "delivered",
+    "deployed_commit",
     "due",
     "error",
+    "failed",
     "failing_model",
     "finished",
     "first",
@@ -41,12 +49,15 @@ pub const FACT_NAMES: &[&str] = &[
     "in_a_row",
     "in_this_run",
     "interval",
+    "jobs_that_do_not_run",
     "last_executed",
     "last_failure",
     "last_good_run",
     "last_progress",
     "last_run",
     "last_success",
+    "latest_change",
+    "latest_commit",
     "meanwhile",
     "models",
     "newest",
@@ -56,7 +67,9 @@ pub const FACT_NAMES: &[&str] = &[
     "now",
     "observed",
     "partial",
+    "paused",
     "paused_meanwhile",
+    "projects_that_deploy_there",
     "queued",
     "ran",
     "robust_z",
@@ -71,6 +84,9 @@ pub const FACT_NAMES: &[&str] = &[
     "times",
     "took_in_total",
     "usual",
+    "waited",
+    "waiting_since",
+    "was_paused",
 ];
 
 /// Every name that annotations may use, beside the labels of the rule.

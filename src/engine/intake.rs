@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{Change, ProjectHistory};
-use super::observation::{Name, Observation, ProjectKey};
+use super::observation::{Name, Observation, ProjectKey, WaitingPlans};
 use super::rule::Scope;
 use super::subject::SubjectKey;
 use super::time::Timestamp;
@@ -92,6 +92,21 @@ impl Engine {
         }
         for (project, known_until) in coverage {
             dirty.extend(self.watches.take_known(project, *known_until));
+        }
+        dirty
+    }
+
+    /// Takes in which plans wait for a person; returns the watches of projects where that decides something.
+    pub(super) fn take_plans(
+        &mut self,
+        plans: &BTreeMap<ProjectKey, WaitingPlans>,
+    ) -> BTreeSet<WatchId> {
+        let mut dirty = BTreeSet::new();
+        for (project, seen) in plans {
+            if self.history.cover_plans(project, seen) {
+                let subject = SubjectKey::Project(project.clone());
+                dirty.extend(self.watches.of(&subject));
+            }
         }
         dirty
     }

@@ -43,7 +43,7 @@ use history::{History, JobRecord, ProjectRecord};
 use labels::{Fingerprint, Labels};
 use ledger::{Ledger, LedgerRow};
 use notification::Notification;
-use observation::{Name, Observation, ProjectKey};
+use observation::{Name, Observation, ProjectKey, WaitingPlans};
 use policy::Policy;
 use rule::context::Memory;
 use subject::SubjectKey;
@@ -59,6 +59,8 @@ pub struct Input {
     pub coverage: BTreeMap<ProjectKey, Timestamp>,
     /// Projects and the server instant up to which their model executions are now known completely.
     pub executions_known: BTreeMap<ProjectKey, Timestamp>,
+    /// Projects and which of their plans wait for a person.
+    pub plans_waiting: BTreeMap<ProjectKey, WaitingPlans>,
     /// How sources and receivers fared.
     pub health: Vec<HealthReport>,
     /// Deliveries that were given up.
@@ -297,6 +299,7 @@ impl Engine {
         }
         let mut dirty = self.adopt_policy(now, &mut step);
         dirty.extend(self.take_in(input.observations, &input.coverage, now, &mut step));
+        dirty.extend(self.take_plans(&input.plans_waiting));
         dirty.extend(self.take_health(&input.health, now, &mut step));
         dirty.extend(self.watches.take_due(now));
         step.judged = dirty.len();

@@ -3,6 +3,7 @@
 //! An observation is what a source said at the instant it was observed. It carries no judgement, and
 //! unknown words survive as [`Status::Other`] so that they can be counted and shown, never guessed at.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,12 @@ pub struct Project {
     pub commits_behind: Option<u32>,
     /// The deployed commit.
     pub current_commit: Option<Name>,
+    /// The newest commit of the branch.
+    #[serde(default)]
+    pub latest_commit: Option<Name>,
+    /// That commit's message.
+    #[serde(default)]
+    pub latest_message: Option<Name>,
     /// `Allow`, `Forbid` or `Replace`: what happens when a tick comes while a run is active.
     pub concurrency_policy: Option<Name>,
 }
@@ -247,6 +254,28 @@ pub struct Plan {
     pub updated_at: Timestamp,
     /// Overtaken by newer commits rather than refused by a person.
     pub is_superseded: bool,
+}
+
+impl Plan {
+    /// The deployment that the record belongs to: its group, or itself.
+    pub fn group(&self) -> &Name {
+        self.group_id.as_ref().unwrap_or(&self.id)
+    }
+
+    /// It waits for a person: explained, and not approved or refused. An execute step that is pending waits
+    /// for a machine.
+    pub fn is_waiting(&self) -> bool {
+        &*self.status == "pending" && self.plan_type.as_deref() != Some("execute")
+    }
+}
+
+/// Which plans of a project wait for a person, all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingPlans {
+    /// The server instant at which it was so.
+    pub at: Timestamp,
+    /// Ids of their records.
+    pub ids: BTreeSet<Name>,
 }
 
 /// Protection of an environment: changes to it need approval.

@@ -175,7 +175,9 @@ impl Engine {
             (Scope::Model, SubjectKey::Model(_, job, model)) => {
                 is_project && selectors.job.is_match(job) && selectors.model.is_match(model)
             }
-            (Scope::Project | Scope::ProjectAndJob, SubjectKey::Project(_)) => is_project,
+            (Scope::Project, SubjectKey::Project(_)) => is_project,
+            // A rule for some jobs does not speak of projects.
+            (Scope::ProjectAndJob, SubjectKey::Project(_)) => is_project && selectors.job.is_any(),
             (Scope::Health, SubjectKey::Source(_) | SubjectKey::Receiver(_))
             | (Scope::Source, SubjectKey::Source(_)) => true,
             (Scope::Objective, SubjectKey::Objective(name)) => *name == rule.name,

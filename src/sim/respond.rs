@@ -249,6 +249,7 @@ impl<'a> Scene<'a> {
         if !self.variant.protections_allowed {
             return Err(Refusal(403, "permission manage_secrets is required"));
         }
+        let key = self.variant.protections_key.ok_or(NOT_FOUND)?;
         let visible: Vec<_> = self
             .organization
             .protections
@@ -266,7 +267,7 @@ impl<'a> Scene<'a> {
             );
         };
         match rest {
-            [] => Ok(self.list("protections", visible.len(), |out| {
+            [] => Ok(self.list(key, visible.len(), |out| {
                 push_items(out, &visible, |out, known| push(out, known, Place::List));
             })),
             ["check"] => {

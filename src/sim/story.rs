@@ -18,12 +18,14 @@
 //! | 12:20 | `attribution` starts and overruns: 75 minutes instead of 30; it ends about 13:35 |
 //! | 12:25 to 12:52:10 | the fix of `finance` waits from 12:35 to 12:44 and completes: commit `c77e0f3`; `quarter-hourly` is as before from 13:00 |
 //! | 13:10 | `campaign-costs` is due, and starts at 13:35, 25 minutes late |
+//! | 12:26 to 12:58 | somebody switches the protection of `prod` off to hurry the fix, and on again |
+//! | 13:05 to 14:32 | `growth` is six commits behind; its plan waits from 13:42 to 13:50, fails at 14:05 and completes at 14:32: commit `d18c3aa` |
 //! | 13:30 | `weekday-report` runs as always (12 minutes) |
 //! | 15:30 | the story ends; everything has recovered. Runs go on for two more hours |
 
 use super::generate::{Deployment, ORGANIZATION, TOKEN, furnish};
 use super::habit::{Course, Failure, Habit, numbered};
-use super::model::{JobPlan, PlannedRun, ProjectKind, ProjectPlan};
+use super::model::{JobPlan, PlanRecord, PlannedRun, ProjectChange, ProjectKind, ProjectPlan};
 use super::organization::Organization;
 use super::random::Random;
 use crate::engine::time::{Span, Timestamp};
@@ -114,6 +116,7 @@ impl Story {
             organization.add_run(&project, run);
         }
         furnish(&mut organization, start);
+        neglect(&mut organization);
         Self {
             organization,
             watch_from,
@@ -420,6 +423,36 @@ fn deployments(organization: &mut Organization) -> Vec<(String, PlannedRun)> {
         .iter()
         .map(|row| row.deployment().carry_out(organization, row.project))
         .collect()
+}
+
+/// What nobody looks after: a protection that is off for a while, and a plan that fails at first.
+fn neglect(organization: &mut Organization) {
+    let (from, to) = ("b90c4e2", "d18c3aa");
+    let record = |step: &str| {
+        let id = format!("plan_19_{step}");
+        PlanRecord::new(&id, "plangroup_19", step, "Drop unused seeds").commits(from, to)
+    };
+    let behind = ProjectChange::CommitsBehind(6, to.to_owned());
+    organization
+        .change_protection("prot_1", at(12, 26), false)
+        .change_protection("prot_1", at(12, 58), true)
+        .change_project(GROWTH, at(13, 5), behind)
+        .plan(
+            GROWTH,
+            record("explain")
+                .then(at(13, 40), "running")
+                .then(at(13, 42), "pending")
+                .then(at(13, 50), "approved"),
+        )
+        .plan(
+            GROWTH,
+            record("execute")
+                .then(at(13, 51), "running")
+                .then(at(14, 5), "failed")
+                .then(at(14, 20), "running")
+                .then(at(14, 32), "completed"),
+        )
+        .change_project(GROWTH, at(14, 32), ProjectChange::Commit(to.to_owned()));
 }
 
 /// Hour, minute, project, job, what happens.

@@ -133,6 +133,8 @@ pub struct Variant {
     pub refuses_bad_instants: bool,
     /// `/environment-protections` may be read; otherwise 403.
     pub protections_allowed: bool,
+    /// List key of `/environment-protections`; `None`: the endpoint is missing (404).
+    pub protections_key: Option<&'static str>,
 }
 
 const DOCUMENTED: Variant = Variant {
@@ -159,13 +161,14 @@ const DOCUMENTED: Variant = Variant {
     empty_total_pages: 0,
     refuses_bad_instants: true,
     protections_allowed: true,
+    protections_key: Some("protections"),
 };
 
 const DESCRIPTIONS: [&str; 8] = [
     "as documented, with the likeliest guesses",
-    "executions under `executions` with run_id, model and rows_affected; oldest first; errors as message; pending runs have a start; microseconds",
+    "executions under `executions` with run_id, model and rows_affected; oldest first; errors as message; pending runs have a start; microseconds; protections under `environment_protections`",
     "executions under `data` with name and row_count; explicit nulls; lists by id; nested errors; limit echoed; offsets for Z",
-    "no model-executions, run detail or logs; prefixed cronjob_name; plain-text errors; 403 for foreign organizations",
+    "no model-executions, run detail, logs or protections; prefixed cronjob_name; plain-text errors; 403 for foreign organizations",
     "bare arrays; no error_message in lists; approved plans shown as running; oldest first",
     "prefixed cronjob_name, explicit nulls, no error_message in lists, by id, limits above 500 refused",
     "stats ignore filters, aggregates named otherwise, unreadable instants ignored, protections forbidden",
@@ -232,6 +235,7 @@ impl Variant {
             error_body: ErrorBody::Message,
             instants: InstantStyle::Micros,
             empty_total_pages: 1,
+            protections_key: Some("environment_protections"),
             ..self
         }
     }
@@ -260,6 +264,7 @@ impl Variant {
             error_body: ErrorBody::Text,
             foreign_status: 403,
             logs: Logs::Missing,
+            protections_key: None,
             ..self
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::observation::{Name, Observation, ProjectKey};
+use crate::engine::observation::{Name, Observation, ProjectKey, WaitingPlans};
 use crate::engine::time::{Span, Timestamp};
 
 /// How far a project's lists have been read. Stored in the same transaction as the observations it
@@ -51,6 +51,8 @@ pub struct Batch {
     /// Projects whose model executions were read completely in this poll, and the server instant up to which
     /// they are known.
     pub executions_known: BTreeMap<ProjectKey, Timestamp>,
+    /// Projects whose plans were read in this poll, and which of them wait for a person.
+    pub plans_waiting: BTreeMap<ProjectKey, WaitingPlans>,
     /// Cursors to store with the observations.
     pub cursors: BTreeMap<ProjectKey, Cursor>,
     /// Server time minus local time, measured from the `Date` header of this poll.

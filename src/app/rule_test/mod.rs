@@ -299,6 +299,8 @@ fn timeline(test: &Test, day: &Day) -> Result<Replay, LineError> {
             environment: None,
             commits_behind: None,
             current_commit: None,
+            latest_commit: None,
+            latest_message: None,
             concurrency_policy: None,
         }),
     );

@@ -77,7 +77,7 @@ impl Survey {
             survey.projects.push(project.display_name().clone());
             let models = project.models().map(|(_, model, _)| model.clone());
             survey.models.extend(models);
-            survey.plans += project.plans().count();
+            survey.plans += project.plans().iter().count();
             let behind = project.info.as_ref().and_then(|info| info.commits_behind);
             survey.commits_behind = survey.commits_behind.max(behind);
             for job in project.jobs().filter(|job| !job.is_gone) {

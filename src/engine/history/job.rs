@@ -13,22 +13,37 @@ use super::Slot;
 /// A stretch of time in which ticks start nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// When it was first seen.
+    /// When it began; [`Timestamp::MIN`] when it was held at first sight.
     pub from: Timestamp,
     /// When it was over; `None`: it goes on.
     pub to: Option<Timestamp>,
+    /// An instant at which it was held for certain, for holds whose beginning is not known.
+    #[serde(default)]
+    pub held_at: Option<Timestamp>,
 }
 
-pub(super) fn set_hold(holds: &mut Vec<Hold>, is_held: bool, now: Timestamp) {
+impl Hold {
+    /// When it began for certain, and whether it may have begun before. `None`: nothing is known.
+    pub fn since(&self) -> Option<(Timestamp, bool)> {
+        if self.from > Timestamp::MIN {
+            return Some((self.from, false));
+        }
+        Some((self.held_at?, true))
+    }
+}
+
+/// A hold begins or ends at `at`. One that begins at an unknown instant was there at `held_at`.
+pub(super) fn set_hold(holds: &mut Vec<Hold>, is_held: bool, at: Timestamp, held_at: Timestamp) {
     let is_open = holds.last().is_some_and(|hold| hold.to.is_none());
     match (is_open, is_held) {
         (false, true) => holds.push(Hold {
-            from: now,
+            from: at,
             to: None,
+            held_at: (at == Timestamp::MIN).then_some(held_at),
         }),
         (true, false) => {
             if let Some(hold) = holds.last_mut() {
-                hold.to = Some(now);
+                hold.to = Some(at);
             }
         }
         (true, true) | (false, false) => {}
@@ -161,6 +176,16 @@ impl JobHistory {
             let tick = (at >= since).then(|| cron.previous(zone, at))??;
             (tick.at >= since).then_some(tick)
         })
+    }
+
+    /// It is in the list of jobs, as far as known; one that only runs speak of is not.
+    pub fn is_listed(&self) -> bool {
+        !self.versions.is_empty() && !self.is_gone
+    }
+
+    /// The hold under way, or the last one there was: its own, not its project's.
+    pub fn last_hold(&self) -> Option<Hold> {
+        self.holds.last().copied()
     }
 
     /// What is to be stored of the job itself.

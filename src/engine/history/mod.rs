@@ -6,6 +6,7 @@
 
 mod job;
 mod model;
+mod plans;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -15,15 +16,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::{
-    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status,
-};
+use super::observation::{Execution, Job, Name, Project, ProjectKey, Protection, Run, Status};
 use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
 use job::{RunIndex, from, set_hold};
 use model::hash_id;
 pub use model::{ExecutionRecord, ModelHistory, Outcome};
+pub use plans::Plans;
 use waiting::Waiting;
 
 /// Everything observed, by project.
@@ -55,7 +55,7 @@ pub struct ProjectHistory {
     /// A complete list of jobs was seen once.
     has_job_list: bool,
     models: BTreeMap<(Name, Name), ModelHistory>,
-    plans: BTreeMap<Name, Plan>,
+    plans: Plans,
     runs: Vec<Run>,
     /// The last instant at which a model started or finished in each run; `MIN`: no execution was seen.
     progress: Vec<Timestamp>,
@@ -133,16 +133,9 @@ impl History {
         }
         let is_held = info.is_suspended || !info.is_deployed;
         // Held at first sight: since when is not known, so nothing before counts as missed.
-        let since = if project.info.is_some() {
-            now
-        } else {
-            Timestamp::MIN
-        };
-        set_hold(
-            &mut project.holds,
-            is_held,
-            if is_held { since } else { now },
-        );
+        let is_known = project.info.is_some() || !is_held;
+        let at = if is_known { now } else { Timestamp::MIN };
+        set_hold(&mut project.holds, is_held, at, now);
         project.info = Some(info);
         Change::Project(key)
     }
@@ -170,7 +163,7 @@ impl History {
                 job.is_gone = is_gone;
                 // While it is gone nothing is due; its return has ended the hold already.
                 if is_gone {
-                    set_hold(&mut job.holds, true, now);
+                    set_hold(&mut job.holds, true, now, now);
                 }
                 changed.insert(name.clone());
             }
@@ -241,18 +234,6 @@ impl History {
             return Change::None;
         }
         Change::Subject(SubjectKey::Model(key.clone(), job, execution.model))
-    }
-
-    /// Takes in a plan.
-    pub fn observe_plan(&mut self, key: &ProjectKey, plan: Plan) -> Change {
-        let project = self.entry(key);
-        match project.plans.get(&plan.id) {
-            Some(known) if *known == plan || known.updated_at > plan.updated_at => Change::None,
-            _ => {
-                project.plans.insert(plan.id.clone(), plan);
-                Change::Subject(SubjectKey::Project(key.clone()))
-            }
-        }
     }
 
     /// Takes in the complete list of a source's environment protections.
@@ -332,7 +313,7 @@ impl ProjectHistory {
             jobs: BTreeMap::new(),
             has_job_list: false,
             models: BTreeMap::new(),
-            plans: BTreeMap::new(),
+            plans: Plans::default(),
             runs: Vec::new(),
             progress: Vec::new(),
             run_slots: HashMap::new(),
@@ -376,9 +357,9 @@ impl ProjectHistory {
             .map(|((job, model), history)| (job, model, history))
     }
 
-    /// All plans.
-    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
-        self.plans.values()
+    /// Its plans.
+    pub fn plans(&self) -> &Plans {
+        &self.plans
     }
 
     /// A run by its id.
@@ -439,7 +420,9 @@ impl ProjectHistory {
                 Some(hold) if changed_at < hold.to.unwrap_or(hold.from) => now,
                 Some(_) | None => changed_at,
             };
-            set_hold(&mut job.holds, !seen.is_enabled, at);
+            // It was disabled at its last change at the latest.
+            let held_at = seen.updated_at.filter(|at| *at <= now).unwrap_or(now);
+            set_hold(&mut job.holds, !seen.is_enabled, at, held_at);
             is_changed = true;
         }
         let known = job.versions.last();
@@ -533,6 +516,7 @@ impl ProjectHistory {
     }
 
     fn forget_before(&mut self, cutoff: Timestamp) {
+        self.plans.forget_before(cutoff);
         let old: BTreeSet<Slot> = self
             .jobs
             .values()

@@ -179,6 +179,11 @@ impl ProjectHistory {
         (failed, skipped)
     }
 
+    /// The hold under way, or the last one there was.
+    pub fn last_hold(&self) -> Option<Hold> {
+        self.holds.last().copied()
+    }
+
     /// The job's ticks start nothing at `at`: it is disabled, or the project is held.
     pub fn is_held(&self, job: &JobHistory, at: Timestamp) -> bool {
         self.is_held_within(job, at, at)

@@ -221,7 +221,8 @@ fn an_edit_holds_from_the_sources_instant_when_that_can_be() {
             job.record().holds,
             [Hold {
                 from: at(since),
-                to: None
+                to: None,
+                held_at: None
             }],
             "{updated}"
         );
@@ -273,6 +274,8 @@ fn time_held_by_project_and_job_counts_once() {
         environment: None,
         commits_behind: None,
         current_commit: None,
+        latest_commit: None,
+        latest_message: None,
         concurrency_policy: None,
     };
     history.observe_project(project(false), at(0));

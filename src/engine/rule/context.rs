@@ -1,6 +1,6 @@
 //! What a rule sees when it judges one subject, and what it answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,9 @@ pub struct Memory {
     /// Names the kind remembers, such as environments seen protected.
     #[serde(default)]
     pub names: BTreeSet<Name>,
+    /// Instants the kind remembers by name, such as since when a plan waits.
+    #[serde(default)]
+    pub instants: BTreeMap<Name, Timestamp>,
 }
 
 /// Rows that settled longer ago than this before what is known completely are all there.
@@ -68,6 +71,7 @@ impl Memory {
             open_promise: None,
             ahead: BTreeSet::new(),
             names: BTreeSet::new(),
+            instants: BTreeMap::new(),
         }
     }
 

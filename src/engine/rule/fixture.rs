@@ -1,15 +1,22 @@
 //! One job with its runs, judged as it would be at an instant: for the tables of the kinds.
 
+use std::collections::BTreeSet;
+
+use chrono::NaiveTime;
 use chrono_tz::Tz;
 
-use super::super::alert::{EndReason, Finding, Verdict};
+use super::super::alert::{self, Alert, AlertState, EndReason, Evidence, Finding, Verdict};
+use super::super::calendar::Calendar;
 use super::super::history::History;
-use super::super::labels::Labels;
+use super::super::labels::{Fingerprint, Labels};
 use super::super::ledger::{Ledger, Promise};
-use super::super::observation::{Execution, Job, Name, ProjectKey, Run, Status};
+use super::super::observation::{
+    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status, WaitingPlans,
+};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp};
 use super::context::{Context, Judgement, Memory};
+use super::survey::Survey;
 use super::{Annotations, Rule, RuleKind, Selectors, Severity};
 
 /// A rule at the job `job` of the project `p1`.
@@ -19,6 +26,7 @@ pub(super) struct Case {
     pub ledger: Ledger,
     history: History,
     subject: SubjectKey,
+    open: Vec<Alert>,
 }
 
 /// `06:10` on 10 March 2026, or RFC 3339.
@@ -26,6 +34,18 @@ pub(super) fn at(text: &str) -> Timestamp {
     match text.len() {
         5 => Timestamp::parse(&format!("2026-03-10T{text}:00Z")).unwrap(),
         _ => Timestamp::parse(text).unwrap(),
+    }
+}
+
+/// Every day between two hours, UTC.
+pub(super) fn calendar(open: &str, close: &str) -> Calendar {
+    let time = |text| NaiveTime::parse_from_str(text, "%H:%M").unwrap();
+    Calendar {
+        name: "business".into(),
+        zone: Tz::UTC,
+        days: [true; 7],
+        hours: Some((time(open), time(close))),
+        holidays: BTreeSet::new(),
     }
 }
 
@@ -66,6 +86,128 @@ impl Case {
             ledger: Ledger::default(),
             history: History::default(),
             subject: SubjectKey::Job(key(), "job".into()),
+            open: Vec::new(),
+        }
+    }
+
+    /// The project instead of the job.
+    pub(super) fn whole_project(mut self) -> Self {
+        self.subject = SubjectKey::Project(key());
+        self
+    }
+
+    /// The source instead of the job.
+    pub(super) fn source(mut self) -> Self {
+        self.subject = SubjectKey::Source("prod".into());
+        self
+    }
+
+    /// The project `finance`, deployed and running, as it is seen at an instant.
+    pub(super) fn project(mut self, seen: &str, change: impl FnOnce(&mut Project)) -> Self {
+        let mut project = Project {
+            key: key(),
+            name: "finance".into(),
+            project_type: "sqlmesh".into(),
+            is_suspended: false,
+            is_deployed: true,
+            environment: None,
+            commits_behind: None,
+            current_commit: None,
+            latest_commit: None,
+            latest_message: None,
+            concurrency_policy: None,
+        };
+        change(&mut project);
+        self.history.observe_project(project, at(seen));
+        self
+    }
+
+    /// A plan's row: instant, group, id, type, status, message. A superseded one is rejected.
+    pub(super) fn plan(mut self, text: &str) -> Self {
+        let words: Vec<&str> = text.splitn(6, ' ').collect();
+        let is_superseded = words[4] == "superseded";
+        let status = if is_superseded { "rejected" } else { words[4] };
+        let known = self.history.project(&key());
+        let plan = known.and_then(|project| project.plans().iter().find(|p| &*p.id == words[2]));
+        let plan = Plan {
+            id: words[2].into(),
+            group_id: Some(words[1].into()),
+            plan_type: Some(words[3].into()),
+            status: status.into(),
+            to_commit: None,
+            commit_message: Some(words[5].into()),
+            created_at: plan.map_or(at(words[0]), |plan| plan.created_at),
+            updated_at: at(words[0]),
+            is_superseded,
+        };
+        self.history.observe_plan(&key(), plan);
+        self
+    }
+
+    /// Exactly these plans wait at an instant.
+    pub(super) fn plans_known(mut self, seen: &str, ids: &[&str]) -> Self {
+        let seen = WaitingPlans {
+            at: at(seen),
+            ids: ids.iter().map(|id| Name::from(*id)).collect(),
+        };
+        self.history.cover_plans(&key(), &seen);
+        self
+    }
+
+    /// The list of protections of the source: `prod on`.
+    pub(super) fn protections(mut self, list: &[&str]) -> Self {
+        let list = list.iter().map(|text| {
+            let (environment, word) = text.split_once(' ').unwrap();
+            Protection {
+                environment: environment.into(),
+                is_enabled: word == "on",
+            }
+        });
+        self.history
+            .observe_protections(&"prod".into(), list.collect());
+        self
+    }
+
+    /// What is found at an instant is an open alert from then on, and remembered.
+    pub(super) fn opened(mut self, now: &str) -> Self {
+        let judgement = self.judgement(now);
+        for finding in &judgement.findings {
+            let mut slot = None;
+            let new = |evidence: &Evidence| self.alert(finding, evidence);
+            alert::fold(&mut slot, finding, &self.rule, new, at(now));
+            self.open.extend(slot);
+        }
+        self.memory = judgement.memory;
+        self
+    }
+
+    fn alert(&self, finding: &Finding, evidence: &Evidence) -> Alert {
+        let mut identity = self.subject.identity();
+        for (name, value) in finding.occurrence.iter() {
+            identity.set(name, value);
+        }
+        Alert {
+            fingerprint: Fingerprint::of(&self.rule.name, &identity),
+            rule: self.rule.name.clone(),
+            kind: self.rule.kind.name().into(),
+            origin: self.rule.origin.clone(),
+            labels: identity.clone(),
+            identity,
+            severity: self.rule.severity,
+            state: AlertState::Pending,
+            began_at: finding.at,
+            fired_at: None,
+            cleared_at: None,
+            ended_at: None,
+            evidence: evidence.clone(),
+            frozen: None,
+            ending: None,
+            is_already_so: false,
+            summary: None,
+            description: None,
+            runbook: None,
+            owner: None,
+            run_url: None,
         }
     }
 
@@ -154,6 +296,18 @@ impl Case {
 
     /// Judges with runs known up to an instant.
     pub(super) fn judgement(&self, known_until: &str) -> Judgement {
+        let survey = Survey {
+            now: at(known_until),
+            rule: &self.rule,
+            subject: &self.subject,
+            history: &self.history,
+            ledger: &self.ledger,
+            memory: &self.memory,
+            open: &self.open,
+        };
+        if let Some(judgement) = self.rule.kind.survey(&survey) {
+            return judgement;
+        }
         self.with_context(known_until, |ctx| self.rule.kind.judge(ctx))
     }
 
@@ -181,7 +335,7 @@ impl Case {
             known_until: at(known_until),
             ledger: &self.ledger,
             memory: &self.memory,
-            open: &[],
+            open: &self.open,
         })
     }
 

@@ -340,6 +340,23 @@ impl Rule {
         }
     }
 
+    /// When `span` has passed since `from`, on the calendar's clock when the rule has one;
+    /// [`Timestamp::MAX`] for a calendar that never opens.
+    pub fn after(&self, from: Timestamp, span: Span) -> Timestamp {
+        match &self.calendar {
+            Some(calendar) => calendar.after_open_time(from, span),
+            None => from + span,
+        }
+    }
+
+    /// The time in `(from, to)`, on the calendar's clock when the rule has one.
+    pub fn time_between(&self, from: Timestamp, to: Timestamp) -> Span {
+        match &self.calendar {
+            Some(calendar) => calendar.open_time(from, to),
+            None => to.since(from),
+        }
+    }
+
     /// What part of the rule this version cannot judge yet, in words; `None` when it judges all of it.
     pub fn not_built(&self) -> Option<String> {
         self.kind.not_built()

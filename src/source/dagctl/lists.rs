@@ -130,8 +130,12 @@ impl Tracked {
             matches!(error, FetchError::BadBody { .. }) && !self.execution_list.is_proven;
         if error.is_absent() || is_unreadable || error.kind() == ProblemKind::Forbidden {
             self.give_up_executions();
-            self.execution_list
-                .turn_off(round, &self.key.project_id, "model executions", &error);
+            self.execution_list.turn_off(
+                round,
+                Some(&self.key.project_id),
+                "model executions",
+                &error,
+            );
             return Ok(());
         }
         Err(error)

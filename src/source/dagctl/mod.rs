@@ -1,7 +1,7 @@
 //! dagctl as a source: settings, and what is kept between two polls.
 //!
-//! Role: reads projects, jobs, plans, runs and model executions of one dagctl organization and reports
-//! what is new. Guarantees:
+//! Role: reads projects, jobs, plans, runs and model executions of one dagctl organization, and which
+//! environments it protects, and reports what is new. Guarantees:
 //!
 //! * it only ever sends GET, and only to the configured host;
 //! * coverage of a project is claimed only when a whole pass over its runs was read, with evidence that
@@ -25,6 +25,7 @@ mod notes;
 mod pages;
 mod poll;
 mod project;
+mod protections;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use self::expected::Expected;
 use self::names::Interner;
 use self::notes::Notes;
 use self::project::Tracked;
+use self::protections::Protections;
 use super::{Batch, Cursor, Source};
 use crate::engine::labels::Patterns;
 use crate::engine::observation::{Name, Project, ProjectKey, Run};
@@ -189,6 +191,7 @@ pub struct Dagctl {
     listed_at: Option<Timestamp>,
     tracked: BTreeMap<Name, Tracked>,
     expected: Expected,
+    protections: Protections,
     memory: Memory,
     /// Local time until which the server asked for rest.
     held_until: Option<Timestamp>,
@@ -229,6 +232,7 @@ impl Dagctl {
             listed_at: None,
             tracked,
             expected: Expected::default(),
+            protections: Protections::default(),
             memory: Memory::default(),
             held_until: None,
             is_skewed: false,

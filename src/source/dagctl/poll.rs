@@ -156,10 +156,21 @@ impl<'a> Round<'a> {
     pub(super) async fn short_list(
         &mut self,
         target: &Target,
-        mut take: impl FnMut(&str, &mut Memory) -> Result<PageRead, WireError> + Send,
+        take: impl FnMut(&str, &mut Memory) -> Result<PageRead, WireError> + Send,
     ) -> Result<usize, FetchError> {
+        let read = self.list_within(target, MAX_PAGES, take).await?;
+        Ok(read.bad_rows)
+    }
+
+    /// As [`Self::short_list`], for lists that may be long: reads so many pages at most.
+    pub(super) async fn list_within(
+        &mut self,
+        target: &Target,
+        max_pages: u32,
+        mut take: impl FnMut(&str, &mut Memory) -> Result<PageRead, WireError> + Send,
+    ) -> Result<ListRead, FetchError> {
         let mut bad_rows = 0;
-        for page in 1..MAX_PAGES {
+        for page in 1..=max_pages {
             let target = if page == 1 {
                 target.clone()
             } else {
@@ -175,10 +186,12 @@ impl<'a> Round<'a> {
             };
             bad_rows += read.bad_rows;
             if read.ids.is_empty() || u64::from(page) >= read.head.total_pages.unwrap_or(1) {
-                break;
+                let is_whole = true;
+                return Ok(ListRead { bad_rows, is_whole });
             }
         }
-        Ok(bad_rows)
+        let is_whole = false;
+        Ok(ListRead { bad_rows, is_whole })
     }
 
     async fn page_of(
@@ -189,6 +202,14 @@ impl<'a> Round<'a> {
         let answer = self.get(target).await?;
         take(&answer.body, self.memory).map_err(|error| bad_body(target, &error))
     }
+}
+
+/// How a list was read.
+pub(super) struct ListRead {
+    /// Rows that could not be read.
+    pub(super) bad_rows: usize,
+    /// There were no more pages.
+    pub(super) is_whole: bool,
 }
 
 impl Memory {
@@ -264,6 +285,7 @@ impl Dagctl {
     /// A poll was given up half way: what it read never got out, so nothing of it counts.
     fn rewind(&mut self) {
         self.listed_at = None;
+        self.protections.rewind();
         for tracked in self.tracked.values_mut() {
             tracked.rewind();
         }
@@ -277,13 +299,15 @@ impl Dagctl {
             listed_at,
             tracked,
             expected,
+            protections,
             memory,
             is_skewed,
             last_skew,
             ..
         } = self;
         let mut round = Round::new(api, settings, memory, now, *last_skew);
-        if is_due(*listed_at, now) {
+        let is_survey = is_due(*listed_at, now);
+        if is_survey {
             *listed_at = read_projects(&mut round, listed, tracked, expected)
                 .await
                 .then_some(now);
@@ -301,6 +325,9 @@ impl Dagctl {
                 })
                 .read(project, &mut round)
                 .await;
+        }
+        if is_survey && listed_at.is_some() && !round.is_over {
+            protections.read(&mut round).await;
         }
         round.batch.skew = round.agreed_skew();
         *last_skew = median(round.skews.iter().copied()).or(*last_skew);

@@ -4,7 +4,7 @@
 //! where the list has none, then model executions, then active runs that the list has not mentioned for
 //! long.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::client::{FetchError, Target};
 use super::expected::Emptiness;
@@ -13,7 +13,9 @@ use super::lists::Feed;
 use super::poll::{Round, is_due};
 use super::rows::{JobRow, PlanRow, RunRow};
 use super::wire;
-use crate::engine::observation::{Job, Name, Observation, Plan, Project, ProjectKey, Run, Status};
+use crate::engine::observation::{
+    Job, Name, Observation, Plan, Project, ProjectKey, Run, Status, WaitingPlans,
+};
 use crate::engine::time::{Span, Timestamp};
 use crate::source::{Cursor, ProblemKind, Progress};
 
@@ -29,8 +31,16 @@ const DETAILS_PER_POLL: usize = 10;
 const MAX_DETAILS: usize = 4_096;
 /// Status of a run that was active when it was removed on the server.
 const REMOVED: &str = "removed";
-/// Plans looked at: the newest page.
+/// The newest plans: looked at whatever became of them.
 const PLAN_ROWS: u32 = 25;
+/// Plans that wait, in one page.
+const WAITING_ROWS: u32 = 100;
+/// Pages of plans that wait; with more it is not known which ones do.
+const MAX_WAITING_PAGES: u32 = 5;
+/// Plans in one page where all are read, because the newest do not come first.
+const ALL_ROWS: u32 = 500;
+/// Pages read then.
+const MAX_ALL_PAGES: u32 = 4;
 
 /// A project between two polls.
 #[derive(Debug)]
@@ -44,7 +54,9 @@ pub(super) struct Tracked {
     job_emptiness: Emptiness,
     /// Local time when jobs and plans were last read without fault.
     surveyed_at: Option<Timestamp>,
-    plans: HashMap<Name, Plan>,
+    plans: BTreeMap<Name, Plan>,
+    /// Plans that waited for a person when that was last read.
+    waiting: BTreeSet<Name>,
     pub(super) runs: Feed,
     pub(super) executions: Feed,
     pub(super) active: BTreeMap<Name, Active>,
@@ -55,6 +67,15 @@ pub(super) struct Tracked {
     run_detail: Feature,
     /// Error texts of runs that only their details carry; `None` where those have none either.
     pub(super) details: HashMap<Name, Option<Name>>,
+}
+
+/// How a list of plans was read.
+struct PlansRead {
+    bad_rows: usize,
+    /// There were no more pages.
+    is_whole: bool,
+    /// Its rows came in that order.
+    is_newest_first: bool,
 }
 
 /// A run that is pending or running.
@@ -79,6 +100,11 @@ impl Feature {
         self.off_until.is_some_and(|until| now < until)
     }
 
+    /// Does not ask before an instant.
+    pub(super) fn rest_until(&mut self, until: Timestamp) {
+        self.off_until = Some(until);
+    }
+
     pub(super) fn prove(&mut self) {
         *self = Self {
             is_proven: true,
@@ -98,7 +124,8 @@ impl Tracked {
             jobs: JobNames::default(),
             job_emptiness: Emptiness::default(),
             surveyed_at: None,
-            plans: HashMap::new(),
+            plans: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             runs: Feed::default(),
             executions: Feed::default(),
             active: BTreeMap::new(),
@@ -141,6 +168,7 @@ impl Tracked {
         self.surveyed_at = None;
         self.jobs = JobNames::default();
         self.plans.clear();
+        self.waiting.clear();
         for active in self.active.values_mut() {
             active.is_removed = false;
         }
@@ -270,19 +298,19 @@ impl Tracked {
         Ok(true)
     }
 
-    /// Reads the newest plans; says whether they could be read (or are not served).
+    /// Reads the plans; says whether they could be read (or are not served).
     async fn read_plans(&mut self, round: &mut Round<'_>) -> bool {
         if round.is_over || self.plan_list.is_off(round.now) {
             return !round.is_over;
         }
-        match self.read_plan_page(round).await {
+        match self.read_plan_lists(round).await {
             Ok(()) => {
                 self.plan_list.prove();
                 true
             }
             Err(error) if error.is_absent() || error.kind() == ProblemKind::Forbidden => {
                 self.plan_list
-                    .turn_off(round, &self.key.project_id, "plans", &error);
+                    .turn_off(round, Some(&self.key.project_id), "plans", &error);
                 true
             }
             Err(error) => {
@@ -292,31 +320,82 @@ impl Tracked {
         }
     }
 
-    async fn read_plan_page(&mut self, round: &mut Round<'_>) -> Result<(), FetchError> {
-        let target = Target::new(&["projects", &self.key.project_id, "plans"])
-            .with("limit", PLAN_ROWS)
-            .with("page", 1);
-        let answer = round.get(&target).await?;
-        let mut plans = HashMap::new();
-        let memory = &mut *round.memory;
-        memory
-            .page::<PlanRow<'_>>(
-                (&target, Some(&self.key.project_id)),
-                &answer.body,
-                |row, memory| {
+    /// Plans that wait, however old, and then the newest ones, whatever became of them. Nothing is reported
+    /// unless both were read: which plans wait is known by what is missing.
+    async fn read_plan_lists(&mut self, round: &mut Round<'_>) -> Result<(), FetchError> {
+        let plans = Target::new(&["projects", &self.key.project_id, "plans"]);
+        let waiting = plans
+            .clone()
+            .with("status", "pending")
+            .with("limit", WAITING_ROWS);
+        let newest = plans.clone().with("limit", PLAN_ROWS).with("page", 1);
+        let mut seen = BTreeMap::new();
+        let seen_at = round.server_now();
+        let first = self
+            .read_plan_rows(&waiting, MAX_WAITING_PAGES, &mut seen, round)
+            .await?;
+        // What was read later says what is newer.
+        let mut page = BTreeMap::new();
+        let mut second = self.read_plan_rows(&newest, 1, &mut page, round).await?;
+        if !second.is_whole && !second.is_newest_first {
+            let all = plans.with("limit", ALL_ROWS);
+            let read = self.read_plan_rows(&all, MAX_ALL_PAGES, &mut page, round);
+            second = read.await?;
+        }
+        seen.append(&mut page);
+        for plan in seen.values() {
+            if self.plans.get(&plan.id) != Some(plan) {
+                let observation = Observation::Plan(self.key.clone(), plan.clone());
+                round.batch.observations.push(observation);
+            }
+        }
+        let is_waiting = |plan: &&Plan| plan.is_waiting();
+        let mut ids: BTreeSet<Name> = seen
+            .values()
+            .filter(is_waiting)
+            .map(|plan| plan.id.clone())
+            .collect();
+        if first.bad_rows + second.bad_rows > 0 {
+            // The unreadable row may be a plan that waits still.
+            let unseen = self.waiting.iter().filter(|id| !seen.contains_key(*id));
+            ids.extend(unseen.cloned());
+        }
+        self.plans = seen;
+        if first.is_whole {
+            self.waiting.clone_from(&ids);
+            let waiting = WaitingPlans { at: seen_at, ids };
+            round.batch.plans_waiting.insert(self.key.clone(), waiting);
+        }
+        Ok(())
+    }
+
+    async fn read_plan_rows(
+        &self,
+        target: &Target,
+        max_pages: u32,
+        seen: &mut BTreeMap<Name, Plan>,
+        round: &mut Round<'_>,
+    ) -> Result<PlansRead, FetchError> {
+        let list = (target, Some(&self.key.project_id));
+        let mut last_at = Timestamp::MAX;
+        let mut is_newest_first = true;
+        let read = round
+            .list_within(target, max_pages, |body, memory| {
+                memory.page::<PlanRow<'_>>(list, body, |row, memory| {
                     let plan = row.observe(&mut memory.names)?;
                     let id = plan.id.clone();
-                    if self.plans.get(&id) != Some(&plan) {
-                        let observation = Observation::Plan(self.key.clone(), plan.clone());
-                        round.batch.observations.push(observation);
-                    }
-                    plans.insert(id.clone(), plan);
+                    is_newest_first &= plan.created_at <= last_at;
+                    last_at = plan.created_at;
+                    seen.insert(id.clone(), plan);
                     Ok(id)
-                },
-            )
-            .map_err(|error| bad_body(&target, &error))?;
-        self.plans = plans;
-        Ok(())
+                })
+            })
+            .await?;
+        Ok(PlansRead {
+            bad_rows: read.bad_rows,
+            is_whole: read.is_whole,
+            is_newest_first,
+        })
     }
 
     /// Some lists leave the error text to the run's details: reads those of failures among the
@@ -456,7 +535,7 @@ impl Tracked {
             | ProblemKind::Connection => Err(error),
             _ => {
                 self.run_detail
-                    .turn_off(round, &self.key.project_id, "run details", &error);
+                    .turn_off(round, Some(&self.key.project_id), "run details", &error);
                 Ok(None)
             }
         }
@@ -493,7 +572,7 @@ impl Feature {
     pub(super) fn turn_off(
         &mut self,
         round: &mut Round<'_>,
-        project_id: &Name,
+        project_id: Option<&Name>,
         what: &str,
         error: &FetchError,
     ) {
@@ -501,7 +580,7 @@ impl Feature {
         round
             .memory
             .notes
-            .add_once(ProblemKind::FeatureOff, Some(project_id), what, || {
+            .add_once(ProblemKind::FeatureOff, project_id, what, || {
                 format!("{what} are not read (asked again every hour): {error}")
             });
     }

@@ -10,7 +10,9 @@ use serde::Deserialize;
 
 use super::names::{self, Interner, MAX_NAME_CHARS};
 use super::wire::{Flag, Listed, Number, Text};
-use crate::engine::observation::{Execution, Job, Name, Plan, Project, ProjectKey, Run, Status};
+use crate::engine::observation::{
+    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status,
+};
 use crate::engine::time::{Span, Timestamp};
 
 /// Why a row could not be used.
@@ -229,6 +231,10 @@ pub(super) struct ProjectRow<'a> {
     #[serde(borrow, default)]
     current_commit_sha: Text<'a>,
     #[serde(borrow, default)]
+    latest_commit_sha: Text<'a>,
+    #[serde(borrow, default)]
+    latest_commit_message: Text<'a>,
+    #[serde(borrow, default)]
     concurrency_policy: Text<'a>,
 }
 
@@ -258,6 +264,8 @@ impl ProjectRow<'_> {
                 .count()
                 .map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
             current_commit: self.current_commit_sha.get().map(names::name),
+            latest_commit: self.latest_commit_sha.get().map(names::name),
+            latest_message: self.latest_commit_message.get().map(names::name),
             concurrency_policy: self
                 .concurrency_policy
                 .get()
@@ -349,6 +357,34 @@ impl PlanRow<'_> {
             created_at,
             updated_at: instant(&self.updated_at).unwrap_or(created_at),
             is_superseded: self.auto_discarded.0 == Some(true) || self.plan_output.0 == Some(true),
+        })
+    }
+}
+
+/// One row of `/environment-protections`.
+#[derive(Debug, Deserialize)]
+pub(super) struct ProtectionRow<'a> {
+    #[serde(borrow, default)]
+    environment_name: Text<'a>,
+    #[serde(borrow, default)]
+    environment: Text<'a>,
+    #[serde(default)]
+    enabled: Flag,
+}
+
+impl Listed for ProtectionRow<'_> {
+    const KEYS: &'static [&'static str] =
+        &["protections", "environment_protections", "data", "items"];
+}
+
+impl ProtectionRow<'_> {
+    /// The protection. One that does not say whether it is in force is taken to be.
+    pub(super) fn observe(&self, names: &mut Interner) -> Result<Protection, RowFault> {
+        let environment = first(&[&self.environment_name, &self.environment])
+            .ok_or(RowFault::Missing("environment_name"))?;
+        Ok(Protection {
+            environment: names.name(environment),
+            is_enabled: self.enabled.0.unwrap_or(true),
         })
     }
 }

@@ -60,6 +60,8 @@ struct World {
     projects: Vec<Value>,
     runs: BTreeMap<String, Vec<Value>>,
     executions: Option<Vec<Value>>,
+    plans: Vec<Value>,
+    protections: Vec<Value>,
     page_rows: usize,
     requests: Vec<String>,
     script: Option<Script>,
@@ -96,7 +98,7 @@ impl World {
             .strip_prefix("/api/v1/")
             .unwrap()
             .to_owned();
-        let query = request.url.query_pairs().into_owned().collect();
+        let query: BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
         let parts: Vec<&str> = path.split('/').collect();
         let nothing = Vec::new();
         let body = match parts[..] {
@@ -104,7 +106,13 @@ impl World {
             ["projects", _, "jobs"] => {
                 json!({ "jobs": [{ "name": "hourly", "schedule": "0 * * * *" }], "total": 1 })
             }
-            ["projects", _, "plans"] => json!({ "plans": [], "total": 0 }),
+            ["projects", _, "plans"] => {
+                let wanted = query.get("status");
+                let is_wanted = |row: &&Value| wanted.is_none_or(|w| row["status"] == w.as_str());
+                let rows: Vec<Value> = self.plans.iter().filter(is_wanted).cloned().collect();
+                self.page(&rows, "plans", &query)
+            }
+            ["environment-protections"] => json!({ "protections": self.protections }),
             ["projects", id, "runs"] => {
                 self.page(self.runs.get(id).unwrap_or(&nothing), "runs", &query)
             }
@@ -140,6 +148,8 @@ impl Fake {
             projects: vec![json!({"id": "p1", "name": "finance"})],
             runs: BTreeMap::new(),
             executions: Some(Vec::new()),
+            plans: Vec::new(),
+            protections: vec![json!({"environment_name": "prod", "enabled": true})],
             page_rows: 500,
             requests: Vec::new(),
             script: None,
@@ -288,11 +298,13 @@ async fn the_first_poll_reads_everything_and_claims_coverage() {
         [
             "projects?",
             "projects/p1/jobs?",
+            "projects/p1/plans?status=pending&limit=100",
             "projects/p1/plans?limit=25&page=1",
             "projects/p1/runs?limit=500&updated_after=2026-03-09T12%3A00%3A00Z&include_stats=false&page=1",
             "projects/p1/runs?limit=500&updated_after=2026-03-10T11%3A59%3A00Z&include_stats=false&page=1",
             "projects/p1/model-executions?limit=500&updated_after=2026-03-09T12%3A00%3A00Z&page=1",
             "projects/p1/model-executions?limit=500&updated_after=2026-03-09T11%3A59%3A00Z&page=1",
+            "environment-protections?",
         ]
     );
 }
@@ -1016,6 +1028,192 @@ async fn a_job_list_that_empties_is_believed_the_second_time() {
     let batch = client.poll(fake.at(noon() + Span::seconds(60))).await;
     assert!(batch.is_complete && batch.problems.is_empty());
     assert!(matches!(&batch.observations[..], [Observation::Jobs(_, jobs)] if jobs.is_empty()));
+}
+
+fn protections(batch: &Batch) -> Vec<String> {
+    let lists = batch.observations.iter().filter_map(|observation| {
+        let Observation::Protections(source, list) = observation else {
+            return None;
+        };
+        assert_eq!(&**source, "prod");
+        let words = list.iter().map(|protection| {
+            let word = if protection.is_enabled { "on" } else { "off" };
+            format!("{} {word}", protection.environment)
+        });
+        Some(words.collect::<Vec<_>>().join(", "))
+    });
+    lists.collect()
+}
+
+fn protection(environment: &str, is_enabled: bool) -> Value {
+    json!({ "environment_name": environment, "enabled": is_enabled })
+}
+
+#[tokio::test]
+async fn protections_are_reported_when_they_change_and_after_a_start() {
+    let fake = Fake::start().await;
+    let mut client = fake.client();
+    let mut now = noon();
+    let mut poll = async |world: Vec<Value>| {
+        fake.edit(|held| held.protections = world);
+        now = fake.at(now + Span::seconds(30));
+        let batch = client.poll(now).await;
+        assert!(batch.is_complete && batch.problems.is_empty(), "{batch:?}");
+        protections(&batch)
+    };
+    let both = || vec![protection("test", false), protection("prod", true)];
+    assert_eq!(poll(both()).await, ["prod on, test off"]);
+    assert!(poll(both()).await.is_empty(), "said once");
+    assert_eq!(poll(vec![protection("prod", false)]).await, ["prod off"]);
+    assert!(poll(vec![]).await.is_empty(), "a hiccup, perhaps");
+    assert_eq!(poll(vec![]).await, [""], "it is so");
+    assert_eq!(poll(both()).await, ["prod on, test off"]);
+    // A row that cannot be read, and one of an environment that is listed twice.
+    let odd = vec![
+        json!({"enabled": true}),
+        protection("prod", false),
+        protection("prod", true),
+    ];
+    fake.edit(|held| held.protections = odd);
+    now = fake.at(now + Span::seconds(30));
+    let batch = client.poll(now).await;
+    assert_eq!(kinds(&batch), [ProblemKind::BadRow]);
+    assert!(protections(&batch).is_empty(), "test is kept: {batch:?}");
+
+    let batch = fake.client().poll(fake.at(now + Span::seconds(30))).await;
+    assert_eq!(protections(&batch), ["prod on"], "after a start");
+    fake.edit(|held| held.protections.clear());
+    let batch = fake.client().poll(fake.at(now + Span::seconds(60))).await;
+    assert!(protections(&batch).is_empty(), "what it held is not known");
+}
+
+#[tokio::test]
+async fn protections_that_cannot_be_read_blind_nobody() {
+    for (status, is_said_to_need_permission) in [(403, true), (404, false), (500, false)] {
+        let fake = Fake::start().await;
+        fake.script(move |request, _| {
+            let is_asked = request.url.path().ends_with("/environment-protections");
+            is_asked.then(|| ResponseTemplate::new(status).set_body_json(json!({"message": "no"})))
+        });
+        let mut client = fake.client();
+        let batch = client.poll(noon()).await;
+        assert!(batch.is_complete, "{status}");
+        assert_eq!(kinds(&batch), [ProblemKind::FeatureOff], "{status}");
+        let message = &batch.problems[0].message;
+        assert_eq!(
+            message.contains("manage_secrets"),
+            is_said_to_need_permission,
+            "{message}"
+        );
+        assert!(protections(&batch).is_empty());
+        fake.take_requests();
+        let batch = client.poll(fake.at(noon() + Span::seconds(30))).await;
+        assert!(batch.is_complete && batch.problems.is_empty(), "{status}");
+        let asked = fake.take_requests();
+        assert!(
+            !asked.contains(&"environment-protections?".to_owned()),
+            "{status}"
+        );
+        let batch = client.poll(fake.at(noon() + Span::hours(1))).await;
+        assert!(batch.is_complete && batch.problems.is_empty(), "said once");
+        let asked = fake.take_requests();
+        assert!(
+            asked.contains(&"environment-protections?".to_owned()),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn trouble_that_may_pass_rests_protections_for_minutes() {
+    let fake = Fake::start().await;
+    let mut client = fake.client();
+    assert_eq!(protections(&client.poll(noon()).await), ["prod on"]);
+    fake.script(|request, _| {
+        let is_asked = request.url.path().ends_with("/environment-protections");
+        is_asked.then(|| ResponseTemplate::new(200).set_body_string("oops"))
+    });
+    let batch = client.poll(fake.at(noon() + Span::seconds(30))).await;
+    assert!(batch.is_complete && protections(&batch).is_empty());
+    assert_eq!(kinds(&batch), [ProblemKind::FeatureOff]);
+    fake.script(|_, _| None);
+    fake.edit(|held| held.protections = vec![protection("prod", false)]);
+    let batch = client.poll(fake.at(noon() + Span::minutes(6))).await;
+    assert_eq!(protections(&batch), ["prod off"]);
+}
+
+fn plan(number: usize, status: &str) -> Value {
+    let at = (noon() - Span::hours(200) + Span::hours(i64::try_from(number).unwrap())).to_string();
+    json!({ "id": format!("plan_{number:03}"), "plan_id": format!("group_{number:03}"),
+        "plan_type": "explain", "status": status, "created_at": at, "updated_at": at })
+}
+
+/// Plans reported, and those said to wait.
+fn plans(batch: &Batch) -> (usize, Option<Vec<String>>) {
+    let is_plan = |observation: &&Observation| matches!(observation, Observation::Plan(..));
+    let reported = batch.observations.iter().filter(is_plan).count();
+    let waiting = batch.plans_waiting.get(&key("p1"));
+    let ids = waiting.map(|seen| seen.ids.iter().map(ToString::to_string).collect());
+    (reported, ids)
+}
+
+#[tokio::test]
+async fn an_old_plan_that_waits_is_known_until_it_does_not() {
+    let fake = Fake::start().await;
+    fake.edit(|world| {
+        world.plans = (1..60).map(|number| plan(number, "approved")).collect();
+        world.plans[2] = plan(3, "pending");
+    });
+    let mut client = fake.client();
+    let waiting = |ids: &[&str]| Some(ids.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let batch = client.poll(noon()).await;
+    assert_eq!(plans(&batch), (26, waiting(&["plan_003"])));
+    let known_until = batch.plans_waiting[&key("p1")].at;
+    assert!(known_until <= noon() && noon().since(known_until) < Span::minutes(1));
+
+    // A second later nobody asks; a failed read says nothing of what waits.
+    let batch = client.poll(fake.at(noon() + Span::seconds(1))).await;
+    assert_eq!(plans(&batch), (0, None));
+    fake.script(|request, _| {
+        let is_newest = request
+            .url
+            .query()
+            .is_some_and(|query| query.contains("limit=25"));
+        is_newest.then(|| ResponseTemplate::new(500))
+    });
+    let batch = client.poll(fake.at(noon() + Span::seconds(30))).await;
+    assert_eq!(plans(&batch), (0, None));
+    assert!(!batch.is_complete);
+
+    // Approved, and not among the newest: it does not wait any more.
+    fake.script(|_, _| None);
+    fake.edit(|world| world.plans[2] = plan(3, "approved"));
+    let batch = client.poll(fake.at(noon() + Span::seconds(60))).await;
+    assert_eq!(plans(&batch), (0, waiting(&[])));
+    fake.edit(|world| world.plans[50] = plan(51, "pending"));
+    let batch = client.poll(fake.at(noon() + Span::seconds(90))).await;
+    assert_eq!(plans(&batch), (1, waiting(&["plan_051"])));
+}
+
+#[tokio::test]
+async fn unreadable_and_too_many_plans_that_wait_end_nothing() {
+    let fake = Fake::start().await;
+    fake.edit(|world| world.plans = vec![plan(1, "pending")]);
+    let mut client = fake.client();
+    client.poll(noon()).await;
+    fake.edit(|world| {
+        world.plans = vec![json!({"status": "pending", "updated_at": noon().to_string()})];
+    });
+    let batch = client.poll(fake.at(noon() + Span::seconds(30))).await;
+    assert_eq!(plans(&batch), (0, Some(vec!["plan_001".to_owned()])));
+    assert_eq!(kinds(&batch), [ProblemKind::BadRow]);
+
+    fake.edit(|world| world.plans = (1..160).map(|number| plan(number, "pending")).collect());
+    let batch = client.poll(fake.at(noon() + Span::seconds(60))).await;
+    assert_eq!(plans(&batch).1.map(|ids| ids.len()), Some(159), "two pages");
+    fake.edit(|world| world.page_rows = 20);
+    let batch = client.poll(fake.at(noon() + Span::seconds(90))).await;
+    assert_eq!(plans(&batch).1, None, "more pages than are read");
 }
 
 #[tokio::test]

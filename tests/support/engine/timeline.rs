@@ -10,7 +10,10 @@ use tardy::engine::history::History;
 use tardy::engine::labels::{Labels, Patterns};
 use tardy::engine::ledger::{Ledger, LedgerRow, Promise};
 use tardy::engine::notification::{Body, Notification};
-use tardy::engine::observation::{Execution, Job, Observation, Project, ProjectKey, Run, Status};
+use tardy::engine::observation::{
+    Execution, Job, Name, Observation, Plan, Project, ProjectKey, Protection, Run, Status,
+    WaitingPlans,
+};
 use tardy::engine::policy::{Policy, SourcePolicy};
 use tardy::engine::rule::{Annotations, Rule, RuleKind, Selectors, Severity};
 use tardy::engine::subject::SubjectKey;
@@ -274,6 +277,8 @@ impl Timeline {
             environment: None,
             commits_behind: None,
             current_commit: None,
+            latest_commit: None,
+            latest_message: None,
             concurrency_policy: None,
         };
         change(&mut project);
@@ -426,12 +431,13 @@ impl Timeline {
             .filter(|(at, _)| *at > after && *at <= until)
             .collect();
         rows.sort_by_key(|(at, row)| (*at, rank(row)));
-        // Of projects and jobs a source serves what is now, not what was.
+        // Of projects, jobs and protections a source serves what is now, not what was.
         let newest = |wanted: u8| rows.iter().rposition(|(_, row)| rank(row) == wanted);
-        let (project, jobs) = (newest(0), newest(1));
+        let (project, jobs, protections) = (newest(0), newest(1), newest(2));
         let is_served = |index: usize, row: &Observation| match rank(row) {
             0 => project == Some(index),
             1 => jobs == Some(index),
+            2 => protections == Some(index),
             _ => true,
         };
         rows.iter()
@@ -439,6 +445,75 @@ impl Timeline {
             .filter(|(index, (_, row))| is_served(*index, row))
             .map(|(_, (_, row))| row.clone())
             .collect()
+    }
+
+    /// A plan's row from an instant on; one that is `superseded` is rejected because of newer commits.
+    pub fn plan(
+        self,
+        at: &str,
+        (id, group): (&str, Option<&str>),
+        words: (&str, &str, &str),
+    ) -> Self {
+        let (plan_type, status, message) = words;
+        let updated_at = self.at(at);
+        let known = self.rows.iter().find_map(|(_, row)| match row {
+            Observation::Plan(_, plan) if &*plan.id == id => Some(plan.created_at),
+            _ => None,
+        });
+        let is_superseded = status == "superseded";
+        let plan = Plan {
+            id: id.into(),
+            group_id: group.map(Into::into),
+            plan_type: Some(plan_type.into()),
+            status: if is_superseded { "rejected" } else { status }.into(),
+            to_commit: None,
+            commit_message: (!message.is_empty()).then(|| message.into()),
+            created_at: known.unwrap_or(updated_at),
+            updated_at,
+            is_superseded,
+        };
+        self.row(updated_at, Observation::Plan(project_key(), plan))
+    }
+
+    /// The list of protections from an instant on: environment, in force.
+    pub fn protections(self, at: &str, list: &[(&str, bool)]) -> Self {
+        let at = self.at(at);
+        let list = list.iter().map(|(environment, is_enabled)| Protection {
+            environment: (*environment).into(),
+            is_enabled: *is_enabled,
+        });
+        let list = list.collect();
+        self.row(at, Observation::Protections("prod".into(), list))
+    }
+
+    /// Which plans wait at an instant; `None` for a timeline without plans.
+    fn plans_waiting(&self, now: Timestamp) -> Option<WaitingPlans> {
+        let mut newest: BTreeMap<&Name, &Plan> = BTreeMap::new();
+        let mut has_plans = false;
+        for (at, row) in &self.rows {
+            let Observation::Plan(_, plan) = row else {
+                continue;
+            };
+            has_plans = true;
+            let held = newest.get(&plan.id);
+            if *at <= now && held.is_none_or(|held| held.updated_at <= plan.updated_at) {
+                newest.insert(&plan.id, plan);
+            }
+        }
+        let waiting = newest.values().filter(|plan| plan.is_waiting());
+        let ids = waiting.map(|plan| plan.id.clone()).collect();
+        has_plans.then_some(WaitingPlans { at: now, ids })
+    }
+
+    /// The protections as they are at an instant, as a source reports them after its start.
+    fn protections_now(&self, now: Timestamp) -> Option<Observation> {
+        let mut rows: Vec<_> = self
+            .rows
+            .iter()
+            .filter(|(at, row)| *at <= now && rank(row) == 2)
+            .collect();
+        rows.sort_by_key(|(at, _)| *at);
+        rows.last().map(|(_, row)| row.clone())
     }
 
     /// Plays the timeline without interruption.
@@ -461,6 +536,7 @@ impl Timeline {
         let mut regular_at = self.from;
         let mut wake_at: Option<Timestamp> = None;
         let mut is_source_failing = false;
+        let mut is_restarted = false;
         let mut steps = 0;
         let mut at_same_instant = 0;
         let mut last = Timestamp::MIN;
@@ -495,6 +571,12 @@ impl Timeline {
                     input.observations = self.served(before, now);
                     input.coverage.insert(project_key(), now);
                     input.executions_known.insert(project_key(), now);
+                    if std::mem::take(&mut is_restarted) {
+                        input.observations.extend(self.protections_now(now));
+                    }
+                    input
+                        .plans_waiting
+                        .extend(self.plans_waiting(now).map(|seen| (project_key(), seen)));
                     input.health.push(source_report(now, Ok(())));
                     read_until = now;
                 }
@@ -525,6 +607,7 @@ impl Timeline {
             outcome.take(&mut step, now);
             if disturbance.is_restart {
                 engine = stored.engine(&policy, disturbance.replay);
+                is_restarted = true;
                 step = engine.step(Input::default(), now);
                 stored.absorb(&step.changed);
                 stored.ledger.extend(step.ledger.clone());
@@ -574,9 +657,10 @@ fn source_report(at: Timestamp, result: Result<(), String>) -> HealthReport {
 
 fn rank(row: &Observation) -> u8 {
     match row {
-        Observation::Project(_) | Observation::Protections(..) => 0,
+        Observation::Project(_) => 0,
         Observation::Jobs(..) => 1,
-        Observation::Run(..) | Observation::Execution(..) | Observation::Plan(..) => 2,
+        Observation::Protections(..) => 2,
+        Observation::Run(..) | Observation::Execution(..) | Observation::Plan(..) => 3,
     }
 }
 
