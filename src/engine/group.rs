@@ -18,6 +18,7 @@ use super::notification::{
     SuppressionReason,
 };
 use super::observation::Name;
+use super::precedence::{Folds, goes_on};
 use super::route::Route;
 use super::rule::Severity;
 use super::time::Timestamp;
@@ -48,6 +49,9 @@ pub struct Group {
     pub told_at: Option<Timestamp>,
     /// Members kept quiet at the last look: one that ends while kept quiet is never announced.
     pub held_back: BTreeSet<Fingerprint>,
+    /// Why, for those that fire.
+    #[serde(default)]
+    pub reasons: BTreeMap<Fingerprint, SuppressionReason>,
 }
 
 /// The one message about an incident at one receiver.
@@ -72,12 +76,16 @@ pub struct Told {
     pub change_key: Option<String>,
     /// The ending was told.
     pub is_ended: bool,
+    /// It was told that the alert changes too often to tell each time.
+    #[serde(default)]
+    pub is_flapping: bool,
 }
 
 /// What flushing a group needs to see.
 pub(super) struct Flush<'a> {
     pub alerts: &'a BTreeMap<Fingerprint, Alert>,
     pub inhibitors: &'a Inhibitors<'a>,
+    pub folds: &'a Folds,
     pub route: &'a Route,
     /// A receiver hears of an alert in another group already: it is told there.
     pub is_told_elsewhere: &'a dyn Fn(&Name, Fingerprint) -> bool,
@@ -98,6 +106,7 @@ struct News {
     ended: Vec<Fingerprint>,
     is_upgraded: bool,
     is_changed: bool,
+    is_flapping: bool,
     is_reminder_due: bool,
 }
 
@@ -112,6 +121,7 @@ impl Group {
             due_at: None,
             told_at: None,
             held_back: BTreeSet::new(),
+            reasons: BTreeMap::new(),
         }
     }
 
@@ -129,16 +139,9 @@ impl Group {
     pub(super) fn flush(&mut self, flush: &Flush<'_>) -> Flushed {
         let mut flushed = Flushed::default();
         let suppressed = self.suppressed(flush);
-        flushed.is_holding_back = !suppressed.is_empty();
         let hushed: BTreeSet<Fingerprint> = suppressed.iter().map(|(print, _)| *print).collect();
-        self.held_back.extend(&hushed);
-        self.held_back.retain(|print| {
-            let is_firing = flush
-                .alerts
-                .get(print)
-                .is_some_and(|alert| alert.state == AlertState::Firing);
-            !is_firing || hushed.contains(print)
-        });
+        self.hold_back(&suppressed, flush);
+        flushed.is_holding_back = !self.reasons.is_empty();
         let quiet: Vec<Suppressed> = suppressed
             .into_iter()
             .filter_map(|(print, reason)| {
@@ -158,9 +161,11 @@ impl Group {
             .flat_map(|known| known.told.keys().copied())
             .collect();
         for receiver in self.receivers(flush) {
+            let hushed = self.hushed_at(&receiver, flush, &hushed);
             let news = self.news(&receiver, flush, &hushed, &told);
             if let Some(reason) = self.reason(&receiver, flush, &news) {
-                let quiet = quiet.clone();
+                let folded = self.folded_at(&receiver, flush, &news);
+                let quiet = quiet.iter().cloned().chain(folded).collect();
                 let notification = self.tell(&receiver, reason, &news, flush, &hushed, quiet);
                 flushed.notifications.push(notification);
             }
@@ -171,6 +176,46 @@ impl Group {
         self.forget_ended(flush);
         self.due_at = self.next_due(flush);
         flushed
+    }
+
+    /// Notes which members are kept quiet, at all receivers or at some, and why.
+    fn hold_back(&mut self, suppressed: &[(Fingerprint, SuppressionReason)], flush: &Flush<'_>) {
+        let folded = self.members.iter().filter_map(|print| {
+            let reason = flush.folds.reason(*print)?;
+            Some((*print, reason))
+        });
+        self.reasons = folded.chain(suppressed.iter().cloned()).collect();
+        self.held_back.extend(self.reasons.keys());
+        let is_firing = |print: &Fingerprint| {
+            let alert = flush.alerts.get(print);
+            alert.is_some_and(|alert| alert.state == AlertState::Firing)
+        };
+        let reasons = &self.reasons;
+        self.held_back
+            .retain(|print| !is_firing(print) || reasons.contains_key(print));
+    }
+
+    /// Members that a receiver is not told of now.
+    fn hushed_at(
+        &self,
+        receiver: &Name,
+        flush: &Flush<'_>,
+        hushed: &BTreeSet<Fingerprint>,
+    ) -> BTreeSet<Fingerprint> {
+        let is_folded = |print: &&Fingerprint| flush.folds.is_folded(receiver, **print);
+        let folded = self.members.iter().filter(is_folded);
+        hushed.iter().chain(folded).copied().collect()
+    }
+
+    /// What a receiver is not told because of what it is told here, or is told elsewhere.
+    fn folded_at(&self, receiver: &Name, flush: &Flush<'_>, news: &News) -> Vec<Suppressed> {
+        let conversation = self.conversations.get(receiver);
+        flush.folds.of(receiver, |print| {
+            self.members.contains(&print)
+                && (news.new.contains(&print)
+                    || conversation.is_some_and(|known| known.told.contains_key(&print))
+                    || flush.folds.is_folded(receiver, print))
+        })
     }
 
     /// Some receiver was told of it.
@@ -228,6 +273,7 @@ impl Group {
             ended: Vec::new(),
             is_upgraded: false,
             is_changed: false,
+            is_flapping: false,
             is_reminder_due: false,
         };
         for print in &self.members {
@@ -255,7 +301,10 @@ impl Group {
                 (Some(told), AlertState::Firing) if told.is_ended => news.new.push(*print),
                 (Some(told), AlertState::Firing) => {
                     news.is_upgraded |= alert.severity > told.severity;
-                    news.is_changed |= alert.evidence.change_key != told.change_key;
+                    news.is_flapping |= alert.is_flapping() && !told.is_flapping;
+                    // Of an alert that flaps only what is worse is told, and that it is steady.
+                    let is_other = alert.evidence.change_key != told.change_key;
+                    news.is_changed |= (is_other || told.is_flapping) && !alert.is_flapping();
                     is_firing = true;
                 }
                 (None | Some(_), _) => {}
@@ -269,14 +318,13 @@ impl Group {
     fn reason(&self, receiver: &Name, flush: &Flush<'_>, news: &News) -> Option<Reason> {
         let conversation = self.conversations.get(receiver);
         if !news.new.is_empty() {
-            return Some(if conversation.is_none() {
-                Reason::First
-            } else {
-                Reason::NewAlerts
-            });
+            return Some(self.reason_of_new(conversation, flush, news));
         }
         if news.is_upgraded {
             return Some(Reason::Upgraded);
+        }
+        if news.is_flapping {
+            return Some(Reason::Flapping);
         }
         if news.is_reminder_due {
             return Some(Reason::Reminder);
@@ -304,6 +352,35 @@ impl Group {
             });
         }
         news.is_changed.then_some(Reason::Changed)
+    }
+
+    fn reason_of_new(
+        &self,
+        conversation: Option<&Conversation>,
+        flush: &Flush<'_>,
+        news: &News,
+    ) -> Reason {
+        let new = || news.new.iter().filter_map(|print| flush.alerts.get(print));
+        if new().all(Alert::is_flapping) {
+            return Reason::Flapping;
+        }
+        let Some(conversation) = conversation else {
+            return Reason::First;
+        };
+        let is_worse = |later: &Alert| {
+            let mut told = conversation.told.iter();
+            told.any(|(print, told)| {
+                let earlier = flush.alerts.get(print);
+                !told.is_ended
+                    && told.severity < later.severity
+                    && earlier.is_some_and(|earlier| goes_on(earlier, later))
+            })
+        };
+        if new().all(is_worse) {
+            Reason::Upgraded
+        } else {
+            Reason::NewAlerts
+        }
     }
 
     fn tell(
@@ -438,10 +515,14 @@ impl Conversation {
             let told = match known {
                 // It is shown as it is, but counts as told only when it may be told.
                 Some(known) if hushed.contains(&print) && !is_ended => known.clone(),
-                Some(_) | None => Told {
-                    severity: alert.severity,
+                known => Told {
+                    // While it flaps, what is as bad as before is no news.
+                    severity: known
+                        .filter(|known| alert.is_flapping() && known.is_flapping)
+                        .map_or(alert.severity, |known| known.severity.max(alert.severity)),
                     change_key: alert.evidence.change_key.clone(),
                     is_ended,
+                    is_flapping: alert.is_flapping() && !is_ended,
                 },
             };
             self.told.insert(print, told);

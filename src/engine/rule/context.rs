@@ -1,14 +1,15 @@
 //! What a rule sees when it judges one subject, and what it answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::super::alert::{Alert, EndReason, Ending, Evidence, Finding, Verdict};
 use super::super::baseline::{Baseline, seconds, span};
+use super::super::flapping::Changes;
 use super::super::history::{JobHistory, ProjectHistory};
-use super::super::labels::Labels;
+use super::super::labels::{Fingerprint, Labels};
 use super::super::ledger::{LedgerRow, Promise};
 use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
@@ -52,6 +53,9 @@ pub struct Memory {
     /// Names the kind remembers, such as environments seen protected.
     #[serde(default)]
     pub names: BTreeSet<Name>,
+    /// Changes in the last 24 hours, by alert; kept by the engine, so that they outlive the alerts.
+    #[serde(default)]
+    pub changes: BTreeMap<Fingerprint, Changes>,
 }
 
 /// Rows that settled longer ago than this before what is known completely are all there.
@@ -66,6 +70,7 @@ impl Memory {
             open_promise: None,
             ahead: BTreeSet::new(),
             names: BTreeSet::new(),
+            changes: BTreeMap::new(),
         }
     }
 
