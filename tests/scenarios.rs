@@ -8,12 +8,16 @@ mod contract;
 mod cron;
 #[path = "support/engine/files.rs"]
 mod files;
+#[path = "support/engine/flapping.rs"]
+mod flapping;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
 #[path = "support/engine/on_call.rs"]
 mod on_call;
 #[path = "support/engine/on_time.rs"]
 mod on_time;
+#[path = "support/engine/precedence.rs"]
+mod precedence;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]

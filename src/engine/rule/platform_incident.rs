@@ -226,7 +226,7 @@ impl PlatformIncident {
                 .and_then(|m| m.recovered_at)
                 .is_none_or(|end| at > end);
             let last = incident.last_failed_at;
-            let is_soon = at > last && at.since(last) <= self.window;
+            let is_soon = at.since(last).abs() <= self.window;
             if !is_after || !(is_together || is_soon) {
                 continue;
             }
@@ -511,4 +511,389 @@ fn over(scene: &Scene<'_>, survey: &Survey<'_>, incident: &Incident) -> Verdict 
         facts.push(Fact::new("Still failing", names(still.map(Seen::title))));
     }
     resolved(headline, facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+
+    use super::super::super::alert::{Alert, AlertState};
+    use super::super::super::history::History;
+    use super::super::super::labels::{Fingerprint, Labels, Patterns};
+    use super::super::super::ledger::Ledger;
+    use super::super::super::observation::{ProjectKey, Status};
+    use super::super::super::subject::SubjectKey;
+    use super::super::context::Memory;
+    use super::super::fixture::at;
+    use super::super::{Annotations, Rule, RuleKind, Selectors, Severity};
+    use super::*;
+
+    /// A source with projects, each known up to an instant of its own.
+    struct Source {
+        history: History,
+        rule: Rule,
+        open: Vec<Alert>,
+    }
+
+    fn project(id: &str) -> ProjectKey {
+        ProjectKey {
+            source: "prod".into(),
+            project_id: id.into(),
+        }
+    }
+
+    impl Source {
+        fn new() -> Self {
+            let kind = PlatformIncident {
+                window: Span::minutes(15),
+                min_share: 0.5,
+                min_jobs: 3,
+            };
+            Self {
+                history: History::default(),
+                rule: Rule {
+                    name: "rule".into(),
+                    kind: RuleKind::PlatformIncident(kind),
+                    selectors: Selectors::default(),
+                    severity: Severity::Critical,
+                    labels: Labels::default(),
+                    annotations: Annotations::default(),
+                    schedule: None,
+                    hold: Span::zero(),
+                    keep_firing_for: Span::zero(),
+                    times: None,
+                    clear: 0.9,
+                    calendar: None,
+                    receivers: None,
+                    zone: Tz::UTC,
+                    origin: String::new(),
+                },
+                open: Vec::new(),
+            }
+        }
+
+        /// `p1/orders 06:10 failed: boom`, several separated by `;`.
+        fn runs(mut self, text: &str) -> Self {
+            for (number, text) in text.split(';').enumerate() {
+                let mut words = text.trim().splitn(3, ' ');
+                let (id, job) = words.next().unwrap().split_once('/').unwrap();
+                let finished_at = at(words.next().unwrap());
+                let outcome = words.next().unwrap();
+                let (word, error) = outcome.split_once(": ").unwrap_or((outcome, ""));
+                let run = Run {
+                    id: format!("{job}-{finished_at}-{number}").into(),
+                    job: Some(job.into()),
+                    job_type: "run".into(),
+                    status: Status::from_word(word),
+                    triggered_by: "scheduled".into(),
+                    created_at: finished_at - Span::minutes(1),
+                    started_at: Some(finished_at - Span::minutes(1)),
+                    finished_at: Some(finished_at),
+                    updated_at: finished_at,
+                    error: (!error.is_empty()).then(|| error.into()),
+                };
+                self.history.observe_run(&project(id), run);
+            }
+            self
+        }
+
+        fn known(mut self, id: &str, until: &str) -> Self {
+            self.history.cover(&project(id), at(until));
+            self
+        }
+
+        fn judgement(&self, now: &str) -> Judgement {
+            let memory = Memory::new(at("00:00"), at("00:00"));
+            let survey = Survey {
+                now: at(now),
+                rule: &self.rule,
+                subject: &SubjectKey::Source("prod".into()),
+                history: &self.history,
+                ledger: &Ledger::default(),
+                memory: &memory,
+                open: &self.open,
+            };
+            self.rule.kind.survey(&survey).unwrap()
+        }
+
+        /// `06:12 breach p1/a p1/b`, `06:40 ok`, or nothing.
+        fn judge(&self, now: &str) -> String {
+            let judgement = self.judgement(now);
+            let findings = judgement.findings.iter().map(|finding| {
+                let clock = &finding.at.to_string()[11..16];
+                match &finding.verdict {
+                    Verdict::Breach(evidence) => {
+                        let incident = evidence.incident.as_ref().unwrap();
+                        let failing: Vec<&str> = incident.failing().map(|name| &**name).collect();
+                        format!("{clock} breach {}", failing.join(" "))
+                    }
+                    Verdict::Ok(_) => format!("{clock} ok"),
+                    Verdict::Unknown(why) => format!("{clock} unknown {why}"),
+                }
+            });
+            findings.collect::<Vec<_>>().join("; ")
+        }
+
+        /// The alert that a look at an instant opens, or goes on with.
+        fn after(mut self, now: &str) -> Self {
+            let judgement = self.judgement(now);
+            let finding = judgement.findings.first().expect("a finding");
+            let Verdict::Breach(evidence) = &finding.verdict else {
+                panic!("{finding:?}");
+            };
+            let alert = Alert {
+                fingerprint: Fingerprint::of("rule", &Labels::default()),
+                rule: "rule".into(),
+                kind: "platform_incident".into(),
+                origin: String::new(),
+                identity: Labels::default(),
+                labels: Labels::default(),
+                severity: Severity::Critical,
+                state: AlertState::Firing,
+                began_at: finding.at,
+                fired_at: Some(finding.at),
+                cleared_at: None,
+                ended_at: None,
+                evidence: evidence.clone(),
+                frozen: None,
+                ending: None,
+                is_already_so: false,
+                summary: None,
+                description: None,
+                runbook: None,
+                owner: None,
+                run_url: None,
+                changes: Default::default(),
+                flapping: None,
+            };
+            self.open = vec![alert];
+            self
+        }
+    }
+
+    #[test]
+    fn enough_jobs_must_fail_and_a_share_of_those_that_ran() {
+        for (name, runs, said) in [
+            ("one", "p1/a 06:10 failed", ""),
+            ("two of two", "p1/a 06:10 failed; p1/b 06:11 failed", ""),
+            (
+                "three of three, of two projects",
+                "p1/a 06:10 failed; p1/b 06:11 error; p2/a 06:12 failed",
+                "06:12 breach p1/a p1/b p2/a",
+            ),
+            (
+                "three of seven",
+                "p1/a 06:10 failed; p1/b 06:11 failed; p2/a 06:12 failed; p1/c 06:10 success;
+                 p1/d 06:10 success; p1/e 06:10 success; p1/f 06:10 partial",
+                "",
+            ),
+            (
+                "three of six, the last of which ran well before",
+                "p1/a 06:10 failed; p1/b 06:11 failed; p2/a 06:14 failed; p1/c 06:10 success;
+                 p1/d 06:10 success; p1/e 06:13 success",
+                "06:14 breach p1/a p1/b p2/a",
+            ),
+            (
+                "one job that fails often is one job",
+                "p1/a 06:10 failed; p1/a 06:11 failed; p1/a 06:12 failed; p1/b 06:12 failed",
+                "",
+            ),
+            (
+                "one has succeeded since",
+                "p1/a 06:10 failed; p1/b 06:11 failed; p2/a 06:12 failed; p1/a 06:13 success",
+                "",
+            ),
+            (
+                "not within the window",
+                "p1/a 06:04 failed; p1/b 06:11 failed; p2/a 06:12 failed",
+                "",
+            ),
+            (
+                "unknown words are not counted",
+                "p1/a 06:10 failed; p1/b 06:11 failed; p1/c 06:12 exploded",
+                "",
+            ),
+            (
+                "manual runs without a job are not counted",
+                "p1/a 06:10 failed; p1/b 06:11 failed; p1/(manual) 06:12 failed",
+                "",
+            ),
+        ] {
+            let source = Source::new()
+                .runs(runs)
+                .known("p1", "06:20")
+                .known("p2", "06:20");
+            assert_eq!(source.judge("06:20"), said, "{name}");
+            assert_eq!(source.judge("09:00"), said, "{name}: as of what is known");
+        }
+    }
+
+    #[test]
+    fn it_begins_at_the_run_that_made_it_true_and_when_others_leave_the_window() {
+        let text = "p1/a 06:10 failed; p1/b 06:11 failed; p1/c 06:12 failed; p1/d 06:01 success;
+                    p1/e 06:02 success; p1/f 06:03 success; p1/g 06:04 success";
+        let source = Source::new().runs(text);
+        let early = source.known("p1", "06:14");
+        assert_eq!(early.judge("06:14"), "", "three of seven");
+        assert_eq!(early.judgement("06:14").wake_at, Some(at("06:16")));
+        let late = early.known("p1", "06:18");
+        assert_eq!(
+            late.judge("06:18"),
+            "06:16 breach p1/a p1/b p1/c",
+            "three of six"
+        );
+    }
+
+    #[test]
+    fn a_project_that_lags_behind_is_neither_good_nor_bad_news() {
+        let text = "p1/a 06:10 failed; p1/b 06:11 failed; p2/a 06:12 failed";
+        let near = Source::new()
+            .runs(text)
+            .known("p1", "06:25")
+            .known("p2", "06:13");
+        assert_eq!(near.judge("06:24"), "");
+        let near = Source::new()
+            .runs(text)
+            .known("p1", "06:20")
+            .known("p2", "06:13");
+        assert_eq!(near.judge("06:20"), "06:12 breach p1/a p1/b p2/a");
+        let far = Source::new()
+            .runs(text)
+            .known("p1", "06:20")
+            .known("p2", "06:04");
+        assert_eq!(far.judge("06:20"), "", "its newest run is not known yet");
+        assert_eq!(
+            far.judgement("06:20").wake_at,
+            Some(at("06:20") + LOOK_AGAIN)
+        );
+        // Three failures from before a project was lost sight of are no incident of today.
+        let text = "p2/a 03:10 failed; p2/b 03:11 failed; p2/c 03:12 failed";
+        let lost = Source::new()
+            .runs(text)
+            .known("p1", "06:20")
+            .known("p2", "03:13");
+        assert_eq!(lost.judge("06:20"), "");
+    }
+
+    #[test]
+    fn members_join_while_it_goes_on_and_others_are_matters_of_their_own() {
+        let begin = "p1/a 06:10 failed; p1/b 06:11 failed; p1/c 06:12 failed";
+        for (name, more, now, said) in [
+            (
+                "soon",
+                "p1/d 06:26 failed",
+                "06:30",
+                "06:26 breach p1/a p1/b p1/c p1/d",
+            ),
+            (
+                "one after the other",
+                "p1/d 06:26 failed; p1/e 06:40 failed",
+                "06:45",
+                "06:40 breach p1/a p1/b p1/c p1/d p1/e",
+            ),
+            (
+                "hours later",
+                "p1/d 09:00 failed",
+                "09:10",
+                "06:12 breach p1/a p1/b p1/c",
+            ),
+            (
+                "hours later, the same ones again, and one more",
+                "p1/a 09:00 failed; p1/b 09:01 failed; p1/c 09:01 failed; p1/d 09:01 failed",
+                "09:10",
+                "09:01 breach p1/a p1/b p1/c p1/d",
+            ),
+            (
+                "nothing newer",
+                "p1/z 06:00 success",
+                "23:00",
+                "06:12 breach p1/a p1/b p1/c",
+            ),
+            ("one recovers", "p1/a 06:40 success", "06:45", "06:40 ok"),
+            (
+                "one joins, one recovers and fails again by itself",
+                "p1/d 06:20 failed; p1/a 06:40 success",
+                "06:45",
+                "06:20 breach p1/b p1/c p1/d",
+            ),
+            (
+                "the share falls",
+                "p1/d 06:20 failed; p1/e 06:21 failed; p1/f 06:22 failed; p1/g 06:23 failed",
+                "06:30",
+                "06:23 breach p1/a p1/b p1/c p1/d p1/e p1/f p1/g",
+            ),
+        ] {
+            let source = Source::new()
+                .runs(begin)
+                .known("p1", "06:13")
+                .after("06:13");
+            let source = source.runs(more).known("p1", now);
+            assert_eq!(source.judge(now), said, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_recovered_and_fails_hours_later_is_no_member_any_more() {
+        let source = Source::new()
+            .runs("p1/a 06:10 failed; p1/b 06:11 failed; p1/c 06:12 failed; p1/d 06:12 failed")
+            .known("p1", "06:13")
+            .after("06:13")
+            .runs("p1/a 06:40 success")
+            .known("p1", "06:45");
+        assert_eq!(source.judge("06:45"), "06:12 breach p1/b p1/c p1/d");
+        let source = source
+            .after("06:45")
+            .runs("p1/a 09:40 failed")
+            .known("p1", "09:45");
+        assert_eq!(source.judge("09:45"), "06:12 breach p1/b p1/c p1/d");
+        let source = source.runs("p1/b 09:50 success").known("p1", "09:55");
+        assert_eq!(source.judge("09:55"), "09:50 ok");
+    }
+
+    #[test]
+    fn it_says_how_many_where_since_when_and_why() {
+        let source = Source::new()
+            .runs(
+                "p1/a 06:10 failed: connection 17 refused; p1/b 06:11 failed: connection 3 refused;
+                 p2/c 06:12 failed: no column x; p1/d 06:12 success",
+            )
+            .known("p1", "06:13")
+            .known("p2", "06:13");
+        let judgement = source.judgement("06:13");
+        let Verdict::Breach(evidence) = &judgement.findings[0].verdict else {
+            panic!("{judgement:?}");
+        };
+        assert_eq!(
+            evidence.headline,
+            "Platform incident: 3 of 4 jobs of prod failed since 06:10 UTC: connection 3 refused"
+        );
+        let facts: Vec<String> = evidence
+            .facts
+            .iter()
+            .map(|fact| format!("{}: {}", fact.name, fact.value))
+            .collect();
+        assert_eq!(
+            facts,
+            [
+                "Failed: 3 of 4 jobs that ran",
+                "Threshold: 3 jobs and 50 % within 15 min",
+                "Most common error: connection 3 refused (2 of 3 jobs)",
+                "Projects: p1 2, p2 1",
+                "Jobs: p1 a, p1 b, p2 c",
+                "First failure: 06:10 UTC",
+                "Last failure: 06:12 UTC",
+            ]
+        );
+    }
+
+    #[test]
+    fn selectors_say_which_jobs_count() {
+        let text = "p1/a 06:10 failed; p1/b 06:11 failed; p1/dev 06:12 failed";
+        let mut source = Source::new().runs(text).known("p1", "06:13");
+        source.rule.selectors.job = Patterns::new(["*", "!dev"]);
+        assert_eq!(source.judge("06:13"), "");
+        source.rule.selectors.job = Patterns::default();
+        source.rule.selectors.job_type = Patterns::new(["plan"]);
+        assert_eq!(source.judge("06:13"), "");
+    }
 }
