@@ -10,6 +10,8 @@ mod cron;
 mod files;
 #[path = "support/engine/flapping.rs"]
 mod flapping;
+#[path = "support/engine/interleavings.rs"]
+mod interleavings;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
 #[path = "support/engine/on_call.rs"]

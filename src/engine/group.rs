@@ -185,14 +185,20 @@ impl Group {
             Some((*print, reason))
         });
         self.reasons = folded.chain(suppressed.iter().cloned()).collect();
-        self.held_back.extend(self.reasons.keys());
         let is_firing = |print: &Fingerprint| {
             let alert = flush.alerts.get(print);
             alert.is_some_and(|alert| alert.state == AlertState::Firing)
         };
-        let reasons = &self.reasons;
+        // What a receiver hears of in another group ends there, too.
+        let is_elsewhere = |print: &Fingerprint| {
+            let mut receivers = flush.route.receivers.iter();
+            receivers.any(|receiver| (flush.is_told_elsewhere)(receiver, *print))
+        };
+        let elsewhere = self.members.iter().filter(|print| is_elsewhere(print));
+        let kept: BTreeSet<Fingerprint> = elsewhere.chain(self.reasons.keys()).copied().collect();
+        self.held_back.extend(&kept);
         self.held_back
-            .retain(|print| !is_firing(print) || reasons.contains_key(print));
+            .retain(|print| !is_firing(print) || kept.contains(print));
     }
 
     /// Members that a receiver is not told of now.

@@ -77,12 +77,10 @@ fn state(notification: &Notification, alert: &AlertView) -> String {
     let headline = headline(alert);
     let open = human_span(notification.decided_at.since(alert.began_at));
     match notification.reason {
-        // That it flaps is part of the headline of what flaps.
-        Reason::First
-        | Reason::NewAlerts
-        | Reason::AllResolved
-        | Reason::Flapping
-        | Reason::Notice => headline,
+        Reason::First | Reason::NewAlerts | Reason::AllResolved | Reason::Notice => headline,
+        // The headline of what flaps says so itself.
+        Reason::Flapping if headline.starts_with(FLAPPING) => headline,
+        Reason::Flapping => format!("{FLAPPING}{headline}"),
         Reason::Reminder => format!("Still so after {open}: {headline}"),
         Reason::Escalated => format!("Not acknowledged, {open}: {headline}"),
         Reason::Upgraded => format!("Now {}: {headline}", alert.severity.as_str()),

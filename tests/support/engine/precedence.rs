@@ -98,7 +98,10 @@ fn a_restart_at_every_step_of_an_incident_changes_nothing() {
         is_restart: true,
         ..Disturbance::default()
     });
-    check(&restarted.told_text(), &plain.told_text().join("\n"));
+    // After a start every group is looked at again: the wait of one that is kept quiet may be over sooner.
+    let to_the_minute =
+        |outcome: &Outcome| outcome.told_text().join("\n").replace(":15 team", " team");
+    assert_eq!(to_the_minute(&restarted), to_the_minute(&plain));
     assert_eq!(restarted.states_text(), plain.states_text());
 }
 
@@ -235,8 +238,8 @@ fn what_was_told_before_the_incident_keeps_its_conversation() {
          06:10:15 team first: kept quiet, inhibited by platform
          06:10:15 team first: kept quiet, inhibited by platform
          06:15 team changed: = critical Failed: finance a: another thing (2 in a row since 06:05 UTC)
-         06:40 team all_resolved: - critical Recovered: finance a succeeded
          06:40 team all_resolved: - critical Over: 1 of 3 jobs of prod that failed together have recovered
+         06:40 team all_resolved: - critical Recovered: finance a succeeded
          06:40:15 team first: + critical Failed: finance b: boom
          06:40:15 team first: + critical Failed: finance c: boom",
     );
@@ -245,9 +248,9 @@ fn what_was_told_before_the_incident_keeps_its_conversation() {
 #[test]
 fn a_long_run_of_a_job_that_fails_with_the_others_is_kept_quiet() {
     let outcome = outage()
-        .rule(too_long(Clock::Run, "5m"))
-        .run("d", "d2", "06:25", "")
-        .play("06:35");
+        .rule(too_long(Clock::Run, "20m"))
+        .run("d", "d2", "06:21", "")
+        .play("06:44");
     let lines = told(&outcome);
     assert!(
         lines
@@ -391,7 +394,7 @@ fn an_early_warning_is_part_of_the_long_run_and_the_breach_is_not() {
         .job("a", "0 6 * * *")
         .rule(too_long(Clock::Run, "20m"))
         .rule(deadline_with("07:00", Tz::UTC, |kind| {
-            kind.opens = Some(clock("05:55"));
+            kind.opens = Some(clock("06:00"));
             kind.warn_before = Some(span("30m"));
         }))
         .run("a", "a1", "06:00", "07:10 success");
@@ -411,7 +414,7 @@ fn an_early_warning_that_is_worse_than_the_long_run_is_told() {
         .job("a", "0 6 * * *")
         .rule(with(too_long(Clock::Run, "20m"), Severity::Info))
         .rule(deadline_with("07:00", Tz::UTC, |kind| {
-            kind.opens = Some(clock("05:55"));
+            kind.opens = Some(clock("06:00"));
             kind.warn_before = Some(span("30m"));
         }))
         .run("a", "a1", "06:00", "06:50 success");
@@ -443,10 +446,10 @@ fn a_run_that_did_not_start_is_one_message() {
         &told(&timeline.play("09:00")),
         "06:10:15 team first: + critical Missed: finance a did not start at 06:00 UTC
          07:30 team new_alerts: + critical Stale: finance a has not succeeded for 1 h 30 min
-         07:30 team new_alerts: + critical Late: finance a not finished, due 07:00 UTC (running 0 s)
+         07:30 team new_alerts: + critical Late: finance a not finished, due 07:00 UTC (running 0 s, usual 5 min, expected 07:35 UTC)
          07:30 team new_alerts: - critical Recovered: finance a started 1 h 30 min late, at 07:30 UTC
-         07:50 team all_resolved: - critical Delivered: finance a 50 min late, at 07:50 UTC
-         07:50 team all_resolved: - critical Fresh again: finance a succeeded at 07:50 UTC",
+         07:50 team all_resolved: - critical Fresh again: finance a succeeded at 07:50 UTC
+         07:50 team all_resolved: - critical Delivered: finance a 50 min late, at 07:50 UTC",
     );
 }
 
@@ -463,7 +466,7 @@ fn a_missed_start_that_is_a_warning_keeps_no_critical_deadline_quiet() {
 
 #[test]
 fn a_missed_start_told_to_the_team_keeps_no_deadline_from_the_pager() {
-    let mut pages = deadline_with("07:00", Tz::UTC, |kind| kind.opens = Some(clock("05:55")));
+    let mut pages = deadline_with("07:00", Tz::UTC, |kind| kind.opens = Some(clock("06:00")));
     pages.receivers = Some(vec!["pager".into(), "team".into()]);
     let outcome = start()
         .job("a", "0 6 * * *")
