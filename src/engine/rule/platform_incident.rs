@@ -817,7 +817,7 @@ mod tests {
                 "06:20 breach p1/b p1/c p1/d",
             ),
             (
-                "the share falls",
+                "many at once",
                 "p1/d 06:20 failed; p1/e 06:21 failed; p1/f 06:22 failed; p1/g 06:23 failed",
                 "06:30",
                 "06:23 breach p1/a p1/b p1/c p1/d p1/e p1/f p1/g",
