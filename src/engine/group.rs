@@ -105,9 +105,9 @@ struct News {
     new: Vec<Fingerprint>,
     ended: Vec<Fingerprint>,
     is_upgraded: bool,
-    is_changed: bool,
-    is_flapping: bool,
     is_reminder_due: bool,
+    /// Flapping, or changed.
+    change: Option<Reason>,
 }
 
 impl Group {
@@ -278,9 +278,8 @@ impl Group {
             new: Vec::new(),
             ended: Vec::new(),
             is_upgraded: false,
-            is_changed: false,
-            is_flapping: false,
             is_reminder_due: false,
+            change: None,
         };
         for print in &self.members {
             let Some(alert) = flush.alerts.get(print) else {
@@ -307,10 +306,7 @@ impl Group {
                 (Some(told), AlertState::Firing) if told.is_ended => news.new.push(*print),
                 (Some(told), AlertState::Firing) => {
                     news.is_upgraded |= alert.severity > told.severity;
-                    news.is_flapping |= alert.is_flapping() && !told.is_flapping;
-                    // Of an alert that flaps only what is worse is told, and that it is steady.
-                    let is_other = alert.evidence.change_key != told.change_key;
-                    news.is_changed |= (is_other || told.is_flapping) && !alert.is_flapping();
+                    news.change = news.change.max(change(alert, told));
                     is_firing = true;
                 }
                 (None | Some(_), _) => {}
@@ -324,13 +320,13 @@ impl Group {
     fn reason(&self, receiver: &Name, flush: &Flush<'_>, news: &News) -> Option<Reason> {
         let conversation = self.conversations.get(receiver);
         if !news.new.is_empty() {
-            return Some(self.reason_of_new(conversation, flush, news));
+            return Some(reason_of_new(conversation, flush, news));
         }
         if news.is_upgraded {
             return Some(Reason::Upgraded);
         }
-        if news.is_flapping {
-            return Some(Reason::Flapping);
+        if news.change == Some(Reason::Flapping) {
+            return news.change;
         }
         if news.is_reminder_due {
             return Some(Reason::Reminder);
@@ -357,36 +353,7 @@ impl Group {
                 (false, false) => Reason::AllResolved,
             });
         }
-        news.is_changed.then_some(Reason::Changed)
-    }
-
-    fn reason_of_new(
-        &self,
-        conversation: Option<&Conversation>,
-        flush: &Flush<'_>,
-        news: &News,
-    ) -> Reason {
-        let new = || news.new.iter().filter_map(|print| flush.alerts.get(print));
-        if new().all(Alert::is_flapping) {
-            return Reason::Flapping;
-        }
-        let Some(conversation) = conversation else {
-            return Reason::First;
-        };
-        let is_worse = |later: &Alert| {
-            let mut told = conversation.told.iter();
-            told.any(|(print, told)| {
-                let earlier = flush.alerts.get(print);
-                !told.is_ended
-                    && told.severity < later.severity
-                    && earlier.is_some_and(|earlier| goes_on(earlier, later))
-            })
-        };
-        if new().all(is_worse) {
-            Reason::Upgraded
-        } else {
-            Reason::NewAlerts
-        }
+        news.change
     }
 
     fn tell(
@@ -535,6 +502,45 @@ impl Conversation {
         }
         views.sort_by(worst_first);
         views.into_iter().map(|(view, _)| view).collect()
+    }
+}
+
+/// Why a receiver is told when alerts are new to it.
+fn reason_of_new(conversation: Option<&Conversation>, flush: &Flush<'_>, news: &News) -> Reason {
+    let new = || news.new.iter().filter_map(|print| flush.alerts.get(print));
+    if new().all(Alert::is_flapping) {
+        return Reason::Flapping;
+    }
+    let Some(conversation) = conversation else {
+        return Reason::First;
+    };
+    let is_worse = |later: &Alert| {
+        let mut told = conversation.told.iter();
+        told.any(|(print, told)| {
+            let earlier = flush.alerts.get(print);
+            !told.is_ended
+                && told.severity < later.severity
+                && earlier.is_some_and(|earlier| goes_on(earlier, later))
+        })
+    };
+    if new().all(is_worse) {
+        Reason::Upgraded
+    } else {
+        Reason::NewAlerts
+    }
+}
+
+/// What is new about a firing alert that a receiver knows. Of one that flaps only that it does, and that it is
+/// steady again.
+fn change(alert: &Alert, told: &Told) -> Option<Reason> {
+    match (alert.is_flapping(), told.is_flapping) {
+        (true, false) => Some(Reason::Flapping),
+        (true, true) => None,
+        (false, true) => Some(Reason::Changed),
+        (false, false) => {
+            let is_other = alert.evidence.change_key != told.change_key;
+            is_other.then_some(Reason::Changed)
+        }
     }
 }
 

@@ -232,13 +232,9 @@ impl Engine {
         }
         let print = Fingerprint::of(&rule.name, &identity);
         let mut slot = self.alerts.remove(&print);
-        let changes = match &slot {
-            Some(alert) => alert.changes.clone(),
-            None => {
-                let known = &self.watches.get(id).memory.changes;
-                known.get(&print).cloned().unwrap_or_default()
-            }
-        };
+        let known = self.watches.get(id).memory.changes.get(&print);
+        let changes = slot.as_ref().map(|alert| &alert.changes).or(known);
+        let changes = changes.cloned().unwrap_or_default();
         if matches!(finding.verdict, Verdict::Breach(_)) {
             // Over before anybody was told: what comes now is an incident of its own.
             slot = slot.filter(|alert| alert.is_open() || self.is_told(print));

@@ -518,6 +518,7 @@ mod tests {
     use chrono_tz::Tz;
 
     use super::super::super::alert::{Alert, AlertState};
+    use super::super::super::flapping::Changes;
     use super::super::super::history::History;
     use super::super::super::labels::{Fingerprint, Labels, Patterns};
     use super::super::super::ledger::Ledger;
@@ -663,7 +664,7 @@ mod tests {
                 runbook: None,
                 owner: None,
                 run_url: None,
-                changes: Default::default(),
+                changes: Changes::default(),
                 flapping: None,
             };
             self.open = vec![alert];

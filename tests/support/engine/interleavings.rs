@@ -112,7 +112,7 @@ fn knowledge(outcome: &Outcome) -> BTreeMap<(String, String), Known> {
             entry.to = alert.ended_at.map(|_| told.decided_at);
             entry.severity.insert(told.decided_at, alert.severity);
             entry.rule = alert.rule.to_string();
-            entry.job = alert.labels.get("job").to_owned();
+            entry.job = alert.labels.get("job").into();
         }
     }
     known

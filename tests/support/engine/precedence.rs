@@ -335,7 +335,7 @@ fn late_morning() -> Timeline {
         .job("a", "0 6 * * *")
         .rule(with(run_failed(), Severity::Warning))
         .rule(deadline_with("07:00", Tz::UTC, |kind| {
-            kind.opens = Some(clock("06:00"))
+            kind.opens = Some(clock("06:00"));
         }))
         .run("a", "a1", "06:01", "06:10 failed: boom")
         .run("a", "a2", "07:20", "07:42 success")
@@ -368,7 +368,7 @@ fn a_failure_that_is_over_does_not_close_the_deadline() {
         .job("a", "0 6 * * *")
         .rule(with(run_failed(), Severity::Warning))
         .rule(deadline_with("07:00", Tz::UTC, |kind| {
-            kind.opens = Some(clock("06:05"))
+            kind.opens = Some(clock("06:05"));
         }))
         .run("a", "a1", "06:06", "06:10 failed: boom")
         .run("a", "a0", "06:02", "07:10 success")
@@ -435,7 +435,7 @@ fn no_start(severity: Severity) -> Timeline {
         .rule(with(missed(Some("10m")), severity))
         .rule(stale("90m", None))
         .rule(deadline_with("07:00", Tz::UTC, |kind| {
-            kind.opens = Some(clock("05:55"))
+            kind.opens = Some(clock("05:55"));
         }))
 }
 
