@@ -52,6 +52,10 @@ pub struct Group {
     /// Why, for those that fire.
     #[serde(default)]
     pub reasons: BTreeMap<Fingerprint, SuppressionReason>,
+    /// Members that another alert keeps quiet no more, and when they may be announced: as if they had fired
+    /// then.
+    #[serde(default)]
+    pub released: BTreeMap<Fingerprint, Timestamp>,
 }
 
 /// The one message about an incident at one receiver.
@@ -89,6 +93,8 @@ pub(super) struct Flush<'a> {
     pub route: &'a Route,
     /// A receiver hears of an alert in another group already: it is told there.
     pub is_told_elsewhere: &'a dyn Fn(&Name, Fingerprint) -> bool,
+    /// The group may speak; otherwise it is only found out whether something is still kept quiet.
+    pub is_due: bool,
     pub now: Timestamp,
 }
 
@@ -122,6 +128,7 @@ impl Group {
             told_at: None,
             held_back: BTreeSet::new(),
             reasons: BTreeMap::new(),
+            released: BTreeMap::new(),
         }
     }
 
@@ -139,9 +146,20 @@ impl Group {
     pub(super) fn flush(&mut self, flush: &Flush<'_>) -> Flushed {
         let mut flushed = Flushed::default();
         let suppressed = self.suppressed(flush);
-        let hushed: BTreeSet<Fingerprint> = suppressed.iter().map(|(print, _)| *print).collect();
         self.hold_back(&suppressed, flush);
         flushed.is_holding_back = !self.reasons.is_empty();
+        let is_due = flush.is_due || self.released.values().any(|at| *at <= flush.now);
+        if !is_due {
+            self.due_at = self
+                .due_at
+                .into_iter()
+                .chain(self.next_release(flush))
+                .min();
+            return flushed;
+        }
+        let waiting = self.waiting(flush).copied();
+        let hushed = suppressed.iter().map(|(print, _)| *print);
+        let hushed: BTreeSet<Fingerprint> = hushed.chain(waiting).collect();
         let quiet: Vec<Suppressed> = suppressed
             .into_iter()
             .filter_map(|(print, reason)| {
@@ -174,8 +192,21 @@ impl Group {
             self.told_at = Some(flush.now);
         }
         self.forget_ended(flush);
-        self.due_at = self.next_due(flush);
+        self.released.retain(|_, at| *at > flush.now);
+        let release_at = self.next_release(flush);
+        self.due_at = self.next_due(flush).into_iter().chain(release_at).min();
         flushed
+    }
+
+    /// Members whose wait after they were released is not over.
+    fn waiting(&self, flush: &Flush<'_>) -> impl Iterator<Item = &Fingerprint> {
+        let later = self.released.iter().filter(|(_, at)| **at > flush.now);
+        later.map(|(print, _)| print)
+    }
+
+    fn next_release(&self, flush: &Flush<'_>) -> Option<Timestamp> {
+        let later = self.released.values().filter(|at| **at > flush.now);
+        later.min().copied()
     }
 
     /// Notes which members are kept quiet, at all receivers or at some, and why.
@@ -184,18 +215,36 @@ impl Group {
             let reason = flush.folds.reason(*print)?;
             Some((*print, reason))
         });
-        self.reasons = folded.chain(suppressed.iter().cloned()).collect();
+        let reasons = folded.chain(suppressed.iter().cloned()).collect();
+        let before = std::mem::replace(&mut self.reasons, reasons);
         let is_firing = |print: &Fingerprint| {
             let alert = flush.alerts.get(print);
             alert.is_some_and(|alert| alert.state == AlertState::Firing)
         };
+        let reasons = &self.reasons;
+        self.released
+            .retain(|print, _| is_firing(print) && !reasons.contains_key(print));
+        for (print, reason) in before {
+            let is_released = is_firing(&print) && !reasons.contains_key(&print);
+            if is_released && matches!(reason, SuppressionReason::Inhibited(_)) {
+                let release_at = match self.told_at {
+                    None => flush.now + flush.route.group_wait,
+                    Some(told_at) => flush.now.max(told_at + flush.route.group_interval),
+                };
+                self.released.insert(print, release_at);
+            }
+        }
         // What a receiver hears of in another group ends there, too.
         let is_elsewhere = |print: &Fingerprint| {
             let mut receivers = flush.route.receivers.iter();
             receivers.any(|receiver| (flush.is_told_elsewhere)(receiver, *print))
         };
         let elsewhere = self.members.iter().filter(|print| is_elsewhere(print));
-        let kept: BTreeSet<Fingerprint> = elsewhere.chain(self.reasons.keys()).copied().collect();
+        let kept: BTreeSet<Fingerprint> = elsewhere
+            .chain(self.reasons.keys())
+            .chain(self.waiting(flush))
+            .copied()
+            .collect();
         self.held_back.extend(&kept);
         self.held_back
             .retain(|print| !is_firing(print) || kept.contains(print));
@@ -426,6 +475,7 @@ impl Group {
         for print in gone {
             self.members.remove(&print);
             self.held_back.remove(&print);
+            self.released.remove(&print);
             for conversation in self.conversations.values_mut() {
                 conversation.told.remove(&print);
             }

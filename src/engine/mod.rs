@@ -183,6 +183,8 @@ pub struct Engine {
     is_policy_new: bool,
     /// Watches are being built for a new policy, not for new subjects.
     is_adopting: bool,
+    /// Routes may be others than before: what is kept quiet is looked at again.
+    is_rerouted: bool,
     /// A project has another name: rules may select its subjects, or not any more.
     is_renamed: bool,
 }
@@ -215,6 +217,7 @@ impl Engine {
             unowned: HashMap::new(),
             is_policy_new: true,
             is_adopting: false,
+            is_rerouted: false,
             is_renamed: false,
         };
         for group in saved.groups {

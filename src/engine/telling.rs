@@ -38,8 +38,15 @@ impl Engine {
         for print in moved {
             self.touch_groups(print, now, step);
         }
+        self.is_rerouted = true;
         for key in self.groups.keys().cloned().collect::<Vec<_>>() {
-            self.touch_group(&key, now, step);
+            // What is all kept quiet waits from when it is not any more.
+            let is_quiet = |group: &Group| group.told_at.is_none() && group.due_at.is_none();
+            if self.groups.get(&key).is_some_and(is_quiet) {
+                self.holding_back.insert(key);
+            } else {
+                self.touch_group(&key, now, step);
+            }
         }
     }
 
@@ -144,12 +151,13 @@ impl Engine {
 
     /// Tells the groups that are due.
     pub(super) fn tell(&mut self, now: Timestamp, step: &mut Step) {
-        // A change of an alert may let others, kept quiet, speak.
-        if !step.changed.alerts.is_empty() {
-            for key in self.holding_back.clone() {
-                self.touch_group(&key, now, step);
-            }
-        }
+        // A change of an alert, or of the policy, may let others, kept quiet, speak.
+        let is_looking = std::mem::take(&mut self.is_rerouted) || !step.changed.alerts.is_empty();
+        let looked_at = if is_looking {
+            self.holding_back.clone()
+        } else {
+            BTreeSet::new()
+        };
         let mut due: BTreeSet<GroupKey> = BTreeSet::new();
         while let Some((at, key)) = self
             .due_groups
@@ -160,7 +168,7 @@ impl Engine {
             self.due_groups.remove(&(at, key.clone()));
             due.insert(key);
         }
-        if due.is_empty() {
+        if due.is_empty() && looked_at.is_empty() {
             return;
         }
         let policy = Arc::clone(&self.policy);
@@ -173,17 +181,21 @@ impl Engine {
         };
         let folds = Folds::new(&self.alerts, &self.history, &hearing);
         let mut ended = BTreeSet::new();
-        for key in &due {
+        for key in due.union(&looked_at) {
             let Some(mut group) = self.groups.remove(key) else {
                 continue;
             };
             let before = group.clone();
+            if let Some(due_at) = group.due_at {
+                self.due_groups.remove(&(due_at, key.clone()));
+            }
             let flushed = group.flush(&Flush {
                 alerts: &self.alerts,
                 inhibitors: &inhibitors,
                 folds: &folds,
                 route: &self.route_of(key),
                 is_told_elsewhere: &|receiver, print| self.is_told_elsewhere(receiver, print),
+                is_due: due.contains(key),
                 now,
             });
             step.notifications.extend(flushed.notifications);
