@@ -8,6 +8,10 @@ mod contract;
 mod cron;
 #[path = "support/engine/files.rs"]
 mod files;
+#[path = "support/engine/flapping.rs"]
+mod flapping;
+#[path = "support/engine/interleavings.rs"]
+mod interleavings;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
 #[path = "support/engine/models.rs"]
@@ -18,6 +22,8 @@ mod on_call;
 mod on_time;
 #[path = "support/engine/runs.rs"]
 mod runs;
+#[path = "support/engine/precedence.rs"]
+mod precedence;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]

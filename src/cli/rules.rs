@@ -115,6 +115,7 @@ fn documentation(kind: &str) -> Option<String> {
         "plan_failed" => include_str!("../engine/rule/plan_failed.rs"),
         "project_drift" => include_str!("../engine/rule/project_drift.rs"),
         "protection_off" => include_str!("../engine/rule/protection_off.rs"),
+        "platform_incident" => include_str!("../engine/rule/platform_incident.rs"),
         "source_unreachable" => include_str!("../engine/rule/source_unreachable.rs"),
         _ => return None,
     };

@@ -1,8 +1,11 @@
 //! Alerts: one rule and one set of identity labels over time, and the fold of verdicts into states.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::baseline::Baseline;
+use super::flapping::{Changes, FLAPPING, Flapping};
 use super::labels::{Fingerprint, Labels};
 use super::notification::{AlertView, Fact};
 use super::observation::Name;
@@ -75,6 +78,48 @@ pub struct Evidence {
     pub baseline: Option<Baseline>,
     /// More labels for routing and texts, not part of identity.
     pub labels: Labels,
+    /// The jobs that fail together: of a platform incident alone.
+    #[serde(default)]
+    pub incident: Option<Incident>,
+}
+
+/// Jobs that fail together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Jobs that failed in it, by project id and name, `p1/orders`.
+    pub members: BTreeMap<Name, Member>,
+    /// Jobs that ran: the most that were seen within one window.
+    pub ran: u32,
+    /// The newest failure that belongs to it.
+    pub last_failed_at: Timestamp,
+}
+
+/// A job that failed in an incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its first failure in the incident.
+    pub failed_at: Timestamp,
+    /// Its newest finished run is no failure any more.
+    pub recovered_at: Option<Timestamp>,
+}
+
+impl Incident {
+    /// How members are named.
+    pub fn key(project_id: &str, job: &str) -> Name {
+        format!("{project_id}/{job}").into()
+    }
+
+    /// Members that have not recovered.
+    pub fn failing(&self) -> impl Iterator<Item = &Name> {
+        let failing = |(_, member): &(&Name, &Member)| member.recovered_at.is_none();
+        self.members.iter().filter(failing).map(|(name, _)| name)
+    }
+
+    /// The job failed in the incident, and has not recovered.
+    pub fn is_failing(&self, project_id: &str, job: &str) -> bool {
+        let member = self.members.get(&Self::key(project_id, job));
+        member.is_some_and(|member| member.recovered_at.is_none())
+    }
 }
 
 /// Where an alert stands.
@@ -136,6 +181,12 @@ pub struct Alert {
     pub owner: Option<String>,
     /// Link to the run.
     pub run_url: Option<String>,
+    /// When it fired and when it was over, in the last 24 hours; also what came before this alert.
+    #[serde(default)]
+    pub changes: Changes,
+    /// It changes too often to tell each time, or did.
+    #[serde(default)]
+    pub flapping: Option<Flapping>,
 }
 
 /// A change of state; append-only.
@@ -188,7 +239,7 @@ impl Alert {
                 facts.push(Fact::new("Was", self.headline()));
                 (ending.headline.clone(), facts)
             }
-            Some(_) | None => (self.headline().to_owned(), self.evidence.facts.clone()),
+            Some(_) | None => self.open_view(),
         };
         AlertView {
             id: self.id(),
@@ -214,6 +265,22 @@ impl Alert {
             is_new,
             is_already_so: self.is_already_so,
         }
+    }
+
+    /// Headline and facts while it is open.
+    fn open_view(&self) -> (String, Vec<Fact>) {
+        let (headline, facts) = (self.headline(), &self.evidence.facts);
+        let Some(known) = &self.flapping else {
+            return (headline.to_owned(), facts.clone());
+        };
+        let word = if known.is_over {
+            "Firing steadily: "
+        } else {
+            FLAPPING
+        };
+        let note = Fact::new("Changes", known.note.clone());
+        let facts = std::iter::once(note).chain(facts.iter().cloned());
+        (format!("{word}{headline}"), facts.collect())
     }
 
     /// Takes the newest evidence of a continuing breach.
@@ -261,8 +328,13 @@ pub fn fold(
         known_until: finding.at,
     };
     let mut transitions = Vec::new();
-    let let_time_pass = |slot: &mut Option<Alert>, transitions: &mut Vec<Transition>| {
-        transitions.extend(slot.as_mut().and_then(|alert| advance(alert, rule, look)));
+    let mut is_advanced = false;
+    let mut let_time_pass = |slot: &mut Option<Alert>, transitions: &mut Vec<Transition>| {
+        if let Some(alert) = slot {
+            let advanced = advance(alert, rule, look);
+            transitions.extend(advanced.transitions);
+            is_advanced |= advanced.is_changed;
+        }
     };
     let is_changed = match &finding.verdict {
         Verdict::Unknown(_) => {
@@ -277,37 +349,58 @@ pub fn fold(
         }
         Verdict::Ok(ending) => {
             let_time_pass(slot, &mut transitions);
-            fold_ok(slot, ending, look, &mut transitions)
+            fold_ok(slot, ending, rule, look, &mut transitions)
         }
     };
     // What has no `for`, or no `keep_firing_for`, is so at once.
     let_time_pass(slot, &mut transitions);
     Folded {
-        is_changed: is_changed || !transitions.is_empty(),
+        is_changed: is_changed || is_advanced || !transitions.is_empty(),
         transitions,
     }
 }
 
 /// Lets time pass for an alert: one that has been pending for long enough fires, one that has been over
-/// for long enough ends. `None` when nothing changed.
-pub fn advance(alert: &mut Alert, rule: &Rule, look: Look) -> Option<Transition> {
-    let has_passed = |waits: bool, at: Timestamp| !waits || look.known_until >= at;
-    match (alert.state, next_change(alert, rule)?) {
-        (AlertState::Pending, at) if has_passed(at > alert.began_at, at) => {
-            Some(fire(alert, rule, look.now))
+/// for long enough ends, one that flaps is steady again.
+pub fn advance(alert: &mut Alert, rule: &Rule, look: Look) -> Folded {
+    let mut folded = Folded {
+        transitions: Vec::new(),
+        is_changed: false,
+    };
+    while let Some(at) = next_change(alert, rule) {
+        let waits = match (alert.state, alert.cleared_at) {
+            (AlertState::Firing, Some(_)) => alert.keep_firing_for(rule) > Span::zero(),
+            (AlertState::Firing, None) => true,
+            _ => at > alert.began_at,
+        };
+        if waits && look.known_until < at {
+            break;
         }
-        (AlertState::Firing, at) if has_passed(rule.keep_firing_for > Span::zero(), at) => {
-            Some(end(alert, at, look.now))
+        folded.is_changed = true;
+        match (alert.state, alert.cleared_at) {
+            (AlertState::Pending, _) => folded.transitions.push(fire(alert, rule, look.now)),
+            (AlertState::Firing, None) => alert.settle(rule, look.now),
+            // One change too many: it is not over before it has been steady.
+            _ if alert.would_flap(at) => alert.count_change(rule, at, look.now),
+            _ => {
+                if alert.is_flapping() {
+                    alert.steady_ending(rule, look.now);
+                } else {
+                    alert.count_change(rule, at, look.now);
+                }
+                folded.transitions.push(end(alert, at, look.now));
+            }
         }
-        _ => None,
     }
+    folded
 }
 
 /// When the state can change without new data: runs must be known up to then.
 pub fn next_change(alert: &Alert, rule: &Rule) -> Option<Timestamp> {
     match (alert.state, alert.cleared_at) {
         (AlertState::Pending, _) => Some(rule.fires_at(alert.began_at)),
-        (AlertState::Firing, Some(cleared_at)) => Some(cleared_at + rule.keep_firing_for),
+        (AlertState::Firing, Some(cleared_at)) => Some(cleared_at + alert.keep_firing_for(rule)),
+        (AlertState::Firing, None) => alert.steady_at(),
         _ => None,
     }
 }
@@ -326,14 +419,20 @@ fn fold_breach(
         // Over, and its ending not told yet everywhere: the same incident goes on.
         Some(alert) if alert.state == AlertState::Resolved => {
             alert.ended_at = None;
+            alert.flapping = None;
             alert.renew(rule, evidence.clone());
             alert.state = AlertState::Firing;
+            alert.count_change(rule, at, look.now);
             transitions.push(transition(alert, AlertState::Resolved, at, look.now));
             true
         }
         Some(alert) => {
-            let is_changed = alert.evidence != *evidence || alert.cleared_at.is_some();
+            let was_over = alert.cleared_at.is_some();
+            let is_changed = alert.evidence != *evidence || was_over;
             alert.renew(rule, evidence.clone());
+            if was_over && alert.is_flapping() {
+                alert.count_change(rule, at, look.now);
+            }
             is_changed
         }
         None => {
@@ -354,6 +453,7 @@ fn fold_breach(
 fn fold_ok(
     slot: &mut Option<Alert>,
     ending: &Ending,
+    rule: &Rule,
     look: Look,
     transitions: &mut Vec<Transition>,
 ) -> bool {
@@ -371,9 +471,13 @@ fn fold_ok(
             true
         }
         (AlertState::Firing, EndReason::Resolved) => {
-            let is_changed = alert.cleared_at.is_none() || alert.ending.as_ref() != Some(ending);
+            let was_breaching = alert.cleared_at.is_none();
+            let is_changed = was_breaching || alert.ending.as_ref() != Some(ending);
             alert.cleared_at.get_or_insert(at);
             alert.ending = Some(ending.clone());
+            if was_breaching && alert.is_flapping() {
+                alert.count_change(rule, at, look.now);
+            }
             is_changed
         }
         (AlertState::Firing, EndReason::Expired | EndReason::RuleRemoved) => {
@@ -393,6 +497,7 @@ fn fire(alert: &mut Alert, rule: &Rule, now: Timestamp) -> Transition {
     };
     alert.state = AlertState::Firing;
     alert.fired_at = Some(fires_at);
+    alert.count_change(rule, fires_at, now);
     transition(alert, from, fires_at, now)
 }
 
@@ -512,6 +617,8 @@ mod tests {
             runbook: None,
             owner: None,
             run_url: None,
+            changes: Changes::default(),
+            flapping: None,
         }
     }
 
@@ -533,8 +640,13 @@ mod tests {
                         now: at(99),
                         known_until: at(minute),
                     };
-                    let change = slot.as_mut().and_then(|alert| advance(alert, &rule, look));
-                    states.extend(change.map(|change| (change.to, change.at)));
+                    let change = slot.as_mut().map(|alert| advance(alert, &rule, look));
+                    states.extend(
+                        change
+                            .iter()
+                            .flat_map(|change| &change.transitions)
+                            .map(|change| (change.to, change.at)),
+                    );
                     continue;
                 }
             };
@@ -621,7 +733,9 @@ mod tests {
             now: at(99),
             known_until: at(19),
         };
-        let ended = advance(slot.as_mut().unwrap(), &rule, look).unwrap();
+        let ended = advance(slot.as_mut().unwrap(), &rule, look)
+            .transitions
+            .remove(0);
         assert_eq!(ended.reason, "good");
         let view = slot.as_ref().unwrap().view(false);
         assert_eq!(view.headline, "good");

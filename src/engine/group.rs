@@ -18,6 +18,7 @@ use super::notification::{
     SuppressionReason,
 };
 use super::observation::Name;
+use super::precedence::{Folds, goes_on};
 use super::route::Route;
 use super::rule::Severity;
 use super::time::Timestamp;
@@ -48,6 +49,13 @@ pub struct Group {
     pub told_at: Option<Timestamp>,
     /// Members kept quiet at the last look: one that ends while kept quiet is never announced.
     pub held_back: BTreeSet<Fingerprint>,
+    /// Why, for those that fire.
+    #[serde(default)]
+    pub reasons: BTreeMap<Fingerprint, SuppressionReason>,
+    /// Members that another alert keeps quiet no more, and when they may be announced: as if they had fired
+    /// then.
+    #[serde(default)]
+    pub released: BTreeMap<Fingerprint, Timestamp>,
 }
 
 /// The one message about an incident at one receiver.
@@ -72,15 +80,21 @@ pub struct Told {
     pub change_key: Option<String>,
     /// The ending was told.
     pub is_ended: bool,
+    /// It was told that the alert changes too often to tell each time.
+    #[serde(default)]
+    pub is_flapping: bool,
 }
 
 /// What flushing a group needs to see.
 pub(super) struct Flush<'a> {
     pub alerts: &'a BTreeMap<Fingerprint, Alert>,
     pub inhibitors: &'a Inhibitors<'a>,
+    pub folds: &'a Folds,
     pub route: &'a Route,
     /// A receiver hears of an alert in another group already: it is told there.
     pub is_told_elsewhere: &'a dyn Fn(&Name, Fingerprint) -> bool,
+    /// The group may speak; otherwise it is only found out whether something is still kept quiet.
+    pub is_due: bool,
     pub now: Timestamp,
 }
 
@@ -97,8 +111,9 @@ struct News {
     new: Vec<Fingerprint>,
     ended: Vec<Fingerprint>,
     is_upgraded: bool,
-    is_changed: bool,
     is_reminder_due: bool,
+    /// Flapping, or changed.
+    change: Option<Reason>,
 }
 
 impl Group {
@@ -112,6 +127,8 @@ impl Group {
             due_at: None,
             told_at: None,
             held_back: BTreeSet::new(),
+            reasons: BTreeMap::new(),
+            released: BTreeMap::new(),
         }
     }
 
@@ -129,16 +146,20 @@ impl Group {
     pub(super) fn flush(&mut self, flush: &Flush<'_>) -> Flushed {
         let mut flushed = Flushed::default();
         let suppressed = self.suppressed(flush);
-        flushed.is_holding_back = !suppressed.is_empty();
-        let hushed: BTreeSet<Fingerprint> = suppressed.iter().map(|(print, _)| *print).collect();
-        self.held_back.extend(&hushed);
-        self.held_back.retain(|print| {
-            let is_firing = flush
-                .alerts
-                .get(print)
-                .is_some_and(|alert| alert.state == AlertState::Firing);
-            !is_firing || hushed.contains(print)
-        });
+        self.hold_back(&suppressed, flush);
+        flushed.is_holding_back = !self.reasons.is_empty();
+        let is_due = flush.is_due || self.released.values().any(|at| *at <= flush.now);
+        if !is_due {
+            self.due_at = self
+                .due_at
+                .into_iter()
+                .chain(self.next_release(flush))
+                .min();
+            return flushed;
+        }
+        let waiting = self.waiting(flush).copied();
+        let hushed = suppressed.iter().map(|(print, _)| *print);
+        let hushed: BTreeSet<Fingerprint> = hushed.chain(waiting).collect();
         let quiet: Vec<Suppressed> = suppressed
             .into_iter()
             .filter_map(|(print, reason)| {
@@ -158,9 +179,11 @@ impl Group {
             .flat_map(|known| known.told.keys().copied())
             .collect();
         for receiver in self.receivers(flush) {
+            let hushed = self.hushed_at(&receiver, flush, &hushed);
             let news = self.news(&receiver, flush, &hushed, &told);
             if let Some(reason) = self.reason(&receiver, flush, &news) {
-                let quiet = quiet.clone();
+                let folded = self.folded_at(&receiver, flush, &news);
+                let quiet = quiet.iter().cloned().chain(folded).collect();
                 let notification = self.tell(&receiver, reason, &news, flush, &hushed, quiet);
                 flushed.notifications.push(notification);
             }
@@ -169,8 +192,85 @@ impl Group {
             self.told_at = Some(flush.now);
         }
         self.forget_ended(flush);
-        self.due_at = self.next_due(flush);
+        self.released.retain(|_, at| *at > flush.now);
+        let release_at = self.next_release(flush);
+        self.due_at = self.next_due(flush).into_iter().chain(release_at).min();
         flushed
+    }
+
+    /// Members whose wait after they were released is not over.
+    fn waiting(&self, flush: &Flush<'_>) -> impl Iterator<Item = &Fingerprint> {
+        let later = self.released.iter().filter(|(_, at)| **at > flush.now);
+        later.map(|(print, _)| print)
+    }
+
+    fn next_release(&self, flush: &Flush<'_>) -> Option<Timestamp> {
+        let later = self.released.values().filter(|at| **at > flush.now);
+        later.min().copied()
+    }
+
+    /// Notes which members are kept quiet, at all receivers or at some, and why.
+    fn hold_back(&mut self, suppressed: &[(Fingerprint, SuppressionReason)], flush: &Flush<'_>) {
+        let folded = self.members.iter().filter_map(|print| {
+            let reason = flush.folds.reason(*print)?;
+            Some((*print, reason))
+        });
+        let reasons = folded.chain(suppressed.iter().cloned()).collect();
+        let before = std::mem::replace(&mut self.reasons, reasons);
+        let is_firing = |print: &Fingerprint| {
+            let alert = flush.alerts.get(print);
+            alert.is_some_and(|alert| alert.state == AlertState::Firing)
+        };
+        let reasons = &self.reasons;
+        self.released
+            .retain(|print, _| is_firing(print) && !reasons.contains_key(print));
+        for (print, reason) in before {
+            let is_released = is_firing(&print) && !reasons.contains_key(&print);
+            if is_released && matches!(reason, SuppressionReason::Inhibited(_)) {
+                let release_at = match self.told_at {
+                    None => flush.now + flush.route.group_wait,
+                    Some(told_at) => flush.now.max(told_at + flush.route.group_interval),
+                };
+                self.released.insert(print, release_at);
+            }
+        }
+        // What a receiver hears of in another group ends there, too.
+        let is_elsewhere = |print: &Fingerprint| {
+            let mut receivers = flush.route.receivers.iter();
+            receivers.any(|receiver| (flush.is_told_elsewhere)(receiver, *print))
+        };
+        let elsewhere = self.members.iter().filter(|print| is_elsewhere(print));
+        let kept: BTreeSet<Fingerprint> = elsewhere
+            .chain(self.reasons.keys())
+            .chain(self.waiting(flush))
+            .copied()
+            .collect();
+        self.held_back.extend(&kept);
+        self.held_back
+            .retain(|print| !is_firing(print) || kept.contains(print));
+    }
+
+    /// Members that a receiver is not told of now.
+    fn hushed_at(
+        &self,
+        receiver: &Name,
+        flush: &Flush<'_>,
+        hushed: &BTreeSet<Fingerprint>,
+    ) -> BTreeSet<Fingerprint> {
+        let is_folded = |print: &&Fingerprint| flush.folds.is_folded(receiver, **print);
+        let folded = self.members.iter().filter(is_folded);
+        hushed.iter().chain(folded).copied().collect()
+    }
+
+    /// What a receiver is not told because of what it is told here, or is told elsewhere.
+    fn folded_at(&self, receiver: &Name, flush: &Flush<'_>, news: &News) -> Vec<Suppressed> {
+        let conversation = self.conversations.get(receiver);
+        flush.folds.of(receiver, |print| {
+            self.members.contains(&print)
+                && (news.new.contains(&print)
+                    || conversation.is_some_and(|known| known.told.contains_key(&print))
+                    || flush.folds.is_folded(receiver, print))
+        })
     }
 
     /// Some receiver was told of it.
@@ -227,8 +327,8 @@ impl Group {
             new: Vec::new(),
             ended: Vec::new(),
             is_upgraded: false,
-            is_changed: false,
             is_reminder_due: false,
+            change: None,
         };
         for print in &self.members {
             let Some(alert) = flush.alerts.get(print) else {
@@ -255,7 +355,7 @@ impl Group {
                 (Some(told), AlertState::Firing) if told.is_ended => news.new.push(*print),
                 (Some(told), AlertState::Firing) => {
                     news.is_upgraded |= alert.severity > told.severity;
-                    news.is_changed |= alert.evidence.change_key != told.change_key;
+                    news.change = news.change.max(change(alert, told));
                     is_firing = true;
                 }
                 (None | Some(_), _) => {}
@@ -269,14 +369,13 @@ impl Group {
     fn reason(&self, receiver: &Name, flush: &Flush<'_>, news: &News) -> Option<Reason> {
         let conversation = self.conversations.get(receiver);
         if !news.new.is_empty() {
-            return Some(if conversation.is_none() {
-                Reason::First
-            } else {
-                Reason::NewAlerts
-            });
+            return Some(reason_of_new(conversation, flush, news));
         }
         if news.is_upgraded {
             return Some(Reason::Upgraded);
+        }
+        if news.change == Some(Reason::Flapping) {
+            return news.change;
         }
         if news.is_reminder_due {
             return Some(Reason::Reminder);
@@ -303,7 +402,7 @@ impl Group {
                 (false, false) => Reason::AllResolved,
             });
         }
-        news.is_changed.then_some(Reason::Changed)
+        news.change
     }
 
     fn tell(
@@ -376,6 +475,7 @@ impl Group {
         for print in gone {
             self.members.remove(&print);
             self.held_back.remove(&print);
+            self.released.remove(&print);
             for conversation in self.conversations.values_mut() {
                 conversation.told.remove(&print);
             }
@@ -438,16 +538,59 @@ impl Conversation {
             let told = match known {
                 // It is shown as it is, but counts as told only when it may be told.
                 Some(known) if hushed.contains(&print) && !is_ended => known.clone(),
-                Some(_) | None => Told {
-                    severity: alert.severity,
+                known => Told {
+                    // While it flaps, what is as bad as before is no news.
+                    severity: known
+                        .filter(|known| alert.is_flapping() && known.is_flapping)
+                        .map_or(alert.severity, |known| known.severity.max(alert.severity)),
                     change_key: alert.evidence.change_key.clone(),
                     is_ended,
+                    is_flapping: alert.is_flapping() && !is_ended,
                 },
             };
             self.told.insert(print, told);
         }
         views.sort_by(worst_first);
         views.into_iter().map(|(view, _)| view).collect()
+    }
+}
+
+/// Why a receiver is told when alerts are new to it.
+fn reason_of_new(conversation: Option<&Conversation>, flush: &Flush<'_>, news: &News) -> Reason {
+    let new = || news.new.iter().filter_map(|print| flush.alerts.get(print));
+    if new().all(Alert::is_flapping) {
+        return Reason::Flapping;
+    }
+    let Some(conversation) = conversation else {
+        return Reason::First;
+    };
+    let is_worse = |later: &Alert| {
+        let mut told = conversation.told.iter();
+        told.any(|(print, told)| {
+            let earlier = flush.alerts.get(print);
+            !told.is_ended
+                && told.severity < later.severity
+                && earlier.is_some_and(|earlier| goes_on(earlier, later))
+        })
+    };
+    if new().all(is_worse) {
+        Reason::Upgraded
+    } else {
+        Reason::NewAlerts
+    }
+}
+
+/// What is new about a firing alert that a receiver knows. Of one that flaps only that it does, and that it is
+/// steady again.
+fn change(alert: &Alert, told: &Told) -> Option<Reason> {
+    match (alert.is_flapping(), told.is_flapping) {
+        (true, false) => Some(Reason::Flapping),
+        (true, true) => None,
+        (false, true) => Some(Reason::Changed),
+        (false, false) => {
+            let is_other = alert.evidence.change_key != told.change_key;
+            is_other.then_some(Reason::Changed)
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use chrono_tz::Tz;
 use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Verdict};
 use super::annotate;
 use super::history::JobHistory;
+use super::flapping::{Changes, FLAPPING_WITHIN};
 use super::labels::{Fingerprint, Labels};
 use super::observation::{Name, ProjectKey};
-use super::rule::context::{Context, Judgement, expired};
+use super::rule::context::{Context, Judgement, Memory, expired};
 use super::rule::survey::Survey;
 use super::rule::{Rule, RuleKind};
 use super::subject::SubjectKey;
@@ -51,12 +52,14 @@ impl Engine {
             self.ledger.record(row.clone());
             step.ledger.push(row);
         }
+        let mut memory = judgement.memory;
+        self.remember_changes(id, look, &mut memory);
         let watch = self.watches.get_mut(id);
-        if watch.memory != judgement.memory {
-            watch.memory = judgement.memory.clone();
+        if watch.memory != memory {
+            watch.memory = memory.clone();
             step.changed
                 .memories
-                .insert(Watch::key(rule, &subject), Some(judgement.memory));
+                .insert(Watch::key(rule, &subject), Some(memory));
         }
         let (mut at, mut when_known) = (judgement.wake_at, judgement.wake_when_known);
         // What waits for runs to be known wakes with them; health is known at any time.
@@ -67,6 +70,19 @@ impl Engine {
         };
         *wake = wake.iter().copied().chain(alerts_due).min();
         self.watches.schedule(id, at, when_known);
+    }
+
+    /// Keeps when the alerts of a watch changed: they are forgotten once their ending is told.
+    fn remember_changes(&self, id: WatchId, look: Look, memory: &mut Memory) {
+        for print in &self.watches.get(id).alerts {
+            if let Some(alert) = self.alerts.get(print) {
+                memory.changes.insert(*print, alert.changes.clone());
+            }
+        }
+        for changes in memory.changes.values_mut() {
+            changes.forget_before(look.known_until - FLAPPING_WITHIN);
+        }
+        memory.changes.retain(|_, changes| !changes.is_empty());
     }
 
     /// Judges the objectives whose promises were decided in this step.
@@ -102,11 +118,12 @@ impl Engine {
             let Some(alert) = self.alerts.get_mut(&print) else {
                 continue;
             };
-            if let Some(change) = alert::advance(alert, rule, look) {
-                step.transitions.push(change);
+            let advanced = alert::advance(alert, rule, look);
+            let next_at = alert::next_change(alert, rule);
+            due_at = due_at.into_iter().chain(next_at).min();
+            if advanced.is_changed {
+                step.transitions.extend(advanced.transitions);
                 self.note_change(print, rule, look.now, step);
-            } else if let Some(at) = alert::next_change(alert, rule) {
-                due_at = Some(due_at.map_or(at, |known: Timestamp| known.min(at)));
             }
         }
         due_at
@@ -220,6 +237,9 @@ impl Engine {
         }
         let print = Fingerprint::of(&rule.name, &identity);
         let mut slot = self.alerts.remove(&print);
+        let known = self.watches.get(id).memory.changes.get(&print);
+        let changes = slot.as_ref().map(|alert| &alert.changes).or(known);
+        let changes = changes.cloned().unwrap_or_default();
         if matches!(finding.verdict, Verdict::Breach(_)) {
             // Over before anybody was told: what comes now is an incident of its own.
             slot = slot.filter(|alert| alert.is_open() || self.is_told(print));
@@ -227,6 +247,7 @@ impl Engine {
         let is_already_so = finding.at <= self.watches.get(id).memory.watching_since;
         let new = |evidence: &Evidence| Alert {
             is_already_so,
+            changes,
             ..self.new_alert(print, rule, subject, identity, evidence, finding.at)
         };
         let Folded {
@@ -313,6 +334,8 @@ impl Engine {
             runbook: None,
             owner: None,
             run_url: None,
+            changes: Changes::default(),
+            flapping: None,
         }
     }
 

@@ -10,6 +10,7 @@ pub mod alert;
 pub mod annotate;
 pub mod baseline;
 pub mod calendar;
+pub mod flapping;
 pub mod forecast;
 pub mod group;
 pub mod health;
@@ -22,6 +23,7 @@ pub mod ledger;
 pub mod notification;
 pub mod observation;
 pub mod policy;
+mod precedence;
 pub mod query;
 pub mod replay;
 pub mod route;
@@ -184,6 +186,8 @@ pub struct Engine {
     is_policy_new: bool,
     /// Watches are being built for a new policy, not for new subjects.
     is_adopting: bool,
+    /// Routes may be others than before: what is kept quiet is looked at again.
+    is_rerouted: bool,
     /// A project has another name: rules may select its subjects, or not any more.
     is_renamed: bool,
 }
@@ -216,6 +220,7 @@ impl Engine {
             unowned: HashMap::new(),
             is_policy_new: true,
             is_adopting: false,
+            is_rerouted: false,
             is_renamed: false,
         };
         for group in saved.groups {

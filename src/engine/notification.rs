@@ -242,12 +242,12 @@ impl Reason {
             | Self::Escalated
             | Self::Upgraded
             | Self::Reminder
+            | Self::Flapping
             | Self::Undeliverable
             | Self::Notice => true,
             Self::Changed
             | Self::SomeResolved
             | Self::AllResolved
-            | Self::Flapping
             | Self::RuleRemoved => false,
         }
     }

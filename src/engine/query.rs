@@ -293,9 +293,9 @@ pub fn alerts(engine: &Engine, question: &AlertQuestion) -> Page<AlertRow> {
 }
 
 fn alert_row(engine: &Engine, alert: &Alert) -> AlertRow {
-    let is_held = engine
+    let mut reasons = engine
         .groups()
-        .any(|group| group.held_back.contains(&alert.fingerprint));
+        .filter_map(|group| group.reasons.get(&alert.fingerprint));
     AlertRow {
         id: alert.id(),
         state: alert.state,
@@ -306,7 +306,7 @@ fn alert_row(engine: &Engine, alert: &Alert) -> AlertRow {
         began_at: alert.began_at,
         fired_at: alert.fired_at,
         owner: alert.owner.clone(),
-        suppressed: is_held.then(|| "kept quiet by a mute window or another alert".to_owned()),
+        suppressed: reasons.next().map(ToString::to_string),
         run_url: alert.run_url.clone(),
         labels: alert.labels.clone(),
     }

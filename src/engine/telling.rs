@@ -12,8 +12,9 @@ use super::inhibition::Inhibitors;
 use super::labels::{Fingerprint, Labels};
 use super::notification::{Body, ConversationId, Notification, Reason};
 use super::observation::Name;
+use super::precedence::{Folds, Hearing};
 use super::route::Route;
-use super::rule::Rule;
+use super::rule::{Rule, Severity};
 use super::time::{Timestamp, human_time};
 use super::{Engine, Notice, Step, Undeliverable};
 
@@ -37,8 +38,15 @@ impl Engine {
         for print in moved {
             self.touch_groups(print, now, step);
         }
+        self.is_rerouted = true;
         for key in self.groups.keys().cloned().collect::<Vec<_>>() {
-            self.touch_group(&key, now, step);
+            // What is all kept quiet waits from when it is not any more.
+            let is_quiet = |group: &Group| group.told_at.is_none() && group.due_at.is_none();
+            if self.groups.get(&key).is_some_and(is_quiet) {
+                self.holding_back.insert(key);
+            } else {
+                self.touch_group(&key, now, step);
+            }
         }
     }
 
@@ -143,12 +151,13 @@ impl Engine {
 
     /// Tells the groups that are due.
     pub(super) fn tell(&mut self, now: Timestamp, step: &mut Step) {
-        // A change of an alert may let others, kept quiet, speak.
-        if !step.changed.alerts.is_empty() {
-            for key in self.holding_back.clone() {
-                self.touch_group(&key, now, step);
-            }
-        }
+        // A change of an alert, or of the policy, may let others, kept quiet, speak.
+        let is_looking = std::mem::take(&mut self.is_rerouted) || !step.changed.alerts.is_empty();
+        let looked_at = if is_looking {
+            self.holding_back.clone()
+        } else {
+            BTreeSet::new()
+        };
         let mut due: BTreeSet<GroupKey> = BTreeSet::new();
         while let Some((at, key)) = self
             .due_groups
@@ -159,33 +168,45 @@ impl Engine {
             self.due_groups.remove(&(at, key.clone()));
             due.insert(key);
         }
-        if due.is_empty() {
+        if due.is_empty() && looked_at.is_empty() {
             return;
         }
         let policy = Arc::clone(&self.policy);
         let inhibitors = Inhibitors::new(&policy.inhibitions, &self.alerts.values());
+        let hearing = Listeners {
+            engine: self,
+            due: &due,
+            inhibitors: &inhibitors,
+            now,
+        };
+        let folds = Folds::new(&self.alerts, &self.history, &hearing);
         let mut ended = BTreeSet::new();
-        for key in due {
-            let Some(mut group) = self.groups.remove(&key) else {
+        for key in due.union(&looked_at) {
+            let Some(mut group) = self.groups.remove(key) else {
                 continue;
             };
             let before = group.clone();
+            if let Some(due_at) = group.due_at {
+                self.due_groups.remove(&(due_at, key.clone()));
+            }
             let flushed = group.flush(&Flush {
                 alerts: &self.alerts,
                 inhibitors: &inhibitors,
-                route: &self.route_of(&key),
+                folds: &folds,
+                route: &self.route_of(key),
                 is_told_elsewhere: &|receiver, print| self.is_told_elsewhere(receiver, print),
+                is_due: due.contains(key),
                 now,
             });
             step.notifications.extend(flushed.notifications);
             if flushed.is_holding_back {
                 self.holding_back.insert(key.clone());
             } else {
-                self.holding_back.remove(&key);
+                self.holding_back.remove(key);
             }
             for print in before.members.difference(&group.members) {
                 ended.insert(*print);
-                self.memberships.entry(*print).or_default().remove(&key);
+                self.memberships.entry(*print).or_default().remove(key);
             }
             let is_over = group.is_over();
             if group != before {
@@ -193,13 +214,13 @@ impl Engine {
                 step.changed.groups.insert(key.clone(), kept);
             }
             if is_over {
-                self.holding_back.remove(&key);
+                self.holding_back.remove(key);
                 continue;
             }
             if let Some(due_at) = group.due_at {
                 self.due_groups.insert((due_at, key.clone()));
             }
-            self.groups.insert(key, group);
+            self.groups.insert(key.clone(), group);
         }
         self.forget_alerts(&ended, step);
     }
@@ -309,6 +330,64 @@ impl Engine {
                     .push(notice(&receiver, &key, Reason::Notice, body, now));
             }
         }
+    }
+}
+
+/// Who hears of what in a step.
+struct Listeners<'a> {
+    engine: &'a Engine,
+    /// Groups that speak in this step.
+    due: &'a BTreeSet<GroupKey>,
+    inhibitors: &'a Inhibitors<'a>,
+    now: Timestamp,
+}
+
+impl Listeners<'_> {
+    fn keys(&self, alert: &Alert) -> BTreeSet<GroupKey> {
+        let known = self.engine.memberships.get(&alert.fingerprint);
+        known.cloned().unwrap_or_default()
+    }
+
+    /// What a receiver was told of an alert that has not ended for it, at the worst.
+    fn told(&self, receiver: &Name, print: Fingerprint) -> Option<Severity> {
+        let keys = self.engine.memberships.get(&print).into_iter().flatten();
+        let groups = keys.filter_map(|key| self.engine.groups.get(key));
+        let told = groups.filter_map(|group| group.conversations.get(receiver)?.told.get(&print));
+        told.filter(|told| !told.is_ended)
+            .map(|told| told.severity)
+            .max()
+    }
+
+    /// A group that speaks in this step may tell a receiver of an alert.
+    fn is_about_to_hear(&self, receiver: &Name, cause: &Alert) -> bool {
+        let may_speak = |key: &GroupKey| {
+            let route = self.engine.route_of(key);
+            let is_muted = route.mute.iter().any(|mute| mute.is_open(self.now));
+            route.receivers.contains(receiver) && !is_muted
+        };
+        cause.identity.get("receiver") != &**receiver
+            && self.inhibitors.find(cause).is_none()
+            && self.keys(cause).intersection(self.due).any(may_speak)
+    }
+}
+
+impl Hearing for Listeners<'_> {
+    fn receivers(&self, alert: &Alert) -> BTreeSet<Name> {
+        let routes = self
+            .keys(alert)
+            .into_iter()
+            .map(|key| self.engine.route_of(&key));
+        routes.flat_map(|route| route.receivers).collect()
+    }
+
+    fn is_told(&self, receiver: &Name, print: Fingerprint) -> bool {
+        self.told(receiver, print).is_some()
+    }
+
+    fn hears(&self, receiver: &Name, cause: &Alert, alert: &Alert) -> bool {
+        let told = self.told(receiver, cause.fingerprint);
+        told.is_some_and(|severity| severity >= alert.severity)
+            || (cause.severity >= alert.severity && self.is_about_to_hear(receiver, cause))
     }
 }
 

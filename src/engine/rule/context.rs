@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::alert::{Alert, EndReason, Ending, Evidence, Finding, Verdict};
 use super::super::baseline::{Baseline, seconds, span};
+use super::super::flapping::Changes;
 use super::super::history::{JobHistory, ProjectHistory};
-use super::super::labels::Labels;
+use super::super::labels::{Fingerprint, Labels};
 use super::super::ledger::{Ledger, LedgerRow, Promise};
 use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
@@ -57,6 +58,9 @@ pub struct Memory {
     /// Instants the kind remembers by name, such as since when a plan waits.
     #[serde(default)]
     pub instants: BTreeMap<Name, Timestamp>,
+    /// Changes in the last 24 hours, by alert; kept by the engine, so that they outlive the alerts.
+    #[serde(default)]
+    pub changes: BTreeMap<Fingerprint, Changes>,
 }
 
 /// Rows that settled longer ago than this before what is known completely are all there.
@@ -72,6 +76,7 @@ impl Memory {
             ahead: BTreeSet::new(),
             names: BTreeSet::new(),
             instants: BTreeMap::new(),
+            changes: BTreeMap::new(),
         }
     }
 

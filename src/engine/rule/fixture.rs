@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use super::super::alert::{self, Alert, AlertState, EndReason, Evidence, Finding, Verdict};
 use super::super::calendar::Calendar;
+use super::super::flapping::Changes;
 use super::super::history::History;
 use super::super::labels::{Fingerprint, Labels};
 use super::super::ledger::{Ledger, Promise};
@@ -208,6 +209,8 @@ impl Case {
             runbook: None,
             owner: None,
             run_url: None,
+            changes: Changes::default(),
+            flapping: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::limits::message as limits;
 use super::super::text;
 use super::{headline, line, whole_tone};
+use crate::engine::flapping::FLAPPING;
 use crate::engine::labels::Labels;
 use crate::engine::notification::{AlertView, Body, Notification, Reason, Suppressed};
 use crate::engine::time::human_span;
@@ -28,7 +29,11 @@ fn lead(notification: &Notification) -> Option<&AlertView> {
     let joined = (notification.reason == Reason::NewAlerts)
         .then(|| worst(&|alert| is_firing(alert) && alert.is_new))
         .flatten();
+    let flapping = (notification.reason == Reason::Flapping)
+        .then(|| worst(&|alert| is_firing(alert) && alert.headline.starts_with(FLAPPING)))
+        .flatten();
     joined
+        .or(flapping)
         .or_else(|| worst(&is_firing))
         .or_else(|| worst(&|_| true))
 }
@@ -73,12 +78,14 @@ fn state(notification: &Notification, alert: &AlertView) -> String {
     let open = human_span(notification.decided_at.since(alert.began_at));
     match notification.reason {
         Reason::First | Reason::NewAlerts | Reason::AllResolved | Reason::Notice => headline,
+        // The headline of what flaps says so itself.
+        Reason::Flapping if headline.starts_with(FLAPPING) => headline,
+        Reason::Flapping => format!("{FLAPPING}{headline}"),
         Reason::Reminder => format!("Still so after {open}: {headline}"),
         Reason::Escalated => format!("Not acknowledged, {open}: {headline}"),
         Reason::Upgraded => format!("Now {}: {headline}", alert.severity.as_str()),
         Reason::Changed => format!("Changed: {headline}"),
         Reason::SomeResolved => format!("Some recovered; still: {headline}"),
-        Reason::Flapping => format!("Flapping: {headline}"),
         Reason::RuleRemoved => format!("A rule was removed; still: {headline}"),
         Reason::Undeliverable => format!("Not told elsewhere: {headline}"),
     }

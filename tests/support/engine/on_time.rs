@@ -5,6 +5,7 @@ use chrono_tz::Tz;
 use proptest::prelude::*;
 use tardy::engine::alert::AlertState;
 use tardy::engine::ledger::Promise;
+use tardy::engine::notification::Reason;
 use tardy::engine::observation::Status;
 use tardy::engine::rule::deadline::Deadline;
 use tardy::engine::rule::{Rule, RuleKind};
@@ -140,7 +141,10 @@ proptest! {
         };
         let rows_of_misses = wanted.iter().filter(|at| !is_after_another(at)).count();
         let fired = outcome.transitions.iter().filter(|change| change.to == AlertState::Firing).count();
-        prop_assert_eq!(fired, rows_of_misses, "{} {}: {:?}", schedule, zone, outcome.states_text());
+        // Three misses of a day are six changes: from then on one alert stands for those that follow.
+        let is_flapping = outcome.told.iter().any(|told| told.reason == Reason::Flapping);
+        let is_counted = fired == rows_of_misses || (is_flapping && (3..rows_of_misses).contains(&fired));
+        prop_assert!(is_counted, "{} {}: {} of {}: {:?}", schedule, zone, fired, rows_of_misses, outcome.states_text());
     }
 }
 

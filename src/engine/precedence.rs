@@ -1,0 +1,296 @@
+//! One cause, one message: which alerts keep which others quiet without being configured to.
+//!
+//! Role: [`TABLE`] says which alert explains which; [`Folds`] decides, for each receiver, which alerts are not
+//! announced because their explanation is.
+//! Guarantees: an alert is folded into another at a receiver only when that one fires, is at least as bad as
+//! the receiver knows it, and the receiver has been told of it or is told in the same breath. Whoever would not
+//! hear of the explanation hears of the alert itself. What a receiver has been told already is never folded:
+//! its upgrades, reminders and ending go on. A condition that is over, although its alert is kept firing,
+//! explains nothing. Configured inhibitions are another thing ([`super::inhibition`]): they are somebody's
+//! choice, and hold whatever the severities are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::alert::{Alert, AlertState};
+use super::history::History;
+use super::labels::Fingerprint;
+use super::notification::{Suppressed, SuppressionReason};
+use super::observation::{Name, ProjectKey};
+
+/// What an alert and its explanation have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tie {
+    /// The job is one of those that fail together.
+    Member,
+    /// The job.
+    Job,
+    /// The run, or one before it in the same row of failures.
+    Failure,
+    /// The run.
+    Run,
+}
+
+/// Which alerts of the kind are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// All.
+    All,
+    /// Early warnings of a deadline; never the breach.
+    Early,
+    /// A deadline whose cause is that nothing started.
+    NotStarted,
+}
+
+/// `by` explains `quiet`.
+struct Row {
+    by: &'static str,
+    quiet: &'static [&'static str],
+    tie: Tie,
+    part: Part,
+}
+
+/// One cause, one message. An alert that explains others comes before those that it explains, so that it is
+/// known whether it is told when they are looked at.
+const TABLE: [Row; 6] = [
+    Row {
+        by: "platform_incident",
+        quiet: &["run_failed", "model_failed", "run_duration"],
+        tie: Tie::Member,
+        part: Part::All,
+    },
+    Row {
+        by: "run_failed",
+        quiet: &["model_failed"],
+        tie: Tie::Failure,
+        part: Part::All,
+    },
+    Row {
+        by: "run_duration",
+        quiet: &["run_regression"],
+        tie: Tie::Job,
+        part: Part::All,
+    },
+    Row {
+        by: "run_duration",
+        quiet: &["deadline"],
+        tie: Tie::Run,
+        part: Part::Early,
+    },
+    Row {
+        by: "missed_schedule",
+        quiet: &["staleness"],
+        tie: Tie::Job,
+        part: Part::All,
+    },
+    Row {
+        by: "missed_schedule",
+        quiet: &["deadline"],
+        tie: Tie::Job,
+        part: Part::NotStarted,
+    },
+];
+
+/// Kinds that are explained and explain: they are looked at before the others.
+const IN_BETWEEN: [&str; 2] = ["run_failed", "run_duration"];
+
+/// An alert of the second kind goes on with the conversation that one of the first kind about the same job
+/// began: it is no new incident but a worse one.
+const GOES_ON: [(&str, &str); 1] = [("run_failed", "deadline")];
+
+/// `later` is what `earlier` has come to, at the same job.
+pub(super) fn goes_on(earlier: &Alert, later: &Alert) -> bool {
+    GOES_ON.contains(&(&*earlier.kind, &*later.kind)) && job_of(earlier) == job_of(later)
+}
+
+impl Row {
+    fn explains(&self, cause: &Alert, alert: &Alert, history: &History) -> bool {
+        let is_meant = match self.part {
+            Part::All => true,
+            Part::Early => alert.evidence.change_key.is_none(),
+            Part::NotStarted => alert.evidence.change_key.as_deref() == Some("not_started"),
+        };
+        *self.by == *cause.kind
+            && self.quiet.contains(&&*alert.kind)
+            && is_meant
+            && self.tie.binds(cause, alert, history)
+    }
+}
+
+impl Tie {
+    fn binds(self, cause: &Alert, alert: &Alert, history: &History) -> bool {
+        let same = |label: &str| cause.identity.get(label) == alert.identity.get(label);
+        match self {
+            Self::Member => {
+                let (project_id, job) =
+                    (alert.identity.get("project_id"), alert.identity.get("job"));
+                let incident = cause.evidence.incident.as_ref();
+                same("source") && incident.is_some_and(|known| known.is_failing(project_id, job))
+            }
+            Self::Job => job_of(cause) == job_of(alert),
+            Self::Run => {
+                let run = cause.evidence.run_id.as_deref();
+                job_of(cause) == job_of(alert) && run == alert.evidence.run_id.as_deref()
+            }
+            Self::Failure => {
+                job_of(cause) == job_of(alert) && is_in_row(cause, alert, history) == Some(true)
+            }
+        }
+    }
+}
+
+/// The run that `alert` is about is the one that `cause` tells of, or an earlier failure that it told of since
+/// it fires.
+fn is_in_row(cause: &Alert, alert: &Alert, history: &History) -> Option<bool> {
+    let (newest, run_id) = (
+        cause.evidence.run_id.as_ref()?,
+        alert.evidence.run_id.as_ref()?,
+    );
+    if newest == run_id {
+        return Some(true);
+    }
+    let key = ProjectKey {
+        source: alert.identity.get("source").into(),
+        project_id: alert.identity.get("project_id").into(),
+    };
+    let project = history.project(&key)?;
+    let (newest, run) = (project.run(newest)?, project.run(run_id)?);
+    let settled_at = run.settled_at();
+    Some(
+        run.status.is_failure()
+            && settled_at >= cause.began_at
+            && settled_at <= newest.settled_at(),
+    )
+}
+
+fn job_of(alert: &Alert) -> [&str; 3] {
+    ["source", "project_id", "job"].map(|label| alert.identity.get(label))
+}
+
+/// An alert that is not announced at a receiver because another one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fold {
+    by: Fingerprint,
+    suppressed: Suppressed,
+}
+
+/// What a receiver hears of alerts.
+pub(super) trait Hearing {
+    /// Receivers that an alert reaches.
+    fn receivers(&self, alert: &Alert) -> BTreeSet<Name>;
+    /// A receiver was told of an alert, and not of its end.
+    fn is_told(&self, receiver: &Name, print: Fingerprint) -> bool;
+    /// A receiver knows of an alert at least as bad as `alert`, or is about to hear of it if nothing explains
+    /// it.
+    fn hears(&self, receiver: &Name, cause: &Alert, alert: &Alert) -> bool;
+}
+
+/// Which alerts are not announced at which receiver, and because of which other.
+#[derive(Debug, Default)]
+pub(super) struct Folds(BTreeMap<Name, BTreeMap<Fingerprint, Fold>>);
+
+/// Firing alerts that may explain others: those of a job, and those of a whole source.
+struct Causes<'a>(HashMap<[&'a str; 3], Vec<&'a Alert>>);
+
+impl<'a> Causes<'a> {
+    fn new(alerts: impl Iterator<Item = &'a Alert>) -> Self {
+        let mut causes: HashMap<[&str; 3], Vec<&Alert>> = HashMap::new();
+        for alert in alerts {
+            let is_cause = TABLE.iter().any(|row| *row.by == *alert.kind);
+            if is_cause && alert.state == AlertState::Firing && alert.cleared_at.is_none() {
+                causes.entry(job_of(alert)).or_default().push(alert);
+            }
+        }
+        Self(causes)
+    }
+
+    fn of(&self, alert: &Alert, history: &History) -> impl Iterator<Item = &'a Alert> {
+        let of_source = [alert.identity.get("source"), "", ""];
+        let keys = [of_source, job_of(alert)];
+        let found = keys.map(|key| self.0.get(&key).cloned().unwrap_or_default());
+        let explains = |cause: &&Alert| {
+            let mut rows = TABLE.iter();
+            rows.any(|row| row.explains(cause, alert, history))
+        };
+        let causes: Vec<&Alert> = found.into_iter().flatten().filter(explains).collect();
+        causes.into_iter()
+    }
+}
+
+impl Folds {
+    /// Looks at every alert that could be announced.
+    pub(super) fn new(
+        alerts: &BTreeMap<Fingerprint, Alert>,
+        history: &History,
+        hearing: &impl Hearing,
+    ) -> Self {
+        let mut folds = Self::default();
+        let causes = Causes::new(alerts.values());
+        if causes.0.is_empty() {
+            return folds;
+        }
+        let is_announced =
+            |alert: &&Alert| matches!(alert.state, AlertState::Firing | AlertState::Resolved);
+        let is_first = |alert: &&Alert| IN_BETWEEN.contains(&&*alert.kind);
+        let all = || alerts.values().filter(is_announced);
+        let first = all().filter(is_first);
+        let then = all().filter(|alert| !is_first(alert));
+        for alert in first.chain(then) {
+            for cause in causes.of(alert, history) {
+                folds.fold(alert, cause, hearing);
+            }
+        }
+        folds
+    }
+
+    fn fold(&mut self, alert: &Alert, cause: &Alert, hearing: &impl Hearing) {
+        for receiver in hearing.receivers(alert) {
+            let is_folded = self.is_folded(&receiver, alert.fingerprint);
+            let is_cause_quiet = self.is_folded(&receiver, cause.fingerprint);
+            if is_folded
+                || is_cause_quiet
+                || hearing.is_told(&receiver, alert.fingerprint)
+                || !hearing.hears(&receiver, cause, alert)
+            {
+                continue;
+            }
+            let fold = Fold {
+                by: cause.fingerprint,
+                suppressed: Suppressed {
+                    id: alert.id(),
+                    headline: alert.headline().to_owned(),
+                    reason: SuppressionReason::Inhibited(cause.id()),
+                },
+            };
+            let known = self.0.entry(receiver).or_default();
+            known.insert(alert.fingerprint, fold);
+        }
+    }
+
+    /// An alert is not announced at a receiver.
+    pub(super) fn is_folded(&self, receiver: &Name, print: Fingerprint) -> bool {
+        self.find(receiver, print).is_some()
+    }
+
+    fn find(&self, receiver: &Name, print: Fingerprint) -> Option<&Fold> {
+        self.0.get(receiver)?.get(&print)
+    }
+
+    /// Why an alert is not announced somewhere.
+    pub(super) fn reason(&self, print: Fingerprint) -> Option<SuppressionReason> {
+        let mut folds = self.0.values().filter_map(|known| known.get(&print));
+        folds.next().map(|fold| fold.suppressed.reason.clone())
+    }
+
+    /// What a receiver is not told: alerts for which `is_shown` says so of the alert or of its explanation.
+    pub(super) fn of(
+        &self,
+        receiver: &Name,
+        is_shown: impl Fn(Fingerprint) -> bool,
+    ) -> Vec<Suppressed> {
+        let known = self.0.get(receiver).into_iter().flatten();
+        known
+            .filter(|(print, fold)| is_shown(**print) || is_shown(fold.by))
+            .map(|(_, fold)| fold.suppressed.clone())
+            .collect()
+    }
+}
