@@ -14,6 +14,8 @@ mod kinds;
 mod on_call;
 #[path = "support/engine/on_time.rs"]
 mod on_time;
+#[path = "support/engine/promises.rs"]
+mod promises;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]
