@@ -189,9 +189,9 @@ fn each_tick_is_a_promise_of_its_own_after_the_schedule() {
         .play("03-11 06:30");
     check(
         &told.told_text(),
-        "14:00 team first: + critical Late: finance orders not finished, due 14:00 UTC (running 1 h 59 min, usual 1 h 59 min)
+        "14:00:15 team first: + critical Late: finance orders not finished, due 14:00 UTC (running 1 h 59 min, usual 1 h 59 min)
          14:42 team all_resolved: - critical Delivered: finance orders 42 min late, at 14:42 UTC
-         20:00 team first: + critical Late: finance orders not finished, due 20:00 UTC (its run ended as failed: boom)
+         20:00:15 team first: + critical Late: finance orders not finished, due 20:00 UTC (its run ended as failed: boom)
          03-11 00:30 team all_resolved: - critical Never delivered: finance orders of 10 Mar 18:00 UTC",
     );
     check(
@@ -221,7 +221,7 @@ fn a_delay_longer_than_the_gap_judges_each_tick_by_its_own_run() {
     );
     check(
         &told.told_text(),
-        "05:00 team first: + critical Late: finance orders not finished, due 05:00 UTC (running 2 h, usual 1 h 30 min)
+        "05:00:15 team first: + critical Late: finance orders not finished, due 05:00 UTC (running 2 h, usual 1 h 30 min)
          05:10 team all_resolved: - critical Delivered: finance orders 10 min late, at 05:10 UTC",
     );
 }
