@@ -22,3 +22,5 @@ mod telling;
 mod time_cases;
 #[path = "support/engine/timeline.rs"]
 mod timeline;
+#[path = "support/engine/year.rs"]
+mod year;

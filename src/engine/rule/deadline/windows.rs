@@ -152,11 +152,13 @@ impl Deadline {
     ) -> Window {
         let (opens_at, tick) = self.opening(ctx, job, date);
         let (next_opens_at, _) = self.opening(ctx, job, next);
-        // Without a tick in between the run that served this day serves the next one, too.
-        let expires_at = if next_opens_at > opens_at {
+        // Without a tick in between, or while the grace lasts, the run that serves the next day serves this one,
+        // too.
+        let due_at = self.by_at(date) + self.grace;
+        let expires_at = if next_opens_at > opens_at && next_opens_at > due_at {
             next_opens_at
         } else {
-            self.by_at(next)
+            self.by_at(next) + self.grace
         };
         Window {
             occurrence: Occurrence::Day(date),
