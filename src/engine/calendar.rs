@@ -91,8 +91,8 @@ impl Calendar {
         at
     }
 
-    /// The next instant after `at` at which [`Self::is_open`] may change: an opening, a closing or a
-    /// local midnight.
+    /// The next instant after `at` at which [`Self::is_open`] may change: an opening, a closing, a local
+    /// midnight or a change of the clocks.
     pub fn next_edge(&self, at: Timestamp) -> Timestamp {
         let date = at.in_zone(self.zone).date_naive();
         let times = match self.hours {
@@ -102,11 +102,35 @@ impl Calendar {
         (0..3)
             .filter_map(|days| date.checked_add_days(Days::new(days)))
             .flat_map(|date| times.iter().map(move |time| date.and_time(*time)))
-            .map(|local| resolve_late(self.zone, local))
+            // The wall clock shows a time inside a fold twice.
+            .flat_map(|local| match instants(self.zone, local) {
+                none if none.is_empty() => vec![after_gap(self.zone, local)],
+                some => some,
+            })
+            .chain(first_change(self.zone, at, at + Span::days(2)))
             .filter(|edge| *edge > at)
             .min()
             .unwrap_or(Timestamp::MAX)
     }
+}
+
+/// The change of the clocks in `(low, high]`, if there is one.
+fn first_change(zone: Tz, low: Timestamp, high: Timestamp) -> Option<Timestamp> {
+    let offset = |at: Timestamp| at.in_zone(zone).offset().fix().local_minus_utc();
+    let before = offset(low);
+    if before == offset(high) {
+        return None;
+    }
+    let (mut low, mut high) = (low, high);
+    while high - low > Span::milliseconds(1) {
+        let middle = low + (high - low) / 2;
+        if offset(middle) == before {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Some(high)
 }
 
 /// Edges passed in search of an opening: at least five years of them.

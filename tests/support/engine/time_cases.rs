@@ -591,7 +591,7 @@ fn with_a_clock_off_by(skew: Span) -> (Vec<(Timestamp, String)>, Vec<String>) {
             .job("hourly", "0 * * * *")
             .rule(missed(Some("10m"))),
         "hourly",
-        &["02:00", "04:00"],
+        &["01:00", "02:00", "04:00"],
     );
     let mut engine = Stored::default().engine(&timeline.policy, |_| {});
     let (mut told, mut ledger) = (Vec::new(), Vec::new());
@@ -631,6 +631,7 @@ fn our_clock_off_by_an_hour_either_way_decides_by_the_servers_time() {
         assert_eq!(
             ledger,
             [
+                "2026-03-10T01:00:00Z met",
                 "2026-03-10T02:00:00Z met",
                 "2026-03-10T03:00:00Z missed",
                 "2026-03-10T04:00:00Z met"
@@ -647,6 +648,7 @@ fn our_clock_off_by_an_hour_either_way_decides_by_the_servers_time() {
     assert!(
         ledger.iter().all(|row| {
             [
+                "2026-03-10T01:00:00Z met",
                 "2026-03-10T02:00:00Z met",
                 "2026-03-10T03:00:00Z missed",
                 "2026-03-10T04:00:00Z met",
@@ -667,7 +669,7 @@ fn the_servers_clock_in_our_future_makes_no_run_older_or_later_than_it_is() {
         ["2026-03-10T03:10:00Z", "2026-03-10T04:00:00Z"],
         "{told:?}"
     );
-    assert_eq!(ledger.len(), 3, "{ledger:?}");
+    assert_eq!(ledger.len(), 4, "{ledger:?}");
 }
 
 #[test]
