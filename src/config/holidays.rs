@@ -24,6 +24,9 @@ use super::tree::Spot;
 use lines::{Line, lines};
 use recurrence::Yearly;
 
+/// How every file begins.
+const BEGIN: &str = "BEGIN:VCALENDAR";
+
 /// Most days that one file may name.
 const MAX_DAYS: usize = 50_000;
 
@@ -76,6 +79,15 @@ pub(super) fn read(context: &Context<'_>, file: &Spot<String>, zone: Tz) -> BTre
     let Ok(text) = String::from_utf8(bytes) else {
         return refuse("it is not UTF-8 text".into(), "save the file as UTF-8");
     };
+    // Nothing of a file that is something else is shown: it may be a secret.
+    let head = text.trim_start_matches('\u{feff}').trim_start();
+    let is_calendar = head.get(..BEGIN.len());
+    if !is_calendar.is_some_and(|head| head.eq_ignore_ascii_case(BEGIN)) {
+        return refuse(
+            format!("it is no iCalendar file: it does not begin with {BEGIN}"),
+            "name an .ics file that a calendar program exported",
+        );
+    }
     match days(&text, zone) {
         Ok(days) => days,
         Err(mistake) => {
