@@ -30,6 +30,9 @@ const BEGIN: &str = "BEGIN:VCALENDAR";
 /// Most days that one file may name.
 const MAX_DAYS: usize = 50_000;
 
+/// Most events in one file.
+const MAX_EVENTS: usize = 2_000;
+
 /// Longest event; a longer one is a slip of the pen.
 const MAX_EVENT_DAYS: u64 = 366;
 
@@ -182,6 +185,14 @@ fn days(text: &str, zone: Tz) -> Result<BTreeSet<NaiveDate>, Mistake> {
                 }
                 if what == "VEVENT" {
                     events.extend(event.take());
+                    if events.len() > MAX_EVENTS {
+                        let message = format!("more than {MAX_EVENTS} events");
+                        return Err(Mistake::new(
+                            line,
+                            message,
+                            "keep only the holidays in the file",
+                        ));
+                    }
                 }
             }
             // Alarms inside an event have times of their own.
@@ -440,6 +451,9 @@ fn duration(line: &Line<'_>) -> Result<TimeDelta, Mistake> {
             ('S', true) => TimeDelta::seconds(number),
             _ => return Err(refuse()),
         };
+        if total > TimeDelta::days(100_000) {
+            return Err(refuse());
+        }
     }
     if digits.is_empty() {
         Ok(total)

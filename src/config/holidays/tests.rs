@@ -269,3 +269,52 @@ fn what_is_not_understood_is_refused_with_its_line() {
         assert!(!mistake.help.is_empty());
     }
 }
+
+/// Words of which files are made, rightly or not.
+const WORDS: [&str; 30] = [
+    "BEGIN:VCALENDAR\n",
+    "END:VCALENDAR\n",
+    "BEGIN:VEVENT\n",
+    "END:VEVENT\n",
+    "\n",
+    "\r\n",
+    " ",
+    "\t",
+    ":",
+    ";",
+    ",",
+    "\"",
+    "DTSTART",
+    "DTEND",
+    "DURATION",
+    "RRULE",
+    "RDATE",
+    "EXDATE",
+    "RECURRENCE-ID",
+    ";VALUE=DATE",
+    ";TZID=Europe/Berlin",
+    ":20261225",
+    ":20261225T000000Z",
+    ":P1D",
+    ":PT999999H999999H",
+    ":FREQ=YEARLY",
+    ";BYMONTH=2",
+    ";BYDAY=-1SU",
+    ";COUNT=3",
+    ";UNTIL=2026é",
+];
+
+proptest::proptest! {
+    #[test]
+    fn whatever_the_file_holds_it_is_read_or_refused_at_one_of_its_lines(
+        words in proptest::collection::vec(proptest::sample::select(WORDS.to_vec()), 0..40),
+    ) {
+        let text = words.concat();
+        for text in [text.clone(), event(&[&text]), calendar(&text)] {
+            if let Err(mistake) = days(&text, Tz::Europe__Berlin) {
+                let lines = text.split('\n').count();
+                proptest::prop_assert!((1..=lines).contains(&mistake.line), "{:?} {:?}", mistake, text);
+            }
+        }
+    }
+}

@@ -17,15 +17,15 @@ pub(super) fn read_deadline(cursor: &mut Cursor<'_>, zone: Option<Tz>) -> Deadli
     let on = cursor.parsed("on", values::month_days);
     let opens = cursor.parsed("opens", values::time);
     let warn_before = cursor.parsed("warn_before", values::positive_span);
-    match &by {
-        Some(Spot {
-            value: By::AfterTick(after),
-            ..
-        }) => check_delay(cursor, *after, warn_before.as_ref()),
-        _ => {
-            check_zone(cursor, zone);
-            check_window(cursor, by.as_ref(), opens.as_ref(), warn_before.as_ref());
-        }
+    if let Some(Spot {
+        value: By::AfterTick(after),
+        ..
+    }) = &by
+    {
+        check_delay(cursor, *after, warn_before.as_ref());
+    } else {
+        check_zone(cursor, zone);
+        check_window(cursor, by.as_ref(), opens.as_ref(), warn_before.as_ref());
     }
     Deadline {
         by: by.map_or(By::Time(NaiveTime::MIN), |by| by.value),

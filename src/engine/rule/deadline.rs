@@ -61,7 +61,7 @@ use super::super::ledger::Promise;
 use super::super::observation::{Run, Status};
 use super::super::time::{Span, Timestamp};
 use super::context::{Context, Judgement, expired, is_like, resolved};
-use windows::{Occurrence, Window, attempts, qualifying};
+use windows::{Occurrence, Window, attempts, excuse, qualifying};
 
 /// A qualifying success by a local time on each day of the calendar, or by so long after each tick.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,7 +179,7 @@ impl Deadline {
                 judgement.find_occurrence(labels, finished_at, self.delivered(ctx, window, run));
                 true
             }
-            None if ctx.known_until >= due_at => match self.excuse(ctx, job, window) {
+            None if ctx.known_until >= due_at => match excuse(ctx, job, window) {
                 Some(why) => {
                     judgement.decide(ctx, window.by_at, Promise::Excused(why.into()), true);
                     let headline = format!("Not due: {} {why}", ctx.title());
@@ -241,7 +241,7 @@ impl Deadline {
         window: &Window,
         judgement: &mut Judgement,
     ) {
-        if let Some(why) = self.excuse(ctx, job, window) {
+        if let Some(why) = excuse(ctx, job, window) {
             let headline = format!("Not due: {} {why}", ctx.title());
             judgement.find_occurrence(occurrence(window), ctx.known_until, expired(headline));
             return;

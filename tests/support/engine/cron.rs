@@ -388,7 +388,7 @@ fn where_the_two_differ_by_design() {
 /// A measure, not a test: `cargo test --release --test scenarios cron_speed -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures speed"]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, clippy::print_stdout)]
 fn cron_speed() {
     let from = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
     for (name, text) in [

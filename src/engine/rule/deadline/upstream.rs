@@ -90,7 +90,7 @@ impl Deadline {
             let span = human_span(as_of.since(since));
             return Some((Trouble::GoesOn, format!("{word} for {span}")));
         }
-        if let Some(tick_at) = self.unserved_tick(ctx, job, newest, as_of) {
+        if let Some(tick_at) = unserved_tick(ctx, job, newest, as_of) {
             let due = self.clock(ctx, tick_at);
             return Some((Trouble::NotStarted, format!("not started, due {due}")));
         }
@@ -104,19 +104,18 @@ impl Deadline {
             format!("{} at {at}{line}", run.status.as_str()),
         ))
     }
+}
 
-    /// The newest tick, when nothing has started since.
-    fn unserved_tick(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        newest: Option<&Run>,
-        as_of: Timestamp,
-    ) -> Option<Timestamp> {
-        let tick = job.previous_tick(ctx.schedule_zone, as_of - PATIENCE)?;
-        let start = newest.map(|run| run.started_at.unwrap_or(run.created_at));
-        let is_served = start.is_some_and(|start| start >= tick.at - super::windows::EARLY);
-        let is_excused = tick.is_soft || ctx.project.is_held(job, tick.at);
-        (!is_served && !is_excused && tick.at >= job.first_seen_at).then_some(tick.at)
-    }
+/// The newest tick, when nothing has started since.
+fn unserved_tick(
+    ctx: &Context<'_>,
+    job: &JobHistory,
+    newest: Option<&Run>,
+    as_of: Timestamp,
+) -> Option<Timestamp> {
+    let tick = job.previous_tick(ctx.schedule_zone, as_of - PATIENCE)?;
+    let start = newest.map(|run| run.started_at.unwrap_or(run.created_at));
+    let is_served = start.is_some_and(|start| start >= tick.at - super::windows::EARLY);
+    let is_excused = tick.is_soft || ctx.project.is_held(job, tick.at);
+    (!is_served && !is_excused && tick.at >= job.first_seen_at).then_some(tick.at)
 }

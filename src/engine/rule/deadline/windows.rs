@@ -276,35 +276,30 @@ impl Deadline {
             .map(|run| run.settled_at().max(due_at))
             .fold(window.expires_at, Timestamp::min)
     }
+}
 
-    /// Why nothing is owed, as far as is known.
-    pub(super) fn excuse(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-    ) -> Option<&'static str> {
-        const HELD: &str = "job disabled or project suspended";
-        if let Occurrence::Tick(tick) = window.occurrence {
-            let calendar = ctx.rule.calendar.as_ref();
-            return if tick.is_soft {
-                Some("inside a change of the clocks")
-            } else if calendar.is_some_and(|calendar| !calendar.is_open(tick.at)) {
-                Some("outside the calendar")
-            } else {
-                // Held soon after the tick, too: a hold is seen a little later than it began.
-                ctx.project
-                    .is_held_within(job, tick.at, tick.at + EARLY)
-                    .then_some(HELD)
-            };
-        }
-        let starts_at = window.tick.map_or(window.opens_at, |tick| tick.at);
-        let until = window.by_at.min(ctx.known_until);
-        let since = (starts_at + EARLY).min(until);
-        let is_held = ctx.project.is_held(job, until)
-            && ctx.project.held_time(job, since, until) == until - since;
-        (is_held && attempts(ctx, job, window).next().is_none()).then_some(HELD)
+/// Why nothing is owed, as far as is known.
+pub(super) fn excuse(ctx: &Context<'_>, job: &JobHistory, window: &Window) -> Option<&'static str> {
+    const HELD: &str = "job disabled or project suspended";
+    if let Occurrence::Tick(tick) = window.occurrence {
+        let calendar = ctx.rule.calendar.as_ref();
+        return if tick.is_soft {
+            Some("inside a change of the clocks")
+        } else if calendar.is_some_and(|calendar| !calendar.is_open(tick.at)) {
+            Some("outside the calendar")
+        } else {
+            // Held soon after the tick, too: a hold is seen a little later than it began.
+            ctx.project
+                .is_held_within(job, tick.at, tick.at + EARLY)
+                .then_some(HELD)
+        };
     }
+    let starts_at = window.tick.map_or(window.opens_at, |tick| tick.at);
+    let until = window.by_at.min(ctx.known_until);
+    let since = (starts_at + EARLY).min(until);
+    let is_held = ctx.project.is_held(job, until)
+        && ctx.project.held_time(job, since, until) == until - since;
+    (is_held && attempts(ctx, job, window).next().is_none()).then_some(HELD)
 }
 
 /// The last tick before `by_at`, and how early its run may start. The second pass of a fold is soft and need
