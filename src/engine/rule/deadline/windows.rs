@@ -104,13 +104,8 @@ impl Deadline {
             By::AfterTick(after) => self.tick_windows(ctx, job, after, from),
             By::Time(_) | By::NextDay(_) => self.day_windows(ctx, job, from),
         };
-        let mut last_by_at = Timestamp::MIN;
         let mut found = Vec::new();
-        for mut window in windows {
-            if matches!(window.occurrence, Occurrence::Day(_)) {
-                window.begins_at = window.opens_at.max(last_by_at);
-            }
-            last_by_at = window.by_at;
+        for window in windows {
             // Of a window that opened before the job was first seen nothing can be told.
             if window.by_at > from && window.opens_at >= job.first_seen_at {
                 found.push(window);
@@ -136,38 +131,45 @@ impl Deadline {
             .take(MAX_CALENDAR_DAYS)
             .filter(move |date| self.on.is_due(*date, calendar))
             .peekable();
+        let mut last_by_at = Timestamp::MIN;
+        while let Some(date) = dates.next_if(|date| self.by_at(*date) <= from) {
+            last_by_at = self.by_at(date);
+        }
+        let mut opening = None;
         Box::new(std::iter::from_fn(move || {
             let date = dates.next()?;
             let next = dates.peek().copied()?;
-            Some(self.day_window(ctx, job, date, next))
+            let (opens_at, tick) = opening.unwrap_or_else(|| self.opening(ctx, job, date));
+            let next_opening = self.opening(ctx, job, next);
+            opening = Some(next_opening);
+            let expires_at = self.expires_at((date, opens_at), (next, next_opening.0));
+            let window = Window {
+                occurrence: Occurrence::Day(date),
+                tick,
+                opens_at,
+                closes_at: expires_at,
+                begins_at: opens_at.max(last_by_at),
+                by_at: self.by_at(date),
+                expires_at,
+            };
+            last_by_at = window.by_at;
+            Some(window)
         }))
     }
 
-    fn day_window(
+    /// When a day's promise is given up: the next window opens.
+    fn expires_at(
         &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        date: NaiveDate,
-        next: NaiveDate,
-    ) -> Window {
-        let (opens_at, tick) = self.opening(ctx, job, date);
-        let (next_opens_at, _) = self.opening(ctx, job, next);
+        (date, opens_at): (NaiveDate, Timestamp),
+        (next, next_opens_at): (NaiveDate, Timestamp),
+    ) -> Timestamp {
         // Without a tick in between, or while the grace lasts, the run that serves the next day serves this one,
         // too.
         let due_at = self.by_at(date) + self.grace;
-        let expires_at = if next_opens_at > opens_at && next_opens_at > due_at {
+        if next_opens_at > opens_at && next_opens_at > due_at {
             next_opens_at
         } else {
             self.by_at(next) + self.grace
-        };
-        Window {
-            occurrence: Occurrence::Day(date),
-            tick,
-            opens_at,
-            closes_at: expires_at,
-            begins_at: opens_at,
-            by_at: self.by_at(date),
-            expires_at,
         }
     }
 
