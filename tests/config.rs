@@ -13,7 +13,7 @@ use tardy::config::{
     self, Diagnostic, DiagnosticSeverity, Diagnostics, Environment, FileKind, StoreConfig,
 };
 use tardy::engine::route::Route;
-use tardy::engine::rule::deadline::Deadline;
+use tardy::engine::rule::deadline::{By, Deadline, On};
 use tardy::engine::rule::regression::Method;
 use tardy::engine::rule::source_unreachable::SourceUnreachable;
 use tardy::engine::rule::{RuleKind, Severity};
@@ -351,12 +351,14 @@ fn the_specification_resolves_to_what_it_says() {
     assert_eq!(
         rule("finance-by-7").kind,
         RuleKind::Deadline(Deadline {
-            by: NaiveTime::from_hms_opt(7, 0, 0).unwrap(),
+            by: By::Time(NaiveTime::from_hms_opt(7, 0, 0).unwrap()),
+            on: On::EveryDay,
             opens: NaiveTime::from_hms_opt(1, 0, 0),
             zone: chrono_tz::America::New_York,
             grace: Span::zero(),
             warn_before: Some(Span::minutes(30)),
             at_risk: Some(0.8),
+            upstream: None,
         })
     );
     assert!(
@@ -610,7 +612,12 @@ fn the_annotated_configuration_runs_as_it_stands() {
 }
 
 /// Keys that have a commented default above the line in force, or that belong to another kind.
-const ALTERNATIVES: [&str; 3] = ["rules = ", "path = ", "url = { env = \"DATABASE_URL\" }"];
+const ALTERNATIVES: [&str; 4] = [
+    "rules = ",
+    "path = ",
+    "url = { env = \"DATABASE_URL\" }",
+    "holidays_file = ",
+];
 
 fn uncommented() -> String {
     let line = |line: &str| match line.strip_prefix("# ") {
@@ -1038,6 +1045,7 @@ fn schemas_accept_what_is_right_and_refuse_unknown_keys() {
             "unknown-key" | "unknown-kind" | "wrong-type" | "out-of-range" | "bare-secret"
         ) && let Ok(table) = text.parse::<toml::Table>()
             && wrong.name != "duration of zero"
+            && wrong.name != "deadline at once"
             && wrong.name != "credentials in an address"
         {
             let value = serde_json::to_value(table).unwrap();
@@ -1114,4 +1122,106 @@ fn files_of_other_systems_are_read() {
         (1, 114, 11),
         "{found}"
     );
+}
+
+#[test]
+fn days_of_a_calendar_are_counted_or_left_out() {
+    let day = |text: &str| text.parse::<chrono::NaiveDate>().unwrap();
+    let calendar = |keys: &str| {
+        let service =
+            format!("{SMALL}\n[[calendar]]\nname = \"work\"\ntimezone = \"UTC\"\n{keys}\n");
+        let rules = "[[rule]]\nname = \"a\"\nkind = \"run_failed\"\ncalendar = \"work\"\n";
+        let config = load(&service, rules).config;
+        config.policy.rules[0].calendar.clone().unwrap()
+    };
+    for (keys, letters) in [
+        ("", "MTWTFSS"),
+        ("days = \"mon\"", "M------"),
+        ("days = [\"mon-fri\"]", "MTWTF--"),
+        ("days = [\"fri-mon\"]", "M---FSS"),
+        ("days = [\"!sat\", \"!sun\"]", "MTWTF--"),
+        ("days = \"!sat-sun\"", "MTWTF--"),
+        ("days = [\"mon-sat\", \"!wed\"]", "MT-TFS-"),
+        ("days = [\"!2026-12-24\"]", "MTWTFSS"),
+    ] {
+        let days = calendar(keys).days;
+        let shown: String = days
+            .iter()
+            .zip("MTWTFSS".chars())
+            .map(|(is_counted, letter)| if *is_counted { letter } else { '-' })
+            .collect();
+        assert_eq!(shown, letters, "{keys}");
+    }
+    let left_out = calendar("days = [\"mon-fri\", \"!2026-12-24\"]\nholidays = [\"2026-12-25\"]");
+    assert!(left_out.is_day(day("2026-12-23")));
+    assert!(!left_out.is_day(day("2026-12-24")) && !left_out.is_day(day("2026-12-25")));
+}
+
+#[test]
+fn holidays_come_from_a_file_beside_the_configuration_and_a_reload_reads_it_again() {
+    let day = |text: &str| text.parse::<chrono::NaiveDate>().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tardy.toml");
+    std::fs::create_dir(folder.path().join("rules")).unwrap();
+    std::fs::create_dir(folder.path().join("days")).unwrap();
+    let rules = "[[rule]]\nname = \"a\"\nkind = \"run_failed\"\ncalendar = \"work\"\n";
+    std::fs::write(folder.path().join("rules/a.toml"), rules).unwrap();
+    let service = format!(
+        "{SMALL}\n[[calendar]]\nname = \"work\"\ntimezone = \"UTC\"\nholidays = [\"2026-07-03\"]\nholidays_file = \"days/us.ics\"\n\
+         [[mute]]\nname = \"feasts\"\ntimezone = \"UTC\"\nholidays_file = \"days/us.ics\"\n"
+    );
+    std::fs::write(&path, service).unwrap();
+    let ics = include_str!("fixtures/holidays.ics");
+    let file = folder.path().join("days/us.ics");
+    let calendar = || {
+        let loaded = config::load(&path, &environment()).unwrap_or_else(|e| panic!("{e}"));
+        loaded.config.policy.rules[0].calendar.clone().unwrap()
+    };
+    std::fs::write(&file, ics).unwrap();
+    let first = calendar();
+    for holiday in ["2026-07-03", "2026-12-25", "2027-12-26", "2026-11-26"] {
+        assert!(!first.is_day(day(holiday)), "{holiday}");
+    }
+    assert!(first.is_day(day("2026-12-24")));
+    std::fs::write(&file, ics.replace("DATE:20201225", "DATE:20201224")).unwrap();
+    assert!(!calendar().is_day(day("2026-12-24")));
+    // A mistake names the file of holidays, its line, and the key that names it.
+    std::fs::write(&file, ics.replace("BYDAY=4TH", "BYDAY=4XX")).unwrap();
+    let mistakes = config::load(&path, &environment()).unwrap_err();
+    let mistake = mistakes.iter().find(|mistake| mistake.code == "bad-ics");
+    let mistake = mistake.unwrap_or_else(|| panic!("{mistakes}"));
+    assert!(mistake.file.ends_with("days/us.ics"), "{}", mistake.file);
+    assert_eq!(mistake.line, 15);
+}
+
+#[test]
+fn deadlines_say_when_in_several_ways() {
+    let deadline = |keys: &str| {
+        let rules = format!("[[rule]]\nname = \"a\"\nkind = \"deadline\"\n{keys}\n");
+        match &load(SMALL, &rules).config.policy.rules[0].kind {
+            RuleKind::Deadline(deadline) => deadline.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let time = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
+    for (by, expected) in [
+        ("by = \"07:00\"", By::Time(time(7))),
+        ("by = \"24:00\"", By::NextDay(time(0))),
+        ("by = \"26:00\"\nopens = \"22:00\"", By::NextDay(time(2))),
+    ] {
+        assert_eq!(deadline(&format!("{by}\ntimezone = \"UTC\"")).by, expected);
+    }
+    // No zone is needed after the schedule.
+    let after = deadline("by = \"+1h30m after schedule\"\nupstream = \"ingest-*\"");
+    assert_eq!(after.by, By::AfterTick(Span::minutes(90)));
+    assert!(after.upstream.unwrap().is_match("ingest-orders"));
+    for (on, expected) in [
+        ("business day 3", On::BusinessDay(3)),
+        ("last business day", On::LastBusinessDay),
+        ("day 15", On::Day(15)),
+        ("last day", On::LastDay),
+    ] {
+        let keys = format!("by = \"07:00\"\ntimezone = \"UTC\"\non = \"{on}\"");
+        assert_eq!(deadline(&keys).on, expected);
+    }
 }

@@ -24,9 +24,13 @@ mod on_time;
 mod runs;
 #[path = "support/engine/precedence.rs"]
 mod precedence;
+#[path = "support/engine/promises.rs"]
+mod promises;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]
 mod time_cases;
 #[path = "support/engine/timeline.rs"]
 mod timeline;
+#[path = "support/engine/year.rs"]
+mod year;

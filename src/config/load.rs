@@ -17,7 +17,7 @@ use super::tree::{Origin, Spot, Table, Tree, convert_table};
 use super::{Config, NotBuilt, overlay, rules, service};
 
 /// Longest file that is read; the reference rule file is 5 KiB.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
+pub(super) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Most rule files.
 const MAX_RULE_FILES: usize = 1_000;
 
@@ -288,7 +288,7 @@ fn add_file(context: &Context<'_>, path: &Path, asked_at: Option<Place>) -> Opti
     }
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?
         .take(MAX_FILE_BYTES + 1)

@@ -15,6 +15,7 @@ mod environment;
 mod extras;
 pub mod keys;
 mod known;
+mod holidays;
 mod load;
 mod overlay;
 mod place;

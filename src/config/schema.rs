@@ -124,8 +124,16 @@ fn of_type(ty: Type, definitions: &mut Definitions) -> Value {
         Type::Duration => pattern("^\\s*([0-9]+(ms|s|sec|m|min|h|d|w)\\s*)+$"),
         Type::Times => pattern("^\\s*[0-9]+\\s*of\\s*[0-9]+\\s*$"),
         Type::Time => pattern("^[0-9]{2}:[0-9]{2}(:[0-9]{2})?$"),
+        Type::Due => pattern(
+            "^([0-9]{2}:[0-9]{2}(:[0-9]{2})?|\\+\\s*([0-9]+(ms|s|sec|m|min|h|d|w)\\s*)+after schedule)$",
+        ),
+        Type::MonthDays => pattern(
+            "^(business day ([1-9]|1[0-5])|day ([1-9]|1[0-9]|2[0-8])|last business day|last day)$",
+        ),
         Type::Hours => pattern("^[0-9]{2}:[0-9]{2}\\s*-\\s*[0-9]{2}:[0-9]{2}$"),
-        Type::Weekdays => one_or_list(pattern("^[A-Za-z]+$")),
+        Type::Weekdays => one_or_list(pattern(
+            "^!?([A-Za-z]+(-[A-Za-z]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2})$",
+        )),
         Type::Dates => list(pattern("^[0-9]{4}-[0-9]{2}-[0-9]{2}$")),
         Type::Url => json!({ "type": "string", "pattern": "^https?://", "format": "uri" }),
         Type::Integer(least, most) => {

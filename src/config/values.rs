@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 
 use crate::engine::calendar::parse_weekday;
 use crate::engine::labels::Matcher;
+use crate::engine::rule::deadline::{By, On};
 use crate::engine::rule::{Limit, Statistic, Times};
 use crate::engine::schedule::{Cron, CronError};
 use crate::engine::time::{Span, parse_span};
@@ -289,16 +290,133 @@ pub(super) fn hours(text: &str) -> Result<Option<(NaiveTime, NaiveTime)>, Refusa
     }
 }
 
+const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
 /// `mon`.
 pub(super) fn weekday(text: &str) -> Result<Weekday, Refusal> {
-    const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     parse_weekday(text).ok_or_else(|| {
         Refusal::new(
             "unknown-word",
             format!("unknown weekday `{text}`"),
-            did_you_mean(text, "the weekdays are", DAYS),
+            did_you_mean(text, "the weekdays are", WEEKDAYS),
         )
     })
+}
+
+/// Days of a calendar: counted, or left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Days {
+    /// Written with `!`.
+    pub(super) is_left_out: bool,
+    /// Which.
+    pub(super) which: DaysOf,
+}
+
+/// Which days are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum DaysOf {
+    /// Weekdays, Monday first.
+    Week([bool; 7]),
+    /// One date.
+    Date(NaiveDate),
+}
+
+/// `mon`, `mon-fri`, `!sat`, `!2026-12-24`.
+pub(super) fn days(text: &str) -> Result<Days, Refusal> {
+    let (is_left_out, rest) = match text.strip_prefix('!') {
+        Some(rest) => (true, rest.trim()),
+        None => (false, text),
+    };
+    if rest.starts_with(|c: char| c.is_ascii_digit()) {
+        let date = date(rest)?;
+        return if is_left_out {
+            let which = DaysOf::Date(date);
+            Ok(Days { is_left_out, which })
+        } else {
+            Err(Refusal::new(
+                "bad-date",
+                "a date cannot be added to the weekdays",
+                format!("write \"!{rest}\" to leave it out, or remove it"),
+            ))
+        };
+    }
+    let mut week = [false; 7];
+    let number = |word: &str| weekday(word.trim()).map(|day| day.num_days_from_monday() as usize);
+    match rest.split_once('-') {
+        None => week[number(rest)?] = true,
+        Some((from, to)) => {
+            let (from, to) = (number(from)?, number(to)?);
+            let length = (to + 7 - from) % 7;
+            (0..=length).for_each(|step| week[(from + step) % 7] = true);
+        }
+    }
+    let which = DaysOf::Week(week);
+    Ok(Days { is_left_out, which })
+}
+
+/// `07:00`, `26:00` or `+2h after schedule`.
+pub(super) fn due(text: &str) -> Result<By, Refusal> {
+    let form = |message: String| {
+        Refusal::new(
+            "bad-time",
+            message,
+            "write a time of day like \"07:00\", one after midnight like \"26:00\" (until \"47:59\"), \
+             or a delay like \"+2h after schedule\"",
+        )
+    };
+    if let Some(delay) = text.trim_start().strip_prefix('+') {
+        let delay = delay
+            .trim_end()
+            .strip_suffix("after schedule")
+            .ok_or_else(|| form(format!("`{text}` is a delay after nothing")))?;
+        return positive_span(delay.trim()).map(By::AfterTick);
+    }
+    let next_day = text.split_once(':').and_then(|(hour, rest)| {
+        let hour: u32 = hour.parse().ok().filter(|hour| (24..48).contains(hour))?;
+        time(&format!("{:02}:{rest}", hour - 24)).ok()
+    });
+    match next_day {
+        Some(time) => Ok(By::NextDay(time)),
+        None => time(text)
+            .map(By::Time)
+            .map_err(|_| form(format!("`{text}` is not a time of day"))),
+    }
+}
+
+/// `business day 3`, `last business day`, `day 15`, `last day`.
+pub(super) fn month_days(text: &str) -> Result<On, Refusal> {
+    const FORMS: &str =
+        "write \"business day 3\", \"last business day\", \"day 15\" or \"last day\"";
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let number = |digits: &str, most: u32, instead: &str| match digits.parse::<u32>() {
+        Ok(number) if (1..=most).contains(&number) => Ok(number),
+        Ok(number) => Err(Refusal::new(
+            "out-of-range",
+            format!("not every month has a {number} here: the numbers are 1 to {most}"),
+            format!("write a smaller number, or \"{instead}\""),
+        )),
+        Err(_) => Err(Refusal::new(
+            "bad-day",
+            format!("`{digits}` is not the number of a day"),
+            FORMS,
+        )),
+    };
+    match words.as_str() {
+        "last business day" => Ok(On::LastBusinessDay),
+        "last day" => Ok(On::LastDay),
+        other => match (
+            other.strip_prefix("business day "),
+            other.strip_prefix("day "),
+        ) {
+            (Some(digits), _) => number(digits, 15, "last business day").map(On::BusinessDay),
+            (None, Some(digits)) => number(digits, 28, "last day").map(On::Day),
+            (None, None) => Err(Refusal::new(
+                "bad-day",
+                format!("`{text}` are not days of a month"),
+                FORMS,
+            )),
+        },
+    }
 }
 
 /// `2026-12-25`.

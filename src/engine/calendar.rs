@@ -91,8 +91,8 @@ impl Calendar {
         at
     }
 
-    /// The next instant after `at` at which [`Self::is_open`] may change: an opening, a closing or a
-    /// local midnight.
+    /// The next instant after `at` at which [`Self::is_open`] may change: an opening, a closing, a local
+    /// midnight or a change of the clocks.
     pub fn next_edge(&self, at: Timestamp) -> Timestamp {
         let date = at.in_zone(self.zone).date_naive();
         let times = match self.hours {
@@ -102,11 +102,35 @@ impl Calendar {
         (0..3)
             .filter_map(|days| date.checked_add_days(Days::new(days)))
             .flat_map(|date| times.iter().map(move |time| date.and_time(*time)))
-            .map(|local| resolve_late(self.zone, local))
+            // The wall clock shows a time inside a fold twice.
+            .flat_map(|local| match instants(self.zone, local) {
+                none if none.is_empty() => vec![after_gap(self.zone, local)],
+                some => some,
+            })
+            .chain(first_change(self.zone, at, at + Span::days(2)))
             .filter(|edge| *edge > at)
             .min()
             .unwrap_or(Timestamp::MAX)
     }
+}
+
+/// The change of the clocks in `(low, high]`, if there is one.
+fn first_change(zone: Tz, low: Timestamp, high: Timestamp) -> Option<Timestamp> {
+    let offset = |at: Timestamp| at.in_zone(zone).offset().fix().local_minus_utc();
+    let before = offset(low);
+    if before == offset(high) {
+        return None;
+    }
+    let (mut low, mut high) = (low, high);
+    while high - low > Span::milliseconds(1) {
+        let middle = low + (high - low) / 2;
+        if offset(middle) == before {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Some(high)
 }
 
 /// Edges passed in search of an opening: at least five years of them.
@@ -272,5 +296,124 @@ mod tests {
             resolve_late(zone, local("2011-12-30T12:00:00")),
             at("2011-12-30T10:00:00Z")
         );
+    }
+
+    fn business() -> Calendar {
+        Calendar {
+            name: "business".into(),
+            zone: chrono_tz::Europe::Berlin,
+            days: [true, true, true, true, true, false, false],
+            hours: NaiveTime::from_hms_opt(8, 0, 0).zip(NaiveTime::from_hms_opt(18, 0, 0)),
+            holidays: BTreeSet::from([NaiveDate::from_ymd_opt(2026, 12, 25).unwrap()]),
+        }
+    }
+
+    #[test]
+    fn the_next_opening() {
+        for (from, opens) in [
+            // Thursday in the hours, at the very opening and at the closing.
+            ("2026-12-24T09:00:00Z", "2026-12-24T09:00:00Z"),
+            ("2026-12-24T07:00:00Z", "2026-12-24T07:00:00Z"),
+            ("2026-12-24T06:59:59.999Z", "2026-12-24T07:00:00Z"),
+            // Over the holiday of Friday, and the weekend.
+            ("2026-12-24T17:00:00Z", "2026-12-28T07:00:00Z"),
+            ("2026-12-26T12:00:00Z", "2026-12-28T07:00:00Z"),
+            // Over a change of the clocks: Monday 30 March is in summer time.
+            ("2026-03-27T18:00:00Z", "2026-03-30T06:00:00Z"),
+        ] {
+            assert_eq!(business().next_open(at(from)), at(opens), "{from}");
+        }
+        let never = Calendar {
+            days: [false; 7],
+            ..business()
+        };
+        assert_eq!(never.next_open(at("2026-12-24T09:00:00Z")), Timestamp::MAX);
+        let always = Calendar {
+            days: [true; 7],
+            hours: None,
+            holidays: BTreeSet::new(),
+            ..business()
+        };
+        let any = at("2026-12-24T22:22:22Z");
+        assert_eq!(always.next_open(any), any);
+        assert_eq!(
+            always.after_open_time(any, Span::days(10)),
+            any + Span::days(10)
+        );
+    }
+
+    #[test]
+    fn open_time_is_what_lies_in_the_hours() {
+        for (from, to, minutes) in [
+            ("2026-12-24T09:00:00Z", "2026-12-24T10:30:00Z", 90),
+            ("2026-12-24T00:00:00Z", "2026-12-25T00:00:00Z", 600),
+            ("2026-12-24T16:00:00Z", "2026-12-28T08:00:00Z", 120),
+            ("2026-12-25T00:00:00Z", "2026-12-28T07:00:00Z", 0),
+            ("2026-12-24T10:00:00Z", "2026-12-24T10:00:00Z", 0),
+            // A week with a change of the clocks has as many hours as any.
+            ("2026-03-23T00:00:00Z", "2026-03-30T00:00:00Z", 3_000),
+        ] {
+            let found = business().open_time(at(from), at(to));
+            assert_eq!(found, Span::minutes(minutes), "{from} {to}");
+        }
+        for (from, minutes, until) in [
+            ("2026-12-24T09:00:00Z", 90, "2026-12-24T10:30:00Z"),
+            ("2026-12-24T16:00:00Z", 60, "2026-12-24T17:00:00Z"),
+            ("2026-12-24T16:00:00Z", 61, "2026-12-28T07:01:00Z"),
+            ("2026-12-25T16:00:00Z", 0, "2026-12-28T07:00:00Z"),
+            ("2026-12-25T16:00:00Z", 600, "2026-12-28T17:00:00Z"),
+        ] {
+            let found = business().after_open_time(at(from), Span::minutes(minutes));
+            assert_eq!(found, at(until), "{from} {minutes}");
+        }
+    }
+
+    #[test]
+    fn open_time_agrees_with_a_walk_over_every_quarter_of_an_hour() {
+        let hours =
+            |from, to| NaiveTime::from_hms_opt(from, 0, 0).zip(NaiveTime::from_hms_opt(to, 30, 0));
+        for (zone, hours, days) in [
+            (chrono_tz::America::New_York, hours(22, 2), [true; 7]),
+            (
+                chrono_tz::America::New_York,
+                hours(1, 3),
+                [true, false, true, false, true, true, true],
+            ),
+            (chrono_tz::Australia::Lord_Howe, hours(1, 2), [true; 7]),
+            (
+                chrono_tz::Europe::Berlin,
+                None,
+                [true, true, true, true, true, false, true],
+            ),
+            (chrono_tz::Pacific::Chatham, hours(23, 5), [true; 7]),
+        ] {
+            let calendar = Calendar {
+                zone,
+                days,
+                hours,
+                ..business()
+            };
+            let step = Span::minutes(15);
+            for start in [
+                "2026-03-06T12:00:00Z",
+                "2026-03-27T12:00:00Z",
+                "2026-04-03T12:00:00Z",
+                "2026-10-31T12:00:00Z",
+            ] {
+                let from = at(start);
+                let (mut to, mut walked) = (from, Span::zero());
+                for _ in 0..4 * 24 * 4 {
+                    assert_eq!(calendar.open_time(from, to), walked, "{zone} {from} {to}");
+                    if walked > Span::zero() && calendar.is_open(to - step) {
+                        assert_eq!(calendar.after_open_time(from, walked), to, "{zone} {from}");
+                    }
+                    if calendar.is_open(to) {
+                        walked += step;
+                        assert_eq!(calendar.next_open(to), to);
+                    }
+                    to = to + step;
+                }
+            }
+        }
     }
 }

@@ -218,7 +218,10 @@ impl Cron {
 
     /// The last tick at or before `at`, looking back at most eight years (29 February skips 2100).
     pub fn previous(&self, zone: Tz, at: Timestamp) -> Option<Tick> {
-        let mut width = Span::minutes(2);
+        // As wide as the gap between the next two: most schedules are regular.
+        let next = self.next(zone, at);
+        let gap = next.and_then(|next| Some(self.next(zone, next.at)?.at - next.at));
+        let mut width = gap.map_or(Span::minutes(2), |gap| gap.min(MAX_LOOK_BACK));
         loop {
             if let Some(tick) = self.ticks(zone, at - width, at).last() {
                 return Some(tick);

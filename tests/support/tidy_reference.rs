@@ -177,7 +177,12 @@ fn cell(text: &str) -> String {
 fn documentation(root: &Path, kind: &str) -> String {
     let folder = root.join("src/engine/rule");
     for entry in fs::read_dir(&folder).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        // A kind in several files has its documentation in the one beside its folder.
+        if path.is_dir() {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
         let heading = text.lines().next().unwrap_or_default();
         let words: Vec<&str> = heading.trim_start_matches("//! # ").split(' ').collect();
         if heading.starts_with("//! # ") && words.contains(&kind) {

@@ -193,13 +193,19 @@ pub(super) const MODEL_REGRESSION: Variant = variant(
 );
 pub(super) const DEADLINE: Variant = variant(
     "deadline",
-    "A success by a local time on each day of the calendar.",
+    "A success by a local time on each day of the calendar, or by so long after each tick.",
     &[
         required(
             "by",
-            Type::Time,
+            Type::Due,
             "\"07:00\"",
-            "Local time; the rule needs a `timezone`.",
+            "Local time (the rule needs a `timezone`; \"26:00\" is the night after), or \"+2h after schedule\".",
+        ),
+        optional(
+            "on",
+            Type::MonthDays,
+            "\"business day 3\"",
+            "Days of the month: \"business day 3\", \"last business day\", \"day 15\", \"last day\"; each day of the calendar when left out.",
         ),
         optional(
             "opens",
@@ -224,6 +230,12 @@ pub(super) const DEADLINE: Variant = variant(
             Type::OpenShare,
             "0.8",
             "Early warning when the probability of missing reaches this.",
+        ),
+        optional(
+            "upstream",
+            Type::Patterns,
+            "[\"ingest-*\"]",
+            "Jobs of the same project that must be done before; a late message names the one that is not.",
         ),
     ],
 );

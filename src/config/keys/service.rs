@@ -193,7 +193,7 @@ const DAYS: Key = key(
     "days",
     Type::Weekdays,
     "[\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"]",
-    "Weekdays that count.",
+    "Weekdays that count: names, ranges like \"mon-fri\"; with ! left out: [\"!sat\", \"!sun\", \"!2026-12-24\"].",
 );
 const HOURS: Key = optional(
     "hours",
@@ -206,6 +206,12 @@ const HOLIDAYS: Key = key(
     Type::Dates,
     "[]",
     "Dates that do not count, [\"2026-12-25\"].",
+);
+const HOLIDAYS_FILE: Key = optional(
+    "holidays_file",
+    Type::Text,
+    "\"holidays.ics\"",
+    "An iCalendar file, relative to this file: the whole days of its events do not count. Read at start and at each reload.",
 );
 const WINDOW_ZONE: Key = required(
     "timezone",
@@ -220,7 +226,7 @@ pub static MUTE: Section = plain(
     "mute window",
     "mute",
     "A recurring window in which routes announce nothing new.",
-    &[NAME, WINDOW_ZONE, DAYS, HOURS, HOLIDAYS],
+    &[NAME, WINDOW_ZONE, DAYS, HOURS, HOLIDAYS, HOLIDAYS_FILE],
 );
 
 /// `[[calendar]]`
@@ -229,5 +235,5 @@ pub static CALENDAR: Section = plain(
     "calendar",
     "calendar",
     "Days and hours in which rules are judged.",
-    &[NAME, WINDOW_ZONE, DAYS, HOURS, HOLIDAYS],
+    &[NAME, WINDOW_ZONE, DAYS, HOURS, HOLIDAYS, HOLIDAYS_FILE],
 );

@@ -41,9 +41,13 @@ pub enum Type {
     Cron,
     /// `"07:00"`.
     Time,
+    /// `"07:00"`, `"26:00"` or `"+2h after schedule"`.
+    Due,
+    /// `"business day 3"`, `"last business day"`, `"day 15"` or `"last day"`.
+    MonthDays,
     /// `"08:00-18:00"`.
     Hours,
-    /// A list of weekdays.
+    /// A list of weekdays, ranges of them and dates; `!` leaves out.
     Weekdays,
     /// A list of dates, `"2026-12-25"`.
     Dates,
@@ -91,8 +95,10 @@ impl Type {
             Self::Zone => "a time zone like \"Europe/Berlin\"",
             Self::Cron => "a cron expression like \"0 8 * * mon-fri\"",
             Self::Time => "a time of day like \"07:00\"",
+            Self::Due => "a time of day like \"07:00\" or a delay like \"+2h after schedule\"",
+            Self::MonthDays => "a day of the month like \"business day 3\" or \"last business day\"",
             Self::Hours => "hours like \"08:00-18:00\"",
-            Self::Weekdays => "a list of weekdays like [\"mon\", \"tue\"]",
+            Self::Weekdays => "a list of weekdays like [\"mon-fri\"] or [\"!sat\", \"!sun\"]",
             Self::Dates => "a list of dates like [\"2026-12-25\"]",
             Self::Url => "an address like \"https://example.com\"",
             Self::Secret | Self::SecretUrl => "a secret like { env = \"NAME\" }",

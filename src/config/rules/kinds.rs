@@ -1,10 +1,8 @@
 //! The keys of each kind of rule.
 
-use chrono::{NaiveTime, TimeDelta};
 use chrono_tz::Tz;
 
 use crate::engine::observation::Status;
-use crate::engine::rule::deadline::Deadline;
 use crate::engine::rule::missed_schedule::MissedSchedule;
 use crate::engine::rule::model_duration::ModelDuration;
 use crate::engine::rule::model_failed::ModelFailed;
@@ -33,6 +31,7 @@ use super::super::context::Draft;
 use super::super::cursor::Cursor;
 use super::super::tree::Spot;
 use super::super::values;
+use super::deadline::read_deadline;
 use super::objective::References;
 
 /// Reads the keys of a kind that is in the table of keys.
@@ -248,7 +247,7 @@ impl Cursor<'_> {
     }
 
     /// `low` must be below `high`.
-    fn refuse_order(&self, low: &str, high: &str, shown: (&str, &str), place: super::Place) {
+    pub(super) fn refuse_order(&self, low: &str, high: &str, shown: (&str, &str), place: super::Place) {
         let message = format!("`{low}` ({}) must be below `{high}` ({})", shown.0, shown.1);
         self.context.push(
             Draft::error("bad-order", place, message)
@@ -361,88 +360,6 @@ fn read_regression(cursor: &mut Cursor<'_>, is_duration: bool) -> Regression {
         min_runs,
         horizon: span_above_zero(cursor, "horizon", Span::days(14)),
         clock: Clock::Run,
-    }
-}
-
-fn read_deadline(cursor: &mut Cursor<'_>, zone: Option<Tz>) -> Deadline {
-    let by = cursor.parsed("by", local_time);
-    let opens = cursor.parsed("opens", local_time);
-    let warn_before = cursor.parsed("warn_before", values::positive_span);
-    if zone.is_none() && !cursor.has("timezone") {
-        cursor.context.push(
-            Draft::error(
-                "missing-zone",
-                cursor.place_of("by"),
-                "a deadline is a local time and needs a zone",
-            )
-            .label("07:00 where?")
-            .help(
-                "add timezone = \"America/New_York\" (an IANA zone) to the rule or to [defaults]",
-            ),
-        );
-    }
-    check_window(cursor, by.as_ref(), opens.as_ref(), warn_before.as_ref());
-    Deadline {
-        by: by.map(|by| by.value).unwrap_or_default(),
-        opens: opens.map(|opens| opens.value),
-        zone: zone.unwrap_or(Tz::UTC),
-        grace: cursor.span_or("grace", Span::zero()),
-        warn_before: warn_before.map(|span| span.value),
-        at_risk: cursor.number("at_risk").map(|number| number.value),
-    }
-}
-
-/// The wall time of a deadline; offsets from a schedule are something else.
-fn local_time(text: &str) -> Result<NaiveTime, values::Refusal> {
-    if text.trim_start().starts_with('+') {
-        return Err(values::Refusal::new(
-            "not-built",
-            "a deadline relative to the schedule is not built yet",
-            "write a time of day like \"07:00\", or use a run_duration rule with clock = \"total\"",
-        ));
-    }
-    values::time(text)
-}
-
-/// The window from `opens` to `by` exists, and an early warning falls into it.
-fn check_window(
-    cursor: &Cursor<'_>,
-    by: Option<&Spot<NaiveTime>>,
-    opens: Option<&Spot<NaiveTime>>,
-    warn_before: Option<&Spot<Span>>,
-) {
-    let (Some(by), Some(opens)) = (by, opens) else {
-        return;
-    };
-    if by.value == opens.value {
-        cursor.context.push(
-            Draft::error(
-                "bad-order",
-                opens.place,
-                "`opens` and `by` are the same time",
-            )
-            .label("no run could start in between")
-            .help("write an earlier `opens`; one later than `by` means the evening before"),
-        );
-        return;
-    }
-    let window = by.value - opens.value;
-    let window = if window < Span::zero() {
-        window + TimeDelta::days(1)
-    } else {
-        window
-    };
-    if let Some(warn) = warn_before.filter(|warn| warn.value >= window) {
-        let message = format!(
-            "`warn_before` ({}) reaches back to `opens`, {} before `by`",
-            config_span(warn.value),
-            config_span(window)
-        );
-        cursor.context.push(
-            Draft::error("warn-too-early", warn.place, message)
-                .label("it would warn before any run could start")
-                .help(format!("write less than \"{}\"", config_span(window))),
-        );
     }
 }
 

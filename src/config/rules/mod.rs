@@ -1,5 +1,6 @@
 //! Rule files: from their trees to checked rules.
 
+mod deadline;
 mod kinds;
 mod objective;
 

@@ -1,51 +1,77 @@
 //! # deadline
 //!
 //! ## What it tells
-//! A job's success is not there by a local time of day: not started, queued, still running (with what is
-//! usual), or all attempts failed. Before that, that it is about to be late (`warn_before`, `at_risk`).
+//! A job's success is not there by a local time of day, or by so long after each tick of its schedule: not
+//! started, queued, still running (with what is usual), or all attempts failed; and which job before it is
+//! the reason (`upstream`). Before that, that it is about to be late (`warn_before`, `at_risk`).
 //!
 //! ## When to use
-//! When somebody waits for the numbers at a time of day.
+//! When somebody waits for the numbers at a time of day, on some days of the month, or soon after each tick.
 //!
 //! ## Keys
-//! `by` (`"07:00"`) and `timezone` (required), `opens` (start of the window; default the last tick of the
-//! job's schedule before `by`), `grace` (0), `warn_before`, `at_risk` (probability of missing), and the
-//! common `calendar` (its days).
+//! * `by` (required): `"07:00"`, a local time on each day; `"26:00"` is two in the morning after the day;
+//!   `"+2h after schedule"` is two hours after each tick of the job's schedule.
+//! * `timezone`: the zone of a time of day (required with one; an IANA name).
+//! * `opens`: local time from which a run's start counts. Later than `by` it means the evening before:
+//!   `opens = "22:00"`, `by = "02:00"`. Default: the last tick of the job's schedule before `by`, and the few
+//!   minutes (at most 5) that a run may start early.
+//! * `on`: which days of the month: `"business day 3"`, `"last business day"`, `"day 15"`, `"last day"`. A
+//!   business day is one that the `calendar` counts, without one Monday to Friday. A `day` that the `calendar`
+//!   does not count moves to the next that it does. A month with fewer business days owes nothing.
+//! * `calendar`: only its days are owed (with a time of day: the day of `by`, and for `"26:00"` the day
+//!   before; after the schedule: ticks within its hours).
+//! * `grace` (0): waited after `by`. `warn_before`: a plain early warning. `at_risk`: an early warning when the
+//!   probability of missing reaches this; both are one step softer than the rule's severity.
+//! * `upstream`: names of jobs (globs) of the same project that must be done before. When the promise is late
+//!   and the newest run of one of them failed, goes on, or did not start, the message names it. The source does
+//!   not say what depends on what, so it is written here.
 //!
-//! A success qualifies when its run started at or after `opens`: yesterday's late run does not satisfy
-//! today. `by` inside a gap of the clocks means the first instant after it; in a fold, the later one.
+//! A success qualifies when its run started at or after `opens` and before the next window opens: yesterday's
+//! late run does not satisfy today. After the schedule each tick has a window of its own, up to the next tick.
+//! `by` inside a gap of the clocks means the first instant after it; in a fold, the later one.
 //!
 //! ## No data
 //! Nothing is late before the run list is known completely up to `by` + `grace`. The forecast needs 8
-//! successes.
+//! successes. A window that opened before the job was first seen is not judged.
+//!
+//! Excused (the ledger says why) is a time of day when nothing started and the job was disabled, or its project
+//! suspended, from the moment the run was to start (its tick, or `opens`) until `by`. A job that is paused only
+//! after it should have started, or is back before `by`, still owes: the message says that it is paused. After
+//! the schedule a tick is excused while the job is disabled or the project suspended, outside the calendar, and
+//! inside a change of the clocks. A tick that the scheduler skipped because the run before was still active is
+//! owed. Ticks of a changed schedule are judged by the schedule of their time.
 //!
 //! ## Resolve
-//! At the qualifying success ("delivered 42 min late"), or it expires when the next window opens. Early
-//! warnings become the breach in place, or end quietly.
+//! At the qualifying success ("delivered 42 min late"), or it expires ("never delivered") when the next window
+//! opens; after the schedule when a later tick's run succeeds, or the next promise falls due. Early warnings
+//! become the breach in place, or end quietly.
 
-use chrono::{Days, NaiveDate, NaiveTime};
+mod upstream;
+mod windows;
+mod words;
+
+use chrono::NaiveTime;
 use chrono_tz::Tz;
 
-use super::super::alert::{Evidence, Verdict};
-use super::super::baseline::{Baseline, seconds, span};
-use super::super::calendar::{after_gap, instants, resolve_late};
+use super::super::alert::Verdict;
 use super::super::forecast;
 use super::super::history::JobHistory;
-use super::super::labels::Labels;
+use super::super::labels::{Labels, Patterns};
 use super::super::ledger::Promise;
-use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
-use super::super::schedule::Tick;
-use super::super::time::{Span, Timestamp, human_span, human_time};
-use super::context::{Context, Judgement, error_end, error_line, expired, is_like, resolved};
+use super::super::time::{Span, Timestamp};
+use super::context::{Context, Judgement, expired, is_like, resolved};
+use windows::{Occurrence, Window, attempts, excuse, qualifying};
 
-/// A qualifying success by a local time on each day of the calendar.
+/// A qualifying success by a local time on each day of the calendar, or by so long after each tick.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Deadline {
-    /// Local time.
-    pub by: NaiveTime,
+    /// When it falls due.
+    pub by: By,
+    /// Days of the month on which it is owed; only for a time of day.
+    pub on: On,
     /// Local time from which a run's start qualifies; `None`: the last tick of the job's schedule before
-    /// `by`. Later than `by` means the evening before.
+    /// `by`. Later than `by` means the evening before. Only for a time of day.
     pub opens: Option<NaiveTime>,
     /// Zone of both.
     pub zone: Tz,
@@ -55,35 +81,38 @@ pub struct Deadline {
     pub warn_before: Option<Span>,
     /// Early warning when the probability of missing reaches this, in (0, 1).
     pub at_risk: Option<f64>,
+    /// Jobs of the same project that must be done before.
+    pub upstream: Option<Patterns>,
 }
 
-/// One day's promise.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    date: NaiveDate,
-    /// A run that starts from here on counts.
-    opens_at: Timestamp,
-    /// It is open, and the day before is over.
-    begins_at: Timestamp,
-    by_at: Timestamp,
-    /// The next window opens.
-    expires_at: Timestamp,
+/// When a deadline falls due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// At a local time of the day, `07:00`.
+    Time(NaiveTime),
+    /// At a local time of the day after, `26:00`.
+    NextDay(NaiveTime),
+    /// So long after each tick of the job's schedule; above zero.
+    AfterTick(Span),
+}
+
+/// Days of the month on which a deadline is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// Each day that the calendar counts.
+    EveryDay,
+    /// The n-th business day, from 1.
+    BusinessDay(u32),
+    /// The last business day.
+    LastBusinessDay,
+    /// A day of the month from 1 to 28, or the next that the calendar counts.
+    Day(u32),
+    /// The last day of the month, or the next that the calendar counts.
+    LastDay,
 }
 
 /// Deadlines longer ago than this are not judged any more.
 const MAX_CATCH_UP: Span = Span::days(400);
-
-/// A calendar without any day in so many is one that never comes.
-const MAX_CALENDAR_DAYS: usize = 4_000;
-
-/// A run that waited longer than this in the queue before the window opened is not looked for.
-const MAX_QUEUED: Span = Span::days(1);
-
-/// No fold is longer.
-const MAX_FOLD: Span = Span::hours(4);
-
-/// A run may start a little before its tick.
-const EARLY: Span = Span::minutes(5);
 
 /// A risk must fall this far below the limit before the warning is withdrawn.
 const WITHDRAW_SHARE: f64 = 0.75;
@@ -103,91 +132,22 @@ impl Deadline {
             .judged_until
             .max(job.first_seen_at)
             .max(ctx.known_until - MAX_CATCH_UP);
-        for window in self.windows(ctx, job, from) {
+        let windows = self.windows(ctx, job, from);
+        for window in &windows {
             if window.begins_at > ctx.known_until {
                 judgement.wake_known(window.begins_at.min(window.by_at));
-                break;
+                return judgement;
             }
-            if !self.judge_window(ctx, job, &window, &mut judgement) {
+            if !self.judge_window(ctx, job, window, &mut judgement) {
                 // Later days wait until nothing about this one can change any more.
-                break;
+                return judgement;
             }
             judgement.memory.judged_until = window.by_at;
         }
+        if windows.len() >= windows::MAX_WINDOWS {
+            judgement.wake(ctx.now);
+        }
         judgement
-    }
-
-    /// Promises whose `by` lies after `from`, up to the first whose window has not opened yet.
-    fn windows(&self, ctx: &Context<'_>, job: &JobHistory, from: Timestamp) -> Vec<Window> {
-        let first = from.in_zone(self.zone).date_naive() - Days::new(1);
-        let mut dates = first
-            .iter_days()
-            .take(MAX_CALENDAR_DAYS)
-            .filter(|date| {
-                ctx.rule
-                    .calendar
-                    .as_ref()
-                    .is_none_or(|calendar| calendar.is_day(*date))
-            })
-            .peekable();
-        let mut windows = Vec::new();
-        let mut last_by_at = Timestamp::MIN;
-        while let (Some(date), Some(next)) = (dates.next(), dates.peek().copied()) {
-            let mut window = self.window(ctx, job, date, next);
-            window.begins_at = window.opens_at.max(last_by_at);
-            last_by_at = window.by_at;
-            // Of a window that opened before the job was first seen nothing can be told.
-            if window.by_at <= from || window.opens_at < job.first_seen_at {
-                continue;
-            }
-            let is_ahead = window.begins_at > ctx.known_until;
-            windows.push(window);
-            if is_ahead {
-                break;
-            }
-        }
-        windows
-    }
-
-    fn window(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        date: NaiveDate,
-        next: NaiveDate,
-    ) -> Window {
-        let opens_at = self.opens_at(ctx, job, date);
-        let next_opens_at = self.opens_at(ctx, job, next);
-        Window {
-            date,
-            opens_at,
-            begins_at: opens_at,
-            by_at: resolve_late(self.zone, date.and_time(self.by)),
-            // Without a tick in between the run that served this day serves the next one, too.
-            expires_at: if next_opens_at > opens_at {
-                next_opens_at
-            } else {
-                resolve_late(self.zone, next.and_time(self.by))
-            },
-        }
-    }
-
-    fn opens_at(&self, ctx: &Context<'_>, job: &JobHistory, date: NaiveDate) -> Timestamp {
-        let by_at = resolve_late(self.zone, date.and_time(self.by));
-        match self.opens {
-            Some(opens) => {
-                let day = if opens > self.by {
-                    date - Days::new(1)
-                } else {
-                    date
-                };
-                let local = day.and_time(opens);
-                let first = instants(self.zone, local).first().copied();
-                first.unwrap_or_else(|| after_gap(self.zone, local))
-            }
-            None => last_owed_tick(ctx, job, by_at)
-                .map_or(by_at - Span::days(1), |tick| tick.at - EARLY),
-        }
     }
 
     /// Judges one day; true when nothing about it can change any more.
@@ -199,6 +159,7 @@ impl Deadline {
         judgement: &mut Judgement,
     ) -> bool {
         let due_at = window.by_at + self.grace;
+        let labels = occurrence(window);
         match qualifying(ctx, job, window) {
             Some(run) => {
                 let finished_at = run.settled_at();
@@ -211,7 +172,6 @@ impl Deadline {
                 };
                 judgement.decide(ctx, window.by_at, outcome, true);
                 let is_news = finished_at > ctx.memory.watching_since;
-                let labels = occurrence(window);
                 if !is_met && is_news && ctx.open_at(&labels).is_none() {
                     let evidence = self.late_evidence(ctx, job, window, due_at, Some(run));
                     judgement.find_occurrence(labels.clone(), due_at, Verdict::Breach(evidence));
@@ -219,7 +179,15 @@ impl Deadline {
                 judgement.find_occurrence(labels, finished_at, self.delivered(ctx, window, run));
                 true
             }
-            None if ctx.known_until >= due_at => self.judge_missed(ctx, job, window, judgement),
+            None if ctx.known_until >= due_at => match excuse(ctx, job, window) {
+                Some(why) => {
+                    judgement.decide(ctx, window.by_at, Promise::Excused(why.into()), true);
+                    let headline = format!("Not due: {} {why}", ctx.title());
+                    judgement.find_occurrence(labels, due_at, expired(headline));
+                    true
+                }
+                None => self.judge_missed(ctx, job, window, judgement),
+            },
             None => {
                 judgement.wake_known(due_at);
                 self.judge_early(ctx, job, window, judgement);
@@ -235,21 +203,34 @@ impl Deadline {
         window: &Window,
         judgement: &mut Judgement,
     ) -> bool {
-        let is_over = ctx.known_until >= window.expires_at;
+        let due_at = window.by_at + self.grace;
+        let expires_at = self.given_up_at(ctx, job, window);
+        let is_over = ctx.known_until >= expires_at;
         judgement.decide(ctx, window.by_at, Promise::Missed, is_over);
-        if window.expires_at <= ctx.memory.watching_since {
+        if expires_at <= ctx.memory.watching_since {
             return is_over;
         }
-        let due_at = window.by_at + self.grace;
         let evidence = self.late_evidence(ctx, job, window, ctx.known_until, None);
         judgement.find_occurrence(occurrence(window), due_at, Verdict::Breach(evidence));
         if is_over {
-            let headline = format!("Never delivered: {} of {}", ctx.title(), window.date);
-            judgement.find_occurrence(occurrence(window), window.expires_at, expired(headline));
+            let headline = format!(
+                "Never delivered: {} of {}",
+                ctx.title(),
+                self.name_of(ctx, window)
+            );
+            judgement.find_occurrence(occurrence(window), expires_at, expired(headline));
         } else {
-            judgement.wake_known(window.expires_at);
+            judgement.wake_known(expires_at);
         }
         is_over
+    }
+
+    /// The day or the tick, for people.
+    fn name_of(&self, ctx: &Context<'_>, window: &Window) -> String {
+        match window.occurrence {
+            Occurrence::Day(date) => date.to_string(),
+            Occurrence::Tick(tick) => self.clock(ctx, tick.at),
+        }
     }
 
     /// Warnings before `by`.
@@ -260,6 +241,11 @@ impl Deadline {
         window: &Window,
         judgement: &mut Judgement,
     ) {
+        if let Some(why) = excuse(ctx, job, window) {
+            let headline = format!("Not due: {} {why}", ctx.title());
+            judgement.find_occurrence(occurrence(window), ctx.known_until, expired(headline));
+            return;
+        }
         let warn_at = self.warn_before.map(|before| window.by_at - before);
         let is_warned = warn_at.is_some_and(|at| ctx.known_until >= at);
         if let Some(at) = warn_at.filter(|_| !is_warned) {
@@ -290,221 +276,6 @@ impl Deadline {
             judgement.find_occurrence(occurrence(window), as_of, verdict);
         }
     }
-
-    fn early_evidence(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-        as_of: Timestamp,
-        risk: Option<f64>,
-    ) -> Evidence {
-        let left = human_span(window.by_at.since(as_of));
-        let cause = self.cause(ctx, job, window, as_of);
-        let chance = risk.map(|p| format!("{:.0} % of like runs would miss it", p * 100.0));
-        let headline = format!(
-            "At risk: {} due {} in {left} ({})",
-            ctx.title(),
-            self.clock(ctx, window.by_at),
-            cause.text
-        );
-        let mut facts = self.facts(ctx, job, window, &cause);
-        facts.extend(chance.map(|text| Fact::new("Forecast", text)));
-        Evidence {
-            headline,
-            facts,
-            severity: Some(ctx.rule.severity.softer()),
-            run_id: cause.run_id,
-            ..Evidence::default()
-        }
-    }
-
-    /// Evidence that the promise of `window` is broken, as things stood at `as_of`.
-    fn late_evidence(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-        as_of: Timestamp,
-        delivered_by: Option<&Run>,
-    ) -> Evidence {
-        let cause = match delivered_by {
-            Some(run) => Cause {
-                key: "delivered",
-                text: format!("delivered at {}", self.clock(ctx, run.settled_at())),
-                run_id: Some(run.id.clone()),
-                error: None,
-                usual: None,
-            },
-            None => self.cause(ctx, job, window, as_of),
-        };
-        Evidence {
-            headline: format!(
-                "Late: {} not finished, due {} ({})",
-                ctx.title(),
-                self.clock(ctx, window.by_at),
-                cause.text
-            ),
-            facts: self.facts(ctx, job, window, &cause),
-            severity: Some(ctx.rule.severity),
-            error: cause.error.clone(),
-            run_id: cause.run_id.clone(),
-            change_key: Some(cause.key.to_owned()),
-            ..Evidence::default()
-        }
-    }
-
-    fn facts(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-        cause: &Cause,
-    ) -> Vec<Fact> {
-        let mut facts = vec![Fact::new("Due", self.clock(ctx, window.by_at))];
-        if self.grace > Span::zero() {
-            facts.push(Fact::new("Grace", human_span(self.grace)));
-        }
-        facts.push(Fact::new("State", cause.text.clone()));
-        if let Some(usual) = &cause.usual {
-            facts.push(Fact::new(
-                "Usual",
-                format!(
-                    "{}, p95 {}, last {} runs",
-                    human_span(span(usual.median)),
-                    human_span(span(usual.p95)),
-                    usual.count
-                ),
-            ));
-        }
-        facts.extend(ctx.last_good(job));
-        facts
-    }
-
-    fn cause(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        window: &Window,
-        as_of: Timestamp,
-    ) -> Cause {
-        let runs: Vec<&Run> = attempts(ctx, job, window).collect();
-        if let Some(run) = runs.iter().rev().find(|run| run.status.is_active()) {
-            return self.active_cause(ctx, job, run, as_of);
-        }
-        if let Some(run) = runs.last() {
-            let error = run.error.as_deref();
-            let line = error
-                .map(|text| format!(": {}", error_line(text)))
-                .unwrap_or_default();
-            let text = match runs.len() {
-                1 => format!("its run ended as {}{line}", run.status.as_str()),
-                count => format!("all {count} runs ended without success{line}"),
-            };
-            return Cause {
-                key: "all_failed",
-                text,
-                run_id: Some(run.id.clone()),
-                error: error.map(error_end),
-                usual: None,
-            };
-        }
-        let why = if ctx.project.is_held(job, as_of) {
-            "not started: the job is paused"
-        } else {
-            "not started"
-        };
-        Cause {
-            key: "not_started",
-            text: why.into(),
-            run_id: None,
-            error: None,
-            usual: None,
-        }
-    }
-
-    fn active_cause(
-        &self,
-        ctx: &Context<'_>,
-        job: &JobHistory,
-        run: &Run,
-        as_of: Timestamp,
-    ) -> Cause {
-        let usual = ctx.usual(job, run);
-        let text = match run.started_at {
-            None => format!("queued for {}", human_span(as_of.since(run.created_at))),
-            Some(started_at) => {
-                let elapsed = as_of.since(started_at);
-                let usual_text = usual.map_or(String::new(), |usual| {
-                    let expected = started_at + span(usual.median);
-                    let end = if seconds(elapsed) < usual.median {
-                        format!(", expected {}", self.clock(ctx, expected))
-                    } else {
-                        String::new()
-                    };
-                    format!(", usual {}{end}", human_span(span(usual.median)))
-                });
-                format!("running {}{usual_text}", human_span(elapsed))
-            }
-        };
-        let key = if run.started_at.is_some() {
-            "running"
-        } else {
-            "queued"
-        };
-        Cause {
-            key,
-            text,
-            run_id: Some(run.id.clone()),
-            error: None,
-            usual,
-        }
-    }
-
-    fn delivered(&self, ctx: &Context<'_>, window: &Window, run: &Run) -> Verdict {
-        let at = self.clock(ctx, run.settled_at());
-        let late = run.settled_at().since(window.by_at);
-        let headline = if late > Span::zero() {
-            format!(
-                "Delivered: {} {} late, at {at}",
-                ctx.title(),
-                human_span(late)
-            )
-        } else {
-            format!("In time: {} delivered at {at}", ctx.title())
-        };
-        let mut facts = vec![
-            Fact::new("Due", self.clock(ctx, window.by_at)),
-            Fact::new("Delivered", at),
-        ];
-        if let Some(took) = run.run_time() {
-            facts.push(Fact::new("Ran", human_span(took)));
-        }
-        resolved(headline, facts)
-    }
-
-    /// Local time in the deadline's own zone.
-    fn clock(&self, ctx: &Context<'_>, at: Timestamp) -> String {
-        human_time(at, ctx.now, self.zone)
-    }
-}
-
-/// Why a deadline is missed, or about to be.
-struct Cause {
-    key: &'static str,
-    text: String,
-    run_id: Option<super::super::observation::Name>,
-    error: Option<String>,
-    usual: Option<Baseline>,
-}
-
-/// The last tick before `by_at`. The second pass of a fold is soft and need not run: then it is the first.
-fn last_owed_tick(ctx: &Context<'_>, job: &JobHistory, by_at: Timestamp) -> Option<Tick> {
-    let before = |at| job.previous_tick(ctx.schedule_zone, at - Span::milliseconds(1));
-    let last = before(by_at)?;
-    let first_pass = before(last.at)
-        .filter(|first| last.is_soft && !first.is_soft && last.at - first.at <= MAX_FOLD);
-    Some(first_pass.unwrap_or(last))
 }
 
 /// `at` without the part of a `step` that has begun.
@@ -513,31 +284,10 @@ fn whole(at: Timestamp, step: Span) -> Timestamp {
 }
 
 fn occurrence(window: &Window) -> Labels {
-    Labels::default().with("date", window.date.to_string())
-}
-
-fn start_of(run: &Run) -> Timestamp {
-    run.started_at.unwrap_or(run.created_at)
-}
-
-/// The first success that counts for the day.
-fn qualifying<'a>(ctx: &Context<'a>, job: &'a JobHistory, window: &Window) -> Option<&'a Run> {
-    attempts(ctx, job, window)
-        .filter(|run| run.status == Status::Success)
-        .min_by_key(|run| (run.settled_at(), &run.id))
-}
-
-/// Runs that started (or wait to start) within the window, in order of creation.
-fn attempts<'a>(
-    ctx: &Context<'a>,
-    job: &'a JobHistory,
-    window: &Window,
-) -> impl Iterator<Item = &'a Run> + use<'a> {
-    let (this, window) = (*ctx, *window);
-    ctx.project
-        .created_between(job, window.opens_at - MAX_QUEUED, window.expires_at)
-        .filter(move |run| this.is_judged(run))
-        .filter(move |run| (window.opens_at..window.expires_at).contains(&start_of(run)))
+    match window.occurrence {
+        Occurrence::Day(date) => Labels::default().with("date", date.to_string()),
+        Occurrence::Tick(tick) => Labels::default().with("scheduled_at", tick.at.to_string()),
+    }
 }
 
 fn miss_probability(
@@ -563,14 +313,12 @@ fn miss_probability(
             window.by_at.since(now),
         );
     }
-    let tick = job
-        .previous_tick(ctx.schedule_zone, window.by_at - Span::milliseconds(1))?
-        .at;
+    let tick = window.tick?.at;
     let delays: Vec<Span> = past
         .iter()
         .filter_map(|run| {
             let started_at = run.started_at?;
-            let tick = job.previous_tick(ctx.schedule_zone, started_at + EARLY)?;
+            let tick = job.previous_tick(ctx.schedule_zone, started_at + windows::EARLY)?;
             Some(started_at.since(tick.at))
         })
         .collect();
@@ -586,12 +334,14 @@ mod tests {
     fn case(grace: i64) -> Case {
         let clock = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
         let kind = Deadline {
-            by: clock(7),
+            by: By::Time(clock(7)),
+            on: On::EveryDay,
             opens: Some(clock(1)),
             zone: Tz::UTC,
             grace: Span::minutes(grace),
             warn_before: None,
             at_risk: None,
+            upstream: None,
         };
         Case::new(RuleKind::Deadline(kind)).job("00:30", "0 4 * * *", true)
     }

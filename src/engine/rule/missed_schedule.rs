@@ -7,17 +7,24 @@
 //! For every scheduled job. It is the rule that notices a scheduler that does nothing.
 //!
 //! ## Keys
-//! `grace` (default a quarter of the gap between ticks, between 5 and 30 minutes).
+//! `grace`: waited after the tick; default a quarter of the gap to the next tick, between 5 and 30 minutes.
+//!
+//! A tick is served by one run that starts in its window: from a little before the tick (5 minutes, at most a
+//! tenth of the gap before it) until the same before the next tick. A run that waits in a queue started when it
+//! was created. Of two runs for one tick one serves and the other is extra. Ticks follow the scheduler's dialect
+//! and zone (`schedule_timezone` of the source, or `CRON_TZ=` of the job); those of a changed schedule are judged
+//! by the schedule of their time. `calendar`: only ticks within its days and hours are owed.
 //!
 //! ## No data
-//! A tick is called missed only when the run list is known completely up to tick + grace. Ticks are
-//! excused while the job is disabled or the project suspended, while the previous run is still active
-//! under a policy that forbids overlap, outside the rule's calendar, and when the tick is soft: wall
-//! time inside a change of the clocks, where running and not running are both right. `@every` has no
-//! ticks.
+//! A tick is called missed only when the run list is known completely up to tick + grace; a run that was there
+//! while the source could not be read still serves. Ticks are excused (the ledger says why) while the job is
+//! disabled or the project suspended, while the previous run is still active under a policy that forbids overlap,
+//! outside the rule's calendar, and when the tick is soft: wall time inside a change of the clocks, where running
+//! and not running are both right. `@every` has no ticks: use `staleness`.
 //!
 //! ## Resolve
-//! When the tick is served late ("started 23 min late"), or when a later tick is served.
+//! When the tick is served late ("started 23 min late"), or when a later tick is served. Misses in a row are one
+//! alert that counts them. It expires when the job is paused, gone, or has no ticks any more.
 
 use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::history::JobHistory;

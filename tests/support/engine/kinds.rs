@@ -3,7 +3,7 @@
 use chrono::NaiveTime;
 use chrono_tz::Tz;
 use tardy::engine::observation::Status;
-use tardy::engine::rule::deadline::Deadline;
+use tardy::engine::rule::deadline::{By, Deadline, On};
 use tardy::engine::rule::missed_schedule::MissedSchedule;
 use tardy::engine::rule::model_failed::ModelFailed;
 use tardy::engine::rule::regression::{Method, Regression};
@@ -75,17 +75,27 @@ pub fn deadline(by: &str, zone: Tz) -> Rule {
 
 pub fn deadline_with(by: &str, zone: Tz, change: impl FnOnce(&mut Deadline)) -> Rule {
     let mut kind = Deadline {
-        by: clock(by),
+        by: By::Time(clock(by)),
+        on: On::EveryDay,
         opens: None,
         zone,
         grace: Span::zero(),
         warn_before: None,
         at_risk: None,
+        upstream: None,
     };
     change(&mut kind);
     let mut rule = rule("deadline", RuleKind::Deadline(kind));
     rule.zone = zone;
     rule
+}
+
+/// So long after each tick.
+pub fn deadline_after(after: &str, change: impl FnOnce(&mut Deadline)) -> Rule {
+    deadline_with("00:00", Tz::UTC, |kind| {
+        kind.by = By::AfterTick(span(after));
+        change(kind);
+    })
 }
 
 pub fn clock(text: &str) -> NaiveTime {

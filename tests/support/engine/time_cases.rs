@@ -1,12 +1,31 @@
-//! The time cases of the rules' semantics, one test for each.
+//! The time cases of the rules' semantics, one test for each row of the table:
+//!
+//! | case | test |
+//! |---|---|
+//! | 07:00 New York through 2026 | `seven_in_new_york_moves_with_the_clocks_of_2026` |
+//! | 02:30 on 8 March | `a_tick_inside_the_gap_raises_nothing_whether_it_ran_or_not` |
+//! | 01:30 on 1 November | `a_tick_inside_the_fold_is_owed_once_and_its_second_pass_is_soft` |
+//! | hourly and half-hourly through both changes | `hourly_and_half_hourly_go_on_through_both_changes` |
+//! | weekday cron over the weekend | `a_weekday_job_owes_nothing_at_the_weekend` |
+//! | polling down across a served tick | `polling_down_across_a_tick_that_was_served_says_nothing` |
+//! | polling down, truly missing | `polling_down_across_a_truly_missed_tick_raises_one_alert_afterwards` |
+//! | a minute early | `a_run_may_start_a_minute_early` |
+//! | crossing midnight | `a_run_across_midnight_is_served_by_its_start` |
+//! | two runs for one tick | `of_two_runs_for_one_tick_one_is_extra` |
+//! | schedule edited at noon | `a_schedule_edited_at_noon_judges_old_ticks_by_the_old_one` |
+//! | disabled 10:00-15:00 | `a_disabled_job_misses_nothing_and_does_not_age`, `the_staleness_clock_is_held_while_the_job_is_disabled` |
+//! | a retry turns failed into success | `a_failed_run_that_a_retry_turns_into_a_success_resolves_and_corrects_the_ledger` |
+//! | clocks | `our_clock_off_by_an_hour_either_way_decides_by_the_servers_time`, `the_servers_clock_in_our_future_makes_no_run_older_or_later_than_it_is` |
+//! | failed and succeeded between two polls | `a_run_that_failed_and_succeeded_between_two_polls_is_one_message_or_none` |
 
 use chrono_tz::America::New_York;
 use chrono_tz::Tz;
-use tardy::engine::observation::Status;
+use tardy::engine::Input;
+use tardy::engine::observation::{Observation, Status};
 use tardy::engine::time::{Span, Timestamp};
 
 use super::kinds::{blind, clock, deadline, deadline_with, missed, span, stale};
-use super::timeline::{Timeline, check, for_jobs};
+use super::timeline::{Stored, Timeline, check, for_jobs, project_key, promise};
 
 fn new_york(from: &str) -> Timeline {
     Timeline::new(from).policy(|policy| policy.sources[0].schedule_zone = New_York)
@@ -565,10 +584,113 @@ fn a_deadline_on_days_of_a_calendar_skips_the_others() {
     );
 }
 
+/// An hourly job polled every 30 s of the server's time by a machine whose clock is off.
+fn with_a_clock_off_by(skew: Span) -> (Vec<(Timestamp, String)>, Vec<String>) {
+    let timeline = runs(
+        Timeline::new("2026-03-10T01:30:00Z")
+            .job("hourly", "0 * * * *")
+            .rule(missed(Some("10m"))),
+        "hourly",
+        &["01:00", "02:00", "04:00"],
+    );
+    let mut engine = Stored::default().engine(&timeline.policy, |_| {});
+    let (mut told, mut ledger) = (Vec::new(), Vec::new());
+    let mut at = timeline.from;
+    let mut before = Timestamp::MIN;
+    while at <= timeline.at("04:30") {
+        let mut rows: Vec<_> = timeline
+            .rows
+            .iter()
+            .filter(|(served_at, _)| *served_at > before && *served_at <= at)
+            .collect();
+        rows.sort_by_key(|(served_at, row)| (*served_at, matches!(row, Observation::Run(..))));
+        let mut input = Input {
+            observations: rows.into_iter().map(|(_, row)| row.clone()).collect(),
+            ..Input::default()
+        };
+        input.coverage.insert(project_key(), at);
+        let step = engine.step(input, at + skew);
+        for change in &step.transitions {
+            told.push((change.at, change.reason.clone()));
+        }
+        let rows = step.ledger.iter();
+        ledger.extend(rows.map(|row| format!("{} {}", row.due_at, promise(&row.outcome))));
+        before = at;
+        at = at + Span::seconds(30);
+    }
+    (told, ledger)
+}
+
 #[test]
-fn decisions_follow_the_servers_time() {
-    // Coverage is in server time and `now` may be off by an hour either way: nothing is called missed
-    // before the run list is known up to then.
+fn our_clock_off_by_an_hour_either_way_decides_by_the_servers_time() {
+    let due = "2026-03-10T03:10:00Z";
+    for skew in [Span::zero(), Span::hours(1)] {
+        let (told, ledger) = with_a_clock_off_by(skew);
+        let at: Vec<String> = told.iter().map(|(at, _)| at.to_string()).collect();
+        assert_eq!(at, [due, "2026-03-10T04:00:00Z"], "{skew}: {told:?}");
+        assert_eq!(
+            ledger,
+            [
+                "2026-03-10T01:00:00Z met",
+                "2026-03-10T02:00:00Z met",
+                "2026-03-10T03:00:00Z missed",
+                "2026-03-10T04:00:00Z met"
+            ]
+        );
+    }
+    // Behind, and not corrected yet: decided as late as that, dated rightly, and nothing that is not true.
+    let (told, ledger) = with_a_clock_off_by(-Span::hours(1));
+    let at: Vec<String> = told.iter().map(|(at, _)| at.to_string()).collect();
+    assert_eq!(at, [due], "{told:?}");
+    assert!(
+        ledger.iter().all(|row| {
+            [
+                "2026-03-10T01:00:00Z met",
+                "2026-03-10T02:00:00Z met",
+                "2026-03-10T03:00:00Z missed",
+                "2026-03-10T04:00:00Z met",
+            ]
+            .contains(&row.as_str())
+        }),
+        "{ledger:?}"
+    );
+}
+
+#[test]
+fn the_servers_clock_in_our_future_makes_no_run_older_or_later_than_it_is() {
+    // The server is five minutes ahead of us; a run that it says starts now starts in our future.
+    let (told, ledger) = with_a_clock_off_by(-Span::minutes(5));
+    let at: Vec<String> = told.iter().map(|(at, _)| at.to_string()).collect();
+    assert_eq!(
+        at,
+        ["2026-03-10T03:10:00Z", "2026-03-10T04:00:00Z"],
+        "{told:?}"
+    );
+    assert_eq!(ledger.len(), 4, "{ledger:?}");
+}
+
+#[test]
+fn the_staleness_clock_is_held_while_the_job_is_disabled() {
+    // Fresh at 09:10; two hours of age, five of which are held, are over at 16:10.
+    let told = runs(
+        Timeline::new("2026-03-10T08:50:00Z")
+            .job("orders", "0 * * * *")
+            .jobs_at("10:00:00", &[("orders", "0 * * * *", false)])
+            .jobs_at("15:00:00", &[("orders", "0 * * * *", true)])
+            .rule(stale("2h", None)),
+        "orders",
+        &["09:00"],
+    )
+    .play("17:00");
+    check(
+        &told.told_text(),
+        "16:10:15 team first: + critical Stale: finance orders has not succeeded for 2 h",
+    );
+}
+
+#[test]
+fn nothing_is_missing_before_it_is_known_to_be() {
+    // Nothing is called missed before the run list is known up to then.
     let told = Timeline::new("2026-03-10T01:30:00Z")
         .poll_every(span("45m"))
         .job("hourly", "0 * * * *")
