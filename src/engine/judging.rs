@@ -15,7 +15,7 @@ use super::rule::{Rule, RuleKind};
 use super::subject::SubjectKey;
 use super::time::Timestamp;
 use super::watch::{Watch, WatchId};
-use super::{Engine, Step};
+use super::{Engine, MAX_LEDGER_ROWS, Step};
 
 impl Engine {
     /// Judges one rule at one subject and folds the verdicts into alerts.
@@ -46,10 +46,9 @@ impl Engine {
             self.fold(id, rule, &subject, finding, now, step);
         }
         let alerts_due = self.let_time_pass(id, rule, look, step);
-        for row in judgement.ledger {
-            self.ledger.record(row.clone());
-            step.ledger.push(row);
-        }
+        let decided = judgement.ledger.into_iter();
+        step.ledger
+            .extend(decided.filter_map(|row| self.ledger.record(row)));
         let watch = self.watches.get_mut(id);
         if watch.memory != judgement.memory {
             watch.memory = judgement.memory.clone();
@@ -74,6 +73,8 @@ impl Engine {
         if decided.is_empty() {
             return;
         }
+        // The first look at a long history takes several steps: half of it is no picture of the whole.
+        let is_more_to_come = step.ledger.len() >= MAX_LEDGER_ROWS;
         let policy = Arc::clone(&self.policy);
         for rule in &policy.rules {
             if let RuleKind::Objective(objective) = &rule.kind
@@ -81,7 +82,11 @@ impl Engine {
             {
                 let subject = SubjectKey::Objective(rule.name.clone());
                 for id in self.watches.of(&subject).to_vec() {
-                    self.judge(id, now, step);
+                    if is_more_to_come {
+                        self.watches.postpone(id, now);
+                    } else {
+                        self.judge(id, now, step);
+                    }
                 }
             }
         }

@@ -283,9 +283,10 @@ impl Engine {
         counts
     }
 
-    /// Forgets runs created before `cutoff`.
+    /// Forgets runs created, and promises due, before `cutoff`.
     pub fn forget_before(&mut self, cutoff: Timestamp) {
         self.history.forget_before(cutoff);
+        self.ledger.forget_before(cutoff);
     }
 
     /// One tick.
