@@ -50,7 +50,7 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 14] = [
+const BUILT: [&str; 15] = [
     "run",
     "demo",
     "check",
@@ -62,16 +62,16 @@ const BUILT: [&str; 14] = [
     "alerts",
     "ask",
     "rules",
+    "sla",
     "notify",
     "store",
     "completions",
 ];
 
-const NOT_BUILT: [&str; 11] = [
+const NOT_BUILT: [&str; 10] = [
     "ack",
     "silence",
     "accept",
-    "sla",
     "why",
     "why-not",
     "routes",

@@ -103,6 +103,7 @@ fn documentation(kind: &str) -> Option<String> {
         "deadline" => include_str!("../engine/rule/deadline.rs"),
         "missed_schedule" => include_str!("../engine/rule/missed_schedule.rs"),
         "staleness" => include_str!("../engine/rule/staleness.rs"),
+        "objective" => include_str!("../engine/rule/objective.rs"),
         "source_unreachable" => include_str!("../engine/rule/source_unreachable.rs"),
         _ => return None,
     };

@@ -192,7 +192,7 @@ fn a_row_of_the_ledger_in_memory_takes_at_most_64_bytes() {
         for number in 0..count {
             let mut labels = job(&format!("job-{}", number % 50));
             if runs {
-                let (high, low) = (number.wrapping_mul(0x9e37_79b9), number);
+                let (high, low) = (number.wrapping_mul(0x9e37_79b9) & 0xffff_ffff, number);
                 labels.set(
                     "run_id",
                     format!("{high:08x}-0000-4000-8000-{low:012x}").as_str(),
