@@ -10,6 +10,8 @@ mod cron;
 mod files;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
+#[path = "support/engine/objectives.rs"]
+mod objectives;
 #[path = "support/engine/on_call.rs"]
 mod on_call;
 #[path = "support/engine/on_time.rs"]

@@ -6,6 +6,7 @@ use tardy::engine::observation::Status;
 use tardy::engine::rule::deadline::Deadline;
 use tardy::engine::rule::missed_schedule::MissedSchedule;
 use tardy::engine::rule::model_failed::ModelFailed;
+use tardy::engine::rule::objective::Objective;
 use tardy::engine::rule::regression::{Method, Regression};
 use tardy::engine::rule::run_duration::RunDuration;
 use tardy::engine::rule::run_failed::RunFailed;
@@ -86,6 +87,16 @@ pub fn deadline_with(by: &str, zone: Tz, change: impl FnOnce(&mut Deadline)) -> 
     let mut rule = rule("deadline", RuleKind::Deadline(kind));
     rule.zone = zone;
     rule
+}
+
+/// An objective over the promises of other rules.
+pub fn objective(of: &[&str], window: &str, target: f64) -> Rule {
+    let of = of.iter().map(|name| (*name).into()).collect();
+    let window = span(window);
+    rule(
+        "objective",
+        RuleKind::Objective(Objective { of, window, target }),
+    )
 }
 
 pub fn clock(text: &str) -> NaiveTime {
