@@ -10,7 +10,7 @@ use crate::chat::parse::{Command, parse};
 use crate::chat::run::Answer;
 use crate::engine::query::{BudgetRow, Page, PromiseRow, SlaAnswer, SlaRow};
 use crate::engine::rule::objective::percent;
-use crate::engine::time::{Span, config_span, human_span};
+use crate::engine::time::{Span, Timestamp, human_span};
 
 /// Options of `tardy sla`.
 #[derive(Debug, Args)]
@@ -94,6 +94,7 @@ pub(super) fn show(answer: &SlaAnswer, context: &Context) {
     );
     answers::more(&answer.summary, context);
     context.out.line("");
+    budgets(answer, context);
     chart(answer, context);
 }
 
@@ -129,18 +130,8 @@ fn cells_of(row: &SlaRow) -> Vec<(Tone, String)> {
 }
 
 fn budget(budget: &BudgetRow) -> (Tone, String) {
-    let window = config_span(Span::milliseconds(budget.window_millis));
-    let target = percent(budget.target);
     let Some(expected) = budget.expected else {
-        return (
-            Tone::Dim,
-            format!("too few promises yet (target {target} in {window})"),
-        );
-    };
-    let about = if expected == budget.counted {
-        ""
-    } else {
-        "about "
+        return (Tone::Dim, "too few yet".to_owned());
     };
     let left = budget.allowed.saturating_sub(budget.used);
     let tone = match (left, budget.used) {
@@ -149,11 +140,45 @@ fn budget(budget: &BudgetRow) -> (Tone, String) {
         _ if budget.used * 2 >= budget.allowed => Tone::Warn,
         _ => Tone::Plain,
     };
-    let text = format!(
-        "{left} of {about}{} left (target {target} in {window})",
-        budget.allowed
-    );
-    (tone, text)
+    let about = about(expected, budget);
+    (tone, format!("{left} of {about}{} left", budget.allowed))
+}
+
+fn about(expected: usize, budget: &BudgetRow) -> &'static str {
+    if expected == budget.counted {
+        ""
+    } else {
+        "about "
+    }
+}
+
+/// What objectives allow, a line for each.
+fn budgets(answer: &SlaAnswer, context: &Context) {
+    for row in &answer.summary.rows {
+        let Some(budget) = &row.budget else {
+            continue;
+        };
+        let used = match budget.allowed {
+            1 => format!("{} of 1 miss used", budget.used),
+            allowed => format!("{} of {allowed} misses used", budget.used),
+        };
+        let of = match budget.expected {
+            Some(expected) if expected != budget.counted => {
+                format!("{} of about {expected} promises", budget.counted)
+            }
+            _ => format!("of {} promises", budget.counted),
+        };
+        let window = human_span(Span::milliseconds(budget.window_millis));
+        let leaves = budget
+            .next_leaves_at
+            .map(|at| format!("; the oldest miss leaves at {}", to_second(at)));
+        context.out.line(&format!(
+            "{}: {used}, target {} in {window}, {of}{}",
+            plain(&row.rule),
+            percent(budget.target),
+            leaves.unwrap_or_default()
+        ));
+    }
 }
 
 /// How one outcome is drawn: its letter, a block, a character where there are none, its colour, its name.
@@ -223,6 +248,11 @@ fn draw(cells: &str, context: &Context) -> String {
     text
 }
 
+/// An instant for people: nobody reads milliseconds.
+fn to_second(at: Timestamp) -> String {
+    Timestamp::from_millis(at.as_millis().div_euclid(1_000) * 1_000).to_string()
+}
+
 fn show_promises(promises: &Page<PromiseRow>, answer: &SlaAnswer, context: &Context) {
     if let Some(note) = &answer.note {
         return context.out.line(&plain(note));
@@ -243,12 +273,14 @@ fn show_promises(promises: &Page<PromiseRow>, answer: &SlaAnswer, context: &Cont
             let why = row.why.as_ref().map(|why| format!(": {why}"));
             let outcome = format!("{}{}", row.outcome, late.or(why).unwrap_or_default());
             let corrected = match (&row.corrected_from, row.was_recorded_at) {
-                (Some(before), Some(at)) => format!("corrected from {before}, recorded {at}"),
-                (Some(before), None) => format!("corrected from {before}"),
+                (Some(before), Some(at)) => {
+                    format!("was {before}, recorded {}", to_second(at))
+                }
+                (Some(before), None) => format!("was {before}"),
                 (None, _) => String::new(),
             };
             vec![
-                (Tone::Plain, row.due_at.to_string()),
+                (Tone::Plain, to_second(row.due_at)),
                 (tone, plain(&outcome)),
                 (Tone::Bold, plain(&row.subject)),
                 (Tone::Plain, plain(&row.rule)),

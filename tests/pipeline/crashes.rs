@@ -226,7 +226,7 @@ async fn upkeep_merges_and_forgets_and_a_restart_knows_the_rest() {
     rig.run_to(minute(80)).await;
     assert_eq!(rig.counts(), told, "nothing is told again");
     // Much later all of it is gone, but for what is open.
-    rig.keep_up(minute(3 * 60));
+    rig.keep_up(midnight(-1));
     for table in [Table::Ledger, Table::Transition, Table::Delivery] {
         assert_eq!(rows(&rig, table), 0, "{table:?}");
     }
