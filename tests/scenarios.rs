@@ -16,6 +16,8 @@ mod objectives;
 mod on_call;
 #[path = "support/engine/on_time.rs"]
 mod on_time;
+#[path = "support/engine/owed.rs"]
+mod owed;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]

@@ -9,7 +9,8 @@ use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Ver
 use super::annotate;
 use super::labels::{Fingerprint, Labels};
 use super::observation::{Name, ProjectKey};
-use super::rule::context::{Context, Judgement, expired};
+use super::promising;
+use super::rule::context::{Context, Judgement};
 use super::rule::survey::Survey;
 use super::rule::{Rule, RuleKind};
 use super::subject::SubjectKey;
@@ -35,7 +36,7 @@ impl Engine {
         }
         let watch = self.watches.get(id);
         let subject = watch.subject.clone();
-        let (Some(judgement), Some(known_until)) = (
+        let (Some(mut judgement), Some(known_until)) = (
             self.judgement(rule, watch, now),
             self.known_until(&subject, now),
         ) else {
@@ -46,6 +47,7 @@ impl Engine {
             self.fold(id, rule, &subject, finding, now, step);
         }
         let alerts_due = self.let_time_pass(id, rule, look, step);
+        promising::add_limits_in_flight(&mut judgement, rule, &subject, now);
         let decided = judgement.ledger.into_iter();
         step.ledger
             .extend(decided.filter_map(|row| self.ledger.record(row)));
@@ -185,7 +187,7 @@ impl Engine {
             open: &open,
         };
         if ctx.job().is_some_and(|job| job.is_gone) {
-            return Some(gone(&ctx));
+            return Some(promising::gone(&ctx, &self.ledger));
         }
         let is_judged = ctx.is_concerned() || open.iter().any(Alert::is_open);
         Some(if is_judged {
@@ -374,14 +376,4 @@ fn url_part(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
-}
-
-/// The job is not listed any more: whatever is open about it ends.
-fn gone(ctx: &Context<'_>) -> Judgement {
-    let mut judgement = Judgement::start(ctx.memory);
-    for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
-        let headline = format!("Gone: {} is not listed any more", ctx.title());
-        judgement.find_occurrence(ctx.occurrence(alert), ctx.known_until, expired(headline));
-    }
-    judgement
 }

@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod notification;
 pub mod observation;
 pub mod policy;
+mod promising;
 pub mod query;
 pub mod route;
 pub mod rule;
@@ -42,7 +43,7 @@ use history::{History, JobRecord, ProjectRecord};
 use labels::{Fingerprint, Labels};
 use ledger::{Ledger, LedgerRow};
 use notification::Notification;
-use observation::{Name, Observation, ProjectKey};
+use observation::{Name, Observation, ProjectKey, Run};
 use policy::Policy;
 use rule::context::Memory;
 use subject::SubjectKey;
@@ -295,6 +296,7 @@ impl Engine {
         for (project, until) in &input.executions_known {
             self.history.cover_executions(project, *until);
         }
+        let lost = lost_runs(&input.observations);
         let mut dirty = self.adopt_policy(now, &mut step);
         dirty.extend(self.take_in(input.observations, &input.coverage, now, &mut step));
         dirty.extend(self.take_health(&input.health, now, &mut step));
@@ -307,6 +309,7 @@ impl Engine {
                 self.watches.postpone(id, now);
             }
         }
+        self.decide_lost(&lost, now, &mut step);
         self.judge_objectives(now, &mut step);
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
@@ -324,4 +327,15 @@ impl Engine {
         let group = self.due_groups.first().map(|(at, _)| *at);
         self.watches.next_due().into_iter().chain(group).min()
     }
+}
+
+/// Runs among what was observed of which nothing more will be told.
+fn lost_runs(observations: &[Observation]) -> Vec<(ProjectKey, Run)> {
+    let runs = observations.iter().filter_map(|observation| match observation {
+        Observation::Run(project, run) => Some((project, run)),
+        _ => None,
+    });
+    runs.filter(|(_, run)| promising::is_lost(run))
+        .map(|(project, run)| (project.clone(), run.clone()))
+        .collect()
 }
