@@ -8,6 +8,7 @@ mod exit_code;
 mod notify;
 mod output;
 mod planned;
+mod promised;
 mod rules;
 mod run;
 mod schema;

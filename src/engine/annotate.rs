@@ -22,7 +22,7 @@ pub const LABEL_NAMES: [&str; 14] = [
 
 /// Facts an alert may have, as annotations name them: lower case, `_` for spaces. What a rule kind says of
 /// an alert must be here, which a test checks against the sources.
-pub const FACT_NAMES: [&str; 32] = [
+pub const FACT_NAMES: [&str; 39] = [
     "allowed_age",
     "at_least",
     "delivered",
@@ -55,6 +55,13 @@ pub const FACT_NAMES: [&str; 32] = [
     "took_in_total",
     "usual",
     "error",
+    "used",
+    "promises",
+    "met",
+    "last_misses",
+    "next_miss_leaves",
+    "unknown",
+    "excused",
 ];
 
 /// Every name that annotations may use, beside the labels of the rule.

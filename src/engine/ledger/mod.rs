@@ -189,6 +189,11 @@ impl Ledger {
         self.rules.get(rule).into_iter().flat_map(BTreeMap::values)
     }
 
+    /// Subjects of every rule.
+    pub fn all(&self) -> impl Iterator<Item = &SubjectRows> {
+        self.rules.values().flat_map(BTreeMap::values)
+    }
+
     /// Promises of a rule at a subject.
     pub fn subject(&self, rule: &str, subject: &Labels) -> Option<&SubjectRows> {
         self.rules.get(rule)?.get(subject)
@@ -209,8 +214,7 @@ impl Ledger {
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        let subjects = self.rules.values().flat_map(BTreeMap::values);
-        subjects.map(SubjectRows::len).sum()
+        self.all().map(SubjectRows::len).sum()
     }
 
     /// There is no row.
@@ -220,8 +224,7 @@ impl Ledger {
 
     /// Bytes the rows take, names included once.
     pub fn size_bytes(&self) -> usize {
-        let subjects = self.rules.values().flat_map(BTreeMap::values);
-        subjects.map(SubjectRows::size_bytes).sum()
+        self.all().map(SubjectRows::size_bytes).sum()
     }
 
     /// Forgets promises that were due before `cutoff`.
