@@ -483,7 +483,9 @@ async fn killed_at_any_instant_every_promise_has_exactly_one_row_that_is_right()
     for index in 0..PROMISING {
         let (runs, fates) = promises::plan(&job(index), first, ticks, random ^ index as u64);
         owed.extend(fates);
-        runs.into_iter().for_each(|run| world.add(run));
+        for run in runs {
+            world.add(run);
+        }
     }
     for _ in 0..kills {
         let bot = world.home.start();

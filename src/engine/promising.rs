@@ -2,6 +2,7 @@
 //! beyond them or end in a way that tells nothing, and what a job still owed when it was deleted.
 
 use super::alert::Verdict;
+use super::history::JobHistory;
 use super::labels::Labels;
 use super::ledger::{Ledger, LedgerRow, Promise};
 use super::observation::{ProjectKey, Run, Status};
@@ -69,7 +70,7 @@ pub(super) fn gone(ctx: &Context<'_>, ledger: &Ledger) -> Judgement {
 
 fn owed(ctx: &Context<'_>, ledger: &Ledger) -> Judgement {
     let nothing = Judgement::start(ctx.memory);
-    let Some(gone_at) = ctx.job().and_then(|job| job.held_since()) else {
+    let Some(gone_at) = ctx.job().and_then(JobHistory::held_since) else {
         return nothing;
     };
     let identity = ctx.subject.identity();

@@ -190,3 +190,80 @@ fn merge_promises(store: &dyn Store, day: u32, numbers: &[u64]) -> Result<usize,
     }
     Ok(merged.len().min(free.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ledger::Promise;
+    use crate::engine::time::Span;
+    use crate::store::records;
+    use crate::store::sled::{SledOptions, SledStore};
+
+    fn row(hour: i64, outcome: Promise) -> LedgerRow {
+        let due_at = Timestamp::from_millis(1_773_100_800_000) + Span::hours(hour);
+        LedgerRow {
+            rule: "by-7".into(),
+            labels: crate::engine::labels::Labels::default().with("job", "nightly"),
+            due_at,
+            outcome,
+            recorded_at: due_at,
+            corrected_from: None,
+            was_recorded_at: None,
+        }
+    }
+
+    fn outcomes(store: &dyn Store) -> Vec<(Timestamp, Promise)> {
+        let loaded = records::load(store).unwrap();
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        let rows = loaded
+            .saved
+            .ledger
+            .rows("by-7", Timestamp::MIN, Timestamp::MAX);
+        rows.map(|row| (row.due_at, row.outcome)).collect()
+    }
+
+    #[test]
+    fn merged_promises_are_the_newest_and_what_comes_meanwhile_is_newer_still() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SledOptions::at(Timestamp::from_millis(1_773_100_800_000));
+        let store = SledStore::open(&folder.path().join("data"), options)
+            .unwrap()
+            .store;
+        let mut commit = Commit::default();
+        // A row of its own, as they were written once; corrected by a piece.
+        let mut old = vec![1];
+        serde_json::to_writer(&mut old, &row(2, Promise::Unknown)).unwrap();
+        commit.put(Table::Ledger, vec![7; 24], old.clone());
+        let mut only_old = vec![1];
+        serde_json::to_writer(&mut only_old, &row(30, Promise::Missed)).unwrap();
+        commit.put(Table::Ledger, vec![8; 24], only_old);
+        for number in 0..40_u64 {
+            let hour = i64::try_from(number % 20).unwrap();
+            let outcome = if number < 20 {
+                Promise::Missed
+            } else {
+                Promise::LateBy(hour)
+            };
+            for (day, bytes) in promises::pack(&[row(hour, outcome)]) {
+                commit.put(Table::Ledger, promises::key(day, number + 1), bytes);
+            }
+        }
+        store.commit(&commit).unwrap();
+        let before = outcomes(&store);
+        assert_eq!(before.len(), 21);
+        assert_eq!(before[2].1, Promise::LateBy(2));
+        assert_eq!(before[20].1, Promise::Missed);
+        let (pieces, left) = compact_ledger(&store).unwrap();
+        assert_eq!((pieces, left), (40, 1));
+        assert_eq!(outcomes(&store), before);
+        // Recorded while pieces were merged: its number is the next, which no merged piece took.
+        let newest = row(5, Promise::Met);
+        let mut commit = Commit::default();
+        for (day, bytes) in promises::pack(&[newest]) {
+            commit.put(Table::Ledger, promises::key(day, 41), bytes);
+        }
+        store.commit(&commit).unwrap();
+        assert_eq!(outcomes(&store)[5].1, Promise::Met);
+        assert_eq!(compact_ledger(&store).unwrap(), (2, 2), "few pieces stay");
+    }
+}

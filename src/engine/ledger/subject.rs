@@ -208,7 +208,7 @@ impl SubjectRows {
             Outcome::Missed => Promise::Missed,
             Outcome::Excused => {
                 let why = self.reasons.get(entry.amount as usize);
-                Promise::Excused(why.map_or_else(String::new, |why| why.to_string()))
+                Promise::Excused(why.map_or_else(String::new, ToString::to_string))
             }
             Outcome::Unknown => Promise::Unknown,
         }
@@ -345,13 +345,11 @@ fn reserve<T>(list: &mut Vec<T>) {
 }
 
 fn pack_late(millis: i64) -> (Outcome, u32) {
-    match u32::try_from(millis) {
-        Ok(millis) => (Outcome::LateMillis, millis),
-        Err(_) => {
-            let seconds = u32::try_from(millis.max(0) / 1_000).unwrap_or(u32::MAX);
-            (Outcome::LateSeconds, seconds)
-        }
+    if let Ok(millis) = u32::try_from(millis) {
+        return (Outcome::LateMillis, millis);
     }
+    let seconds = u32::try_from(millis.max(0) / 1_000).unwrap_or(u32::MAX);
+    (Outcome::LateSeconds, seconds)
 }
 
 /// An outcome as it comes back from its packed form.

@@ -140,7 +140,9 @@ fn whatever_the_order_it_says_what_a_plain_list_says() {
                 .map(|subject| subject.tally(at(after), at(until)))
                 .fold(Tally::default(), |sum, tally| sum + tally);
             let mut counted = Tally::default();
-            expected.values().for_each(|outcome| counted.add(outcome));
+            for outcome in expected.values() {
+                counted.add(outcome);
+            }
             assert_eq!(tally, counted);
             let broken: usize = ledger
                 .subjects("by-7")
