@@ -403,7 +403,7 @@ fn promises_are_counted_drawn_and_written_down() {
     assert_eq!(week["summary"]["rows"][0]["missed"], 1);
     assert_eq!(
         week["summary"]["rows"][0]["met_share_before"],
-        Value::from(5.0 / 6.0)
+        Value::from(0.8)
     );
 }
 
