@@ -12,12 +12,18 @@ mod platform;
 #[allow(dead_code)]
 mod smtp;
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
 use tardy::app::clock::{Clock as _, SystemClock};
+use tardy::engine::Step;
+use tardy::engine::labels::Labels;
+use tardy::engine::ledger::{LedgerRow, Promise};
+use tardy::engine::time::Span;
+use tardy::store::records::{Sequences, commit_step};
 use tardy::store::sled::{SledOptions, SledStore};
 use tardy::store::{Commit, Store as _, Table};
 
@@ -50,7 +56,7 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 14] = [
+const BUILT: [&str; 15] = [
     "run",
     "demo",
     "check",
@@ -62,16 +68,16 @@ const BUILT: [&str; 14] = [
     "alerts",
     "ask",
     "rules",
+    "sla",
     "notify",
     "store",
     "completions",
 ];
 
-const NOT_BUILT: [&str; 11] = [
+const NOT_BUILT: [&str; 10] = [
     "ack",
     "silence",
     "accept",
-    "sla",
     "why",
     "why-not",
     "routes",
@@ -291,6 +297,172 @@ fn without_a_store_questions_fail_and_create_none() {
         .collect();
     left.sort();
     assert_eq!(left, ["rules.toml", "tardy.toml"], "nothing is created");
+}
+
+/// Thirty days of a daily promise: two late, one missed and corrected, one excused, one unknown.
+fn promises(home: &Home, job: &str) {
+    let store = SledStore::open(
+        &home.path("data"),
+        SledOptions::at(SystemClock::default().now()),
+    );
+    let store = store.unwrap().store;
+    let now = SystemClock::default().now();
+    let row = |day: i64| {
+        let due_at = now - Span::days(day) - Span::hours(1);
+        LedgerRow {
+            rule: "by-7".into(),
+            labels: Labels::default()
+                .with("source", "acme")
+                .with("project_id", "finance")
+                .with("job", job),
+            due_at,
+            outcome: match day {
+                3 | 9 => Promise::LateBy(day * 60_000),
+                5 => Promise::Missed,
+                7 => Promise::Excused("job disabled".to_owned()),
+                8 => Promise::Unknown,
+                _ => Promise::Met,
+            },
+            recorded_at: due_at + Span::minutes(1),
+            corrected_from: (day == 5).then_some(Promise::Unknown),
+            was_recorded_at: (day == 5).then_some(due_at),
+        }
+    };
+    let step = Step {
+        ledger: (0..60).map(row).collect(),
+        ..Step::default()
+    };
+    let mut numbers = Sequences::default();
+    let (commit, _) = commit_step(&step, &BTreeMap::new(), &[], &mut numbers, now);
+    store.commit(&commit).unwrap();
+}
+
+const PROMISING: &str = r#"
+[[rule]]
+name = "by-7"
+kind = "deadline"
+by = "07:00"
+timezone = "UTC"
+
+[[rule]]
+name = "nightly-objective"
+kind = "objective"
+of = ["by-7"]
+target = 0.9
+"#;
+
+#[test]
+fn promises_are_counted_drawn_and_written_down() {
+    let home = Home::new(SERVICE, PROMISING);
+    promises(&home, "nightly, \"big\"");
+    let shown = home.run(&["sla"]);
+    shown.assert(
+        0,
+        &[
+            "SUBJECT",
+            "BUDGET",
+            "finance nightly",
+            "89.2 %",
+            "0 of 2 left",
+            "3 of 2 misses used, target 90 % in 30 d, of 28 promises; the oldest miss leaves at",
+            "= met",
+            "X missed",
+            "L late",
+            "- excused",
+            "? unknown",
+            "each is one promise",
+        ],
+    );
+    assert!(
+        shown.out.is_ascii(),
+        "no terminal, no blocks: {}",
+        shown.out
+    );
+    assert!(!shown.out.contains('\u{1b}'));
+    home.run(&["sla", "--color", "always"])
+        .assert(0, &["\u{1b}[", " missed"]);
+    let asked = home.run(&["ask", "/sla by-7 30d"]);
+    assert_eq!(asked.out, home.run(&["sla", "30d", "by-7"]).out);
+    let answer = home.run(&["sla", "nightly-objective", "--json"]).json();
+    let rows = answer["summary"]["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2, "the objective and what it counts: {answer}");
+    let objective = rows.iter().find(|row| row["kind"] == "objective").unwrap();
+    assert_eq!(objective["budget"]["used"], 3);
+    assert_eq!(objective["budget"]["allowed"], 2);
+    for (name, count) in [
+        ("met", 25),
+        ("late", 2),
+        ("missed", 1),
+        ("excused", 1),
+        ("unknown", 1),
+    ] {
+        assert_eq!(objective[name], count, "{name}");
+    }
+    assert_eq!(objective["cells"].as_str().unwrap().len(), 30);
+    let week = home.run(&["sla", "7d", "by-7", "--json"]).json();
+    assert_eq!(week["summary"]["rows"][0]["missed"], 1);
+    assert_eq!(
+        week["summary"]["rows"][0]["met_share_before"],
+        Value::from(0.8)
+    );
+}
+
+#[test]
+fn promises_are_comma_separated_for_spreadsheets() {
+    let home = Home::new(SERVICE, PROMISING);
+    promises(&home, "=nightly, \"big\"");
+    let csv = home.run(&["sla", "--csv"]).assert(0, &[]).out.clone();
+    let lines: Vec<&str> = csv.split_terminator("\r\n").collect();
+    assert_eq!(lines.len(), 3, "{csv}");
+    assert!(lines[0].starts_with("subject,rule,kind,due,met,"));
+    assert!(
+        csv.contains("\"finance =nightly, \"\"big\"\"\",by-7,deadline,30,25,2,1,1,1,0.892857,"),
+        "{csv}"
+    );
+    let csv = home
+        .run(&["sla", "--csv", "--rows"])
+        .assert(0, &[])
+        .out
+        .clone();
+    let lines: Vec<&str> = csv.split_terminator("\r\n").collect();
+    assert_eq!(lines.len(), 31);
+    assert!(
+        csv.contains("\"'=nightly, \"\"big\"\"\""),
+        "no formula: {csv}"
+    );
+    let corrected: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("unknown,20"))
+        .collect();
+    assert_eq!(corrected.len(), 1, "{csv}");
+    assert!(lines[0].ends_with("corrected_from,was_recorded_at"));
+    home.run(&["sla", "--csv", "--json"])
+        .assert(2, &["take one of them"]);
+    home.run(&["sla", "--rows"]).assert(
+        0,
+        &["excused: job disabled", "late by 9 min", "was unknown"],
+    );
+}
+
+#[test]
+fn questions_about_promises_say_what_is_wrong_with_them() {
+    let home = Home::new(SERVICE, PROMISING);
+    promises(&home, "nightly");
+    home.run(&["sla", "nightly-objectiv"]).assert(
+        2,
+        &[
+            "is called `nightly-objectiv`",
+            "did you mean `nightly-objective`",
+        ],
+    );
+    home.run(&["sla", "a", "b"])
+        .assert(2, &["does not take `b`", "use it as /sla"]);
+    let empty = Home::new(SERVICE, RULES);
+    promises(&empty, "nightly");
+    empty.run(&["sla"]).assert(
+        0,
+        &["no promises yet: rules of kind deadline, missed_schedule and run_duration"],
+    );
 }
 
 #[test]

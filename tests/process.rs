@@ -1,5 +1,6 @@
 //! The real program against a simulated API in real time: signals, the socket, a second instance, and death
-//! at any instant. `TARDY_PROCESS_KILLS=200` kills it two hundred times.
+//! at any instant. `TARDY_PROCESS_KILLS=200` kills it two hundred times, `TARDY_LEDGER_KILLS=200` while
+//! promises fall due.
 
 #[path = "support/bot.rs"]
 mod bot;
@@ -8,6 +9,8 @@ mod bot;
 mod chat;
 #[path = "support/platform.rs"]
 mod platform;
+#[path = "support/promises.rs"]
+mod promises;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -76,10 +79,14 @@ struct World {
 
 impl World {
     async fn new(jobs: usize) -> Self {
+        Self::with(jobs, "0 0 1 1 *", RULES).await
+    }
+
+    async fn with(jobs: usize, cron: &str, rules: &str) -> Self {
         let mut organization = Organization::new("org-acme", TOKEN);
         organization.project(ProjectPlan::new(PROJECT, "finance", ProjectKind::Sqlmesh));
         for index in 0..jobs {
-            organization.job(PROJECT, JobPlan::new(&job(index), "0 0 1 1 *"));
+            organization.job(PROJECT, JobPlan::new(&job(index), cron));
             let at = now() - Span::hours(20);
             let run =
                 PlannedRun::success(&format!("old_{index}"), &job(index), at, Span::minutes(3));
@@ -103,7 +110,7 @@ impl World {
             }
         });
         let (hook, ops) = (Chat::start().await, Chat::start().await);
-        let mut home = Home::new(SERVICE, RULES);
+        let mut home = Home::new(SERVICE, rules);
         home.set("TARDY_SOURCE__ACME__BASE_URL", &sim.base_url());
         home.set("HOOK_URL", &format!("http://{}/hook/{SECRET}", hook.addr));
         home.set("HOOK_KEY", KEY);
@@ -382,11 +389,11 @@ async fn contract_11_no_secret_is_in_a_log_a_status_a_message_or_the_store() {
 
 /// The environment is asked here and nowhere else in the tests of the program.
 #[allow(clippy::disallowed_methods)]
-fn kills() -> usize {
-    std::env::var("TARDY_PROCESS_KILLS")
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name)
         .ok()
         .and_then(|number| number.parse().ok())
-        .unwrap_or(12)
+        .unwrap_or(default)
 }
 
 /// Jobs that fail before each kill.
@@ -397,7 +404,7 @@ const IN_FLIGHT: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn killed_at_any_instant_it_tells_every_alert_and_every_ending() {
-    let kills = kills();
+    let kills = number("TARDY_PROCESS_KILLS", 12);
     let world = World::new(kills * BATCH).await;
     let bot = world.home.start();
     world.is_watching().await;
@@ -454,6 +461,60 @@ async fn killed_at_any_instant_it_tells_every_alert_and_every_ending() {
         .home
         .run(&["store", "verify"])
         .assert(0, &["all records are good"]);
+}
+
+/// Jobs whose promises fall due while the program is killed.
+const PROMISING: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn killed_at_any_instant_every_promise_has_exactly_one_row_that_is_right() {
+    let kills = number("TARDY_LEDGER_KILLS", 8);
+    let world = World::with(PROMISING, "*/5 * * * * *", promises::RULES).await;
+    let bot = world.home.start();
+    world.is_watching().await;
+    bot.kill();
+    let mut random = u64::from(std::process::id());
+    println!("seed {random}");
+    // The first tick after everything is known, and about a second and a half for each kill.
+    let gap = promises::GAP.num_milliseconds();
+    let first = Timestamp::from_millis((now().as_millis() / gap + 1) * gap);
+    let ticks = i32::try_from(kills).unwrap() * 3 / 10 + 3;
+    let mut owed = promises::Fates::new();
+    for index in 0..PROMISING {
+        let (runs, fates) = promises::plan(&job(index), first, ticks, random ^ index as u64);
+        owed.extend(fates);
+        for run in runs {
+            world.add(run);
+        }
+    }
+    for _ in 0..kills {
+        let bot = world.home.start();
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        tokio::time::sleep(Duration::from_millis(100 + (random >> 33) % 2_500)).await;
+        bot.kill();
+    }
+    let last = first + promises::GAP * (ticks - 1);
+    let mut bot = world.home.start();
+    let told = || {
+        let answer = world.home.run(&["sla", "1h", "--rows", "--json"]);
+        let answer = answer.assert(0, &[]).json();
+        promises::told(&answer, first, last)
+    };
+    // Until well after the tick after the last one: then nothing about these can change.
+    let settled_at = last + promises::GAP * 2 + Span::seconds(4);
+    until(90, "every promise is decided", || {
+        assert!(bot.is_alive(), "{}", world.home.log());
+        now() > settled_at && told().len() >= owed.len()
+    })
+    .await;
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    assert_eq!(told(), owed);
+    println!("{kills} kills, {} promises", owed.len());
+    let verified = world.home.run(&["store", "verify"]);
+    verified.assert(0, &["all records are good"]);
 }
 
 /// Whether the conversation about each job has come to its end: one conversation for each.

@@ -16,6 +16,8 @@ mod interleavings;
 mod kinds;
 #[path = "support/engine/models.rs"]
 mod models;
+#[path = "support/engine/objectives.rs"]
+mod objectives;
 #[path = "support/engine/on_call.rs"]
 mod on_call;
 #[path = "support/engine/on_time.rs"]
@@ -26,6 +28,8 @@ mod runs;
 mod precedence;
 #[path = "support/engine/promises.rs"]
 mod promises;
+#[path = "support/engine/owed.rs"]
+mod owed;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]

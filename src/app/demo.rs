@@ -15,7 +15,7 @@ use super::pipeline::{Incoming, Pipeline};
 use super::start::{self, StartError, Surfaces};
 use crate::config::{self, Environment};
 use crate::engine::Engine;
-use crate::engine::ledger::{LedgerRow, Promise};
+use crate::engine::ledger::{Ledger, Tally};
 use crate::engine::notification::{Notification, Suppressed};
 use crate::engine::time::{Span, Timestamp};
 use crate::sim::story::{Moment, Story};
@@ -173,7 +173,6 @@ struct Stage {
     /// What the last deliveries brought, for the next activation.
     echo: Report,
     summary: Summary,
-    ledger: Vec<LedgerRow>,
     notifications: Vec<Notification>,
 }
 
@@ -213,7 +212,6 @@ impl Stage {
             deliverer,
             echo: Report::default(),
             summary: Summary::default(),
-            ledger: Vec::new(),
             notifications: Vec::new(),
         })
     }
@@ -287,7 +285,6 @@ impl Stage {
         };
         self.summary.fired += count(AlertState::Firing);
         self.summary.ended += count(AlertState::Resolved);
-        self.ledger.extend(step.ledger.iter().cloned());
         self.notifications
             .extend(step.notifications.iter().cloned());
     }
@@ -305,7 +302,7 @@ impl Stage {
                 }
             }
         }
-        self.summary.promises = promises(&self.ledger, from);
+        self.summary.promises = promises(self.pipeline.engine().ledger(), from);
         self.summary.open = self
             .pipeline
             .engine()
@@ -316,24 +313,14 @@ impl Stage {
     }
 }
 
-/// The last word on each promise due after `from`, counted.
-fn promises(ledger: &[LedgerRow], from: Timestamp) -> [usize; 5] {
-    let mut last = std::collections::BTreeMap::new();
-    for row in ledger.iter().filter(|row| row.due_at >= from) {
-        last.insert(row.key(), &row.outcome);
-    }
-    let mut counts = [0; 5];
-    for outcome in last.values() {
-        let index = match outcome {
-            Promise::Met => 0,
-            Promise::LateBy(_) => 1,
-            Promise::Missed => 2,
-            Promise::Excused(_) => 3,
-            Promise::Unknown => 4,
-        };
-        counts[index] += 1;
-    }
-    counts
+/// What became of the promises due from `from` on.
+fn promises(ledger: &Ledger, from: Timestamp) -> [usize; 5] {
+    let after = from - Span::milliseconds(1);
+    let tallies = ledger
+        .all()
+        .map(|subject| subject.tally(after, Timestamp::MAX));
+    let sum = tallies.fold(Tally::default(), |sum, tally| sum + tally);
+    [sum.met, sum.late, sum.missed, sum.excused, sum.unknown]
 }
 
 /// The built-in configuration, checked like any other.

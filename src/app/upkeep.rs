@@ -30,11 +30,14 @@ pub fn run(
 ) -> Result<(), StoreError> {
     let (before, after) = tidying::compact_history(store, cutoff, segments)?;
     let forgotten = tidying::forget_rows(store, cutoff)?;
+    let (pieces_before, pieces_after) = tidying::compact_ledger(store)?;
     let snapshot = store.upkeep(now)?;
     tracing::info!(
         store.segments_before = before,
         store.segments_after = after,
         store.rows_forgotten = forgotten,
+        store.ledger_before = pieces_before,
+        store.ledger_after = pieces_after,
         store.snapshot = snapshot.as_deref().unwrap_or("not due"),
         "upkeep of the store"
     );

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::labels::{Glob, Matcher};
 use crate::engine::query::{
-    AlertQuery, AlertQuestion, ModelQuestion, ModelState, RunQuestion, RunState,
+    AlertQuery, AlertQuestion, ModelQuestion, ModelState, RunQuestion, RunState, SlaQuestion,
 };
 use crate::engine::time::{Span, parse_span};
 
@@ -21,6 +21,8 @@ pub enum Command {
     Alerts(AlertQuestion),
     /// `/models [slow, failed, regressed] [glob] [7d]`
     Models(ModelQuestion),
+    /// `/sla [job or objective] [30d]`
+    Sla(SlaQuestion),
     /// `/help`
     Help,
     /// The rules in force.
@@ -81,7 +83,7 @@ const WORDS: [&str; 14] = [
 ];
 
 /// Commands that can be answered.
-pub const BUILT: [&str; 5] = ["runs", "alerts", "models", "rules", "help"];
+pub const BUILT: [&str; 6] = ["runs", "alerts", "models", "sla", "rules", "help"];
 
 /// How each is used.
 pub const RUNS_USAGE: &str =
@@ -90,6 +92,8 @@ pub const RUNS_USAGE: &str =
 pub const ALERTS_USAGE: &str = "use it as /alerts [firing|pending|silenced] [label=value …]";
 /// How it is used.
 pub const MODELS_USAGE: &str = "use it as /models [slow|failed|regressed] [model] [7d]";
+/// How it is used.
+pub const SLA_USAGE: &str = "use it as /sla [job or objective] [30d]";
 
 /// Reads `/runs failed 24h`, with or without the slash.
 pub fn parse(text: &str) -> Result<Command, ParseError> {
@@ -109,6 +113,7 @@ pub fn parse(text: &str) -> Result<Command, ParseError> {
         "runs" => runs(rest),
         "alerts" => alerts(rest),
         "models" => models(rest),
+        "sla" => sla(rest),
         other => Err(unknown(other)),
     }
 }
@@ -224,6 +229,17 @@ fn models(words: &[String]) -> Result<Command, ParseError> {
     }))
 }
 
+fn sla(words: &[String]) -> Result<Command, ParseError> {
+    let default = ((), Span::days(30));
+    let ((), pattern, within) = arguments("sla", SLA_USAGE, words, &[], default)?;
+    Ok(Command::Sla(SlaQuestion {
+        pattern,
+        within_millis: within.num_milliseconds(),
+        has_promises: false,
+        limit: CHAT_LIMIT,
+    }))
+}
+
 fn alerts(words: &[String]) -> Result<Command, ParseError> {
     let mut state = AlertQuery::Open;
     let mut matchers = Vec::new();
@@ -272,6 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn promises_are_asked_for_by_name_and_period() {
+        for (text, pattern, days) in [
+            ("/sla", "*", 30),
+            ("/sla nightly 7d", "nightly", 7),
+            ("sla 7d 'x", "'x", 7),
+            ("/sla \"finance nightly\"", "finance nightly", 30),
+        ] {
+            let expected = Command::Sla(SlaQuestion {
+                pattern: Glob::new(pattern),
+                within_millis: days * 86_400_000,
+                has_promises: false,
+                limit: CHAT_LIMIT,
+            });
+            assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
     fn alerts_take_matchers() {
         let Ok(Command::Alerts(question)) =
             parse("/alerts firing severity=critical job=~\"a b.*\"")
@@ -293,8 +327,12 @@ mod tests {
             ),
             ("/xyzzyplugh", "there is no command /xyzzyplugh"),
             (
-                "/sla",
-                "/sla is not built yet; built are /runs, /alerts, /models, /rules, /help",
+                "/plans",
+                "/plans is not built yet; built are /runs, /alerts, /models, /sla, /rules, /help",
+            ),
+            (
+                "/sla nightly weekly",
+                "/sla does not take `weekly`; use it as /sla [job or objective] [30d]",
             ),
             (
                 "/runs failed slow",

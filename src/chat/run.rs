@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parse::{ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE};
+use super::parse::{ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE, SLA_USAGE};
 use crate::engine::Engine;
-use crate::engine::query::{self, AlertRow, ModelRow, Page, RuleRow, RunRow};
+use crate::engine::query::{self, AlertRow, ModelRow, Page, RuleRow, RunRow, SlaAnswer};
 use crate::engine::time::Timestamp;
 
 /// An answer, for any surface to show.
@@ -17,6 +17,8 @@ pub enum Answer {
     Alerts(Page<AlertRow>),
     /// Models, most seconds added first.
     Models(Page<ModelRow>),
+    /// Promises, most damage first.
+    Sla(SlaAnswer),
     /// Rules in force.
     Rules(Vec<RuleRow>),
     /// Words.
@@ -29,13 +31,14 @@ pub fn answer(engine: &Engine, command: &Command, now: Timestamp) -> Answer {
         Command::Runs(question) => Answer::Runs(query::runs(engine, question, now)),
         Command::Alerts(question) => Answer::Alerts(query::alerts(engine, question)),
         Command::Models(question) => Answer::Models(query::models(engine, question, now)),
+        Command::Sla(question) => Answer::Sla(query::sla(engine, question, now)),
         Command::Rules => Answer::Rules(query::rules(engine)),
         Command::Help => Answer::Text(help()),
     }
 }
 
 fn help() -> String {
-    let lines = [RUNS_USAGE, ALERTS_USAGE, MODELS_USAGE]
+    let lines = [RUNS_USAGE, ALERTS_USAGE, MODELS_USAGE, SLA_USAGE]
         .map(|usage| usage.trim_start_matches("use it as ").to_owned());
     format!("{}\n/rules\n/help", lines.join("\n"))
 }

@@ -64,7 +64,7 @@ pub(super) fn words(name: &str, args: &WordsArgs, context: &Context) -> ExitCode
 }
 
 /// A word with spaces is kept together.
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     if word.contains(char::is_whitespace) && !word.contains('"') {
         match word.split_once('=') {
             Some((label, value)) => format!("{label}=\"{value}\""),
@@ -104,6 +104,7 @@ fn set_limit(command: &mut Command, limit: usize) {
         Command::Runs(question) => question.limit = limit,
         Command::Alerts(question) => question.limit = limit,
         Command::Models(question) => question.limit = limit,
+        Command::Sla(question) => question.limit = limit,
         Command::Help | Command::Rules => {}
     }
 }
@@ -117,12 +118,13 @@ fn show(answer: &Answer, context: &Context) {
         Answer::Runs(page) => show_runs(page, now, context),
         Answer::Alerts(page) => show_alerts(page, now, context),
         Answer::Models(page) => show_models(page, context),
+        Answer::Sla(answer) => super::sla::show(answer, context),
         Answer::Rules(rules) => show_rules(rules, context),
         Answer::Text(text) => context.out.line(text),
     }
 }
 
-fn more<T>(page: &Page<T>, context: &Context) {
+pub(super) fn more<T>(page: &Page<T>, context: &Context) {
     if page.more > 0 {
         let more = format!(
             "and {} more; show them with --limit, or narrow the question",

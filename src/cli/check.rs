@@ -188,6 +188,7 @@ fn ask_api(config: &Config, context: &Context) -> Result<Vec<String>, ExitCode> 
     let mut engine = Engine::new(Arc::new(policy), History::default(), Saved::default());
     engine.step(input, now);
     notes.extend(about_rules(&engine));
+    notes.extend(super::promised::without_a_miss(&engine, now));
     Ok(notes)
 }
 

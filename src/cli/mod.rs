@@ -9,10 +9,12 @@ mod init;
 mod notify;
 mod output;
 mod planned;
+mod promised;
 mod rules;
 mod run;
 mod schema;
 mod sim;
+mod sla;
 mod state;
 mod store;
 mod test;
@@ -46,6 +48,7 @@ Examples:
   tardy run                         start the bot
   tardy runs failed 24h             what failed since yesterday
   tardy alerts                      what is wrong now
+  tardy sla nightly 7d              how a week's promises were kept
 
 Exit codes: 0 fine, 1 failed, 2 problems found in what was given, 70 a bug of ours.";
 
@@ -118,7 +121,7 @@ enum Command {
     /// Accept a new level as normal
     Accept(planned::PlannedArgs),
     /// Show promises kept, late, missed and excused
-    Sla(planned::PlannedArgs),
+    Sla(sla::SlaArgs),
     /// Explain an alert, gate by gate
     Why(planned::PlannedArgs),
     /// Explain why a rule says nothing about a subject
@@ -217,12 +220,12 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Ask(args) => answers::ask(&args, context),
         Command::Rules(args) => rules::run(&args, context),
         Command::Notify(command) => notify::run(&command, context),
+        Command::Sla(args) => sla::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Ack(_)
         | Command::Silence(_)
         | Command::Accept(_)
-        | Command::Sla(_)
         | Command::Why(_)
         | Command::WhyNot(_)
         | Command::Routes(_)

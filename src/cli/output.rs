@@ -21,6 +21,8 @@ pub(super) struct Output {
     pub is_error_colored: bool,
     /// Standard error is a terminal: progress may be drawn there.
     pub is_error_terminal: bool,
+    /// Standard output is a terminal that can show more than ASCII.
+    pub is_unicode: bool,
     /// Columns of the terminal; 100 when it is none.
     pub width: usize,
 }
@@ -66,7 +68,16 @@ impl Output {
         let columns = environment
             .get("COLUMNS")
             .and_then(|text| text.parse().ok());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .iter()
+            .filter_map(|name| environment.get(name))
+            .find(|value| !value.is_empty());
+        let is_utf8 = locale.is_some_and(|value| {
+            let value = value.to_lowercase();
+            value.contains("utf-8") || value.contains("utf8")
+        });
         Self {
+            is_unicode: out.is_terminal() && is_utf8 && !is_dumb,
             is_json: global.json,
             is_colored: decide(out.is_terminal()),
             is_error_colored: decide(error.is_terminal()),
@@ -164,7 +175,7 @@ fn width_of(text: &str) -> usize {
     text.chars().count()
 }
 
-fn cut(text: &str, room: usize) -> String {
+pub(super) fn cut(text: &str, room: usize) -> String {
     if width_of(text) <= room {
         return text.to_owned();
     }

@@ -116,6 +116,7 @@ fn documentation(kind: &str) -> Option<String> {
         "project_drift" => include_str!("../engine/rule/project_drift.rs"),
         "protection_off" => include_str!("../engine/rule/protection_off.rs"),
         "platform_incident" => include_str!("../engine/rule/platform_incident.rs"),
+        "objective" => include_str!("../engine/rule/objective.rs"),
         "source_unreachable" => include_str!("../engine/rule/source_unreachable.rs"),
         _ => return None,
     };

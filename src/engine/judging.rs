@@ -7,17 +7,17 @@ use chrono_tz::Tz;
 
 use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Verdict};
 use super::annotate;
-use super::history::JobHistory;
 use super::flapping::{Changes, FLAPPING_WITHIN};
 use super::labels::{Fingerprint, Labels};
 use super::observation::{Name, ProjectKey};
-use super::rule::context::{Context, Judgement, Memory, expired};
+use super::promising;
+use super::rule::context::{Context, Judgement, Memory};
 use super::rule::survey::Survey;
 use super::rule::{Rule, RuleKind};
 use super::subject::SubjectKey;
 use super::time::Timestamp;
 use super::watch::{Watch, WatchId};
-use super::{Engine, Step};
+use super::{Engine, MAX_LEDGER_ROWS, Step};
 
 impl Engine {
     /// Judges one rule at one subject and folds the verdicts into alerts.
@@ -37,7 +37,7 @@ impl Engine {
         }
         let watch = self.watches.get(id);
         let subject = watch.subject.clone();
-        let (Some(judgement), Some(known_until)) = (
+        let (Some(mut judgement), Some(known_until)) = (
             self.judgement(rule, watch, now),
             self.known_until(&subject, now),
         ) else {
@@ -48,10 +48,10 @@ impl Engine {
             self.fold(id, rule, &subject, finding, now, step);
         }
         let alerts_due = self.let_time_pass(id, rule, look, step);
-        for row in judgement.ledger {
-            self.ledger.record(row.clone());
-            step.ledger.push(row);
-        }
+        promising::add_limits_in_flight(&mut judgement, rule, &subject, now);
+        let decided = std::mem::take(&mut judgement.ledger).into_iter();
+        step.ledger
+            .extend(decided.filter_map(|row| self.ledger.record(row)));
         let mut memory = judgement.memory;
         self.remember_changes(id, look, &mut memory);
         let watch = self.watches.get_mut(id);
@@ -91,6 +91,8 @@ impl Engine {
         if decided.is_empty() {
             return;
         }
+        // The first look at a long history takes several steps: half of it is no picture of the whole.
+        let is_more_to_come = step.ledger.len() >= MAX_LEDGER_ROWS;
         let policy = Arc::clone(&self.policy);
         for rule in &policy.rules {
             if let RuleKind::Objective(objective) = &rule.kind
@@ -98,7 +100,11 @@ impl Engine {
             {
                 let subject = SubjectKey::Objective(rule.name.clone());
                 for id in self.watches.of(&subject).to_vec() {
-                    self.judge(id, now, step);
+                    if is_more_to_come {
+                        self.watches.postpone(id, now);
+                    } else {
+                        self.judge(id, now, step);
+                    }
                 }
             }
         }
@@ -199,10 +205,11 @@ impl Engine {
             open: &open,
         };
         let is_absence = rule.kind.is_about_absence();
-        let owes_nothing =
-            |job: &JobHistory| job.is_gone || (is_absence && project.is_unlisted(job));
-        if ctx.job().is_some_and(owes_nothing) {
-            return Some(gone(&ctx));
+        if is_absence && ctx.job().is_some_and(|job| project.is_unlisted(job)) {
+            return Some(promising::end_all(&ctx));
+        }
+        if ctx.job().is_some_and(|job| job.is_gone) {
+            return Some(promising::gone(&ctx, &self.ledger));
         }
         let is_judged = ctx.is_concerned() || open.iter().any(Alert::is_open);
         Some(if is_judged {
@@ -397,14 +404,4 @@ fn url_part(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
-}
-
-/// The job is not listed any more: whatever is open about it ends.
-fn gone(ctx: &Context<'_>) -> Judgement {
-    let mut judgement = Judgement::start(ctx.memory);
-    for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
-        let headline = format!("Gone: {} is not listed any more", ctx.title());
-        judgement.find_occurrence(ctx.occurrence(alert), ctx.known_until, expired(headline));
-    }
-    judgement
 }

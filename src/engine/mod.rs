@@ -24,6 +24,7 @@ pub mod notification;
 pub mod observation;
 pub mod policy;
 mod precedence;
+mod promising;
 pub mod query;
 pub mod replay;
 pub mod route;
@@ -45,7 +46,7 @@ use history::{History, JobRecord, ProjectRecord};
 use labels::{Fingerprint, Labels};
 use ledger::{Ledger, LedgerRow};
 use notification::Notification;
-use observation::{Name, Observation, ProjectKey, WaitingPlans};
+use observation::{Name, Observation, ProjectKey, Run, WaitingPlans};
 use policy::Policy;
 use rule::context::Memory;
 use subject::SubjectKey;
@@ -291,9 +292,10 @@ impl Engine {
         counts
     }
 
-    /// Forgets runs created before `cutoff`.
+    /// Forgets runs created, and promises due, before `cutoff`.
     pub fn forget_before(&mut self, cutoff: Timestamp) {
         self.history.forget_before(cutoff);
+        self.ledger.forget_before(cutoff);
     }
 
     /// One tick.
@@ -302,6 +304,7 @@ impl Engine {
         for (project, until) in &input.executions_known {
             self.history.cover_executions(project, *until);
         }
+        let lost = lost_runs(&input.observations);
         let mut dirty = self.adopt_policy(now, &mut step);
         dirty.extend(self.take_in(input.observations, &input.coverage, now, &mut step));
         dirty.extend(self.take_plans(&input.plans_waiting));
@@ -315,6 +318,7 @@ impl Engine {
                 self.watches.postpone(id, now);
             }
         }
+        self.decide_lost(&lost, now, &mut step);
         self.judge_objectives(now, &mut step);
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
@@ -332,4 +336,15 @@ impl Engine {
         let group = self.due_groups.first().map(|(at, _)| *at);
         self.watches.next_due().into_iter().chain(group).min()
     }
+}
+
+/// Runs among what was observed of which nothing more will be told.
+fn lost_runs(observations: &[Observation]) -> Vec<(ProjectKey, Run)> {
+    let runs = observations.iter().filter_map(|observation| match observation {
+        Observation::Run(project, run) => Some((project, run)),
+        _ => None,
+    });
+    runs.filter(|(_, run)| promising::is_lost(run))
+        .map(|(project, run)| (project.clone(), run.clone()))
+        .collect()
 }

@@ -1,7 +1,11 @@
 //! Answers to questions about the state, for the command line, chat and pages: one set of answers, so
 //! that all of them say the same. A question changes nothing.
 
+mod sla;
+
 use serde::{Deserialize, Serialize};
+
+pub use sla::{BudgetRow, PromiseRow, SlaAnswer, SlaQuestion, SlaRow, sla};
 
 use super::Engine;
 use super::alert::{Alert, AlertState};

@@ -12,13 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::promises;
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
 use crate::engine::alert::{Alert, Transition};
 use crate::engine::group::{Group, GroupKey};
 use crate::engine::history::{History, JobRecord, ProjectRecord};
 use crate::engine::labels::{Fingerprint, Labels};
-use crate::engine::ledger::LedgerRow;
+use crate::engine::ledger::{Ledger, LedgerRow};
 use crate::engine::notification::{ConversationId, Notification, Reason};
 use crate::engine::observation::{Name, Observation, ProjectKey};
 use crate::engine::rule::context::Memory;
@@ -284,11 +285,9 @@ pub fn commit_step(
         key.extend(index.to_be_bytes());
         commit.put(Table::Transition, key, json(transition));
     }
-    for row in &step.ledger {
-        let (print, due_at) = row.key();
-        let mut key = print_key(print);
-        key.extend(time_key(due_at));
-        commit.put(Table::Ledger, key, json(row));
+    for (day, piece) in promises::pack(&step.ledger) {
+        let key = promises::key(day, sequences.segments.next());
+        commit.put(Table::Ledger, key, piece);
     }
     let rows = put_notifications(step, sequences, now, &mut commit);
     (commit, rows)
@@ -392,6 +391,7 @@ pub fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
     load_meta(store, &mut loaded)?;
     load_cursors(store, &mut loaded)?;
     load_history(store, &mut loaded)?;
+    load_ledger(store, &mut loaded)?;
     for alert in read::<Alert>(store, Table::Alert, &mut loaded.problems)? {
         loaded.saved.alerts.push(alert.1);
     }
@@ -504,6 +504,36 @@ fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError
     Ok(())
 }
 
+fn load_ledger(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
+    let mut pieces = Vec::new();
+    let mut rows = Vec::new();
+    for record in store.scan(Table::Ledger, b"") {
+        let (key, bytes) = record?;
+        match read_promises(&key, &bytes) {
+            Ok(found) if promises::parts(&key).is_some() => pieces.push(found),
+            Ok(found) => rows.extend(found),
+            Err(problem) => loaded.problems.push(problem),
+        }
+        let number = promises::parts(&key).map_or(0, |(_, number)| number);
+        loaded.last_segment = loaded.last_segment.max(number);
+    }
+    // Rows of their own are from before there were pieces; what a piece says of the same promise is newer.
+    loaded.saved.ledger = Ledger::restore(rows.into_iter().chain(pieces.into_iter().flatten()));
+    Ok(())
+}
+
+/// Reads a record of the ledger: a piece of a day, or one row, as they were written once.
+pub(super) fn read_promises(key: &[u8], bytes: &[u8]) -> Result<Vec<LedgerRow>, StoreError> {
+    if promises::parts(key).is_none() {
+        return from_json(Table::Ledger, key, bytes).map(|row| vec![row]);
+    }
+    promises::unpack(bytes).map_err(|why| StoreError::Record {
+        table: Table::Ledger,
+        key: readable(key),
+        why,
+    })
+}
+
 fn segment_number(key: &[u8]) -> u64 {
     key.last_chunk::<8>()
         .map_or(0, |bytes| u64::from_be_bytes(*bytes))
@@ -530,7 +560,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
         Table::Memory => from_json::<Memory>(table, key, bytes).map(drop),
         Table::Group => from_json::<Group>(table, key, bytes).map(drop),
         Table::Transition => from_json::<Transition>(table, key, bytes).map(drop),
-        Table::Ledger => from_json::<LedgerRow>(table, key, bytes).map(drop),
+        Table::Ledger => read_promises(key, bytes).map(drop),
         Table::Outbox => from_json::<OutboxRow>(table, key, bytes).map(drop),
         Table::Handle => from_json::<Handle>(table, key, bytes).map(drop),
         Table::Delivery => from_json::<DeliveryRecord>(table, key, bytes).map(drop),

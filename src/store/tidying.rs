@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::promises;
 use super::records::{Segments, segment_key, time_key};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
+use crate::engine::labels::Fingerprint;
+use crate::engine::ledger::LedgerRow;
 use crate::engine::observation::{Name, Observation};
 use crate::engine::time::Timestamp;
 
@@ -110,13 +113,18 @@ pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
     Ok(forgotten)
 }
 
-/// Deletes promises that were due before `cutoff`. Their keys end in that instant.
+/// Deletes promises that were due before `cutoff`: whole days, and rows of their own.
 fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
+    let first_day = promises::day_of(cutoff);
     let before = time_key(cutoff);
     let mut old = Vec::new();
     for record in store.scan(Table::Ledger, b"") {
         let (key, _) = record?;
-        if key.last_chunk::<8>().is_some_and(|due_at| *due_at < before) {
+        let is_old = match promises::parts(&key) {
+            Some((day, _)) => day < first_day,
+            None => key.last_chunk::<8>().is_some_and(|due_at| *due_at < before),
+        };
+        if is_old {
             old.push(key);
         }
     }
@@ -128,4 +136,134 @@ fn forget_promises(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
         store.commit(&commit)?;
     }
     Ok(old.len())
+}
+
+/// Merges small pieces of the ledger, a commit for each day. Returns the number of pieces before and after.
+pub fn compact_ledger(store: &dyn Store) -> Result<(usize, usize), StoreError> {
+    let mut by_day: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for record in store.scan(Table::Ledger, b"") {
+        let (key, _) = record?;
+        if let Some((day, number)) = promises::parts(&key) {
+            by_day.entry(day).or_default().push(number);
+        }
+    }
+    let before = by_day.values().map(Vec::len).sum();
+    let mut after = 0;
+    for (day, numbers) in by_day {
+        after += if numbers.len() > MERGE_ABOVE {
+            merge_promises(store, day, &numbers)?
+        } else {
+            numbers.len()
+        };
+    }
+    Ok((before, after))
+}
+
+/// Merges the pieces of a day; returns how many there are then. They take numbers of those they replace, so
+/// that what is recorded meanwhile stays newer.
+fn merge_promises(store: &dyn Store, day: u32, numbers: &[u64]) -> Result<usize, StoreError> {
+    let mut commit = Commit::default();
+    let mut newest: BTreeMap<(Timestamp, Fingerprint), LedgerRow> = BTreeMap::new();
+    let mut free = Vec::new();
+    for number in numbers {
+        let key = promises::key(day, *number);
+        let bytes = store.get(Table::Ledger, &key)?.unwrap_or_default();
+        // A piece that cannot be read stays as it is, for `store verify` to show.
+        let Ok(rows) = promises::unpack(&bytes) else {
+            continue;
+        };
+        for row in rows {
+            let (print, due_at) = row.key();
+            newest.insert((due_at, print), row);
+        }
+        commit.delete(Table::Ledger, key);
+        free.push(*number);
+    }
+    let merged = promises::pack(newest.values());
+    // Every piece has at least one row, so there are never more of them afterwards.
+    let numbers = free.iter().skip(free.len().saturating_sub(merged.len()));
+    for ((day, bytes), number) in merged.iter().zip(numbers) {
+        commit.put(Table::Ledger, promises::key(*day, *number), bytes.clone());
+    }
+    if merged.len() < free.len() {
+        store.commit(&commit)?;
+    }
+    Ok(merged.len().min(free.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ledger::Promise;
+    use crate::engine::time::Span;
+    use crate::store::records;
+    use crate::store::sled::{SledOptions, SledStore};
+
+    fn row(hour: i64, outcome: Promise) -> LedgerRow {
+        let due_at = Timestamp::from_millis(1_773_100_800_000) + Span::hours(hour);
+        LedgerRow {
+            rule: "by-7".into(),
+            labels: crate::engine::labels::Labels::default().with("job", "nightly"),
+            due_at,
+            outcome,
+            recorded_at: due_at,
+            corrected_from: None,
+            was_recorded_at: None,
+        }
+    }
+
+    fn outcomes(store: &dyn Store) -> Vec<(Timestamp, Promise)> {
+        let loaded = records::load(store).unwrap();
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        let rows = loaded
+            .saved
+            .ledger
+            .rows("by-7", Timestamp::MIN, Timestamp::MAX);
+        rows.map(|row| (row.due_at, row.outcome)).collect()
+    }
+
+    #[test]
+    fn merged_promises_are_the_newest_and_what_comes_meanwhile_is_newer_still() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SledOptions::at(Timestamp::from_millis(1_773_100_800_000));
+        let store = SledStore::open(&folder.path().join("data"), options)
+            .unwrap()
+            .store;
+        let mut commit = Commit::default();
+        // A row of its own, as they were written once; corrected by a piece.
+        let mut old = vec![1];
+        serde_json::to_writer(&mut old, &row(2, Promise::Unknown)).unwrap();
+        commit.put(Table::Ledger, vec![7; 24], old.clone());
+        let mut only_old = vec![1];
+        serde_json::to_writer(&mut only_old, &row(30, Promise::Missed)).unwrap();
+        commit.put(Table::Ledger, vec![8; 24], only_old);
+        for number in 0..40_u64 {
+            let hour = i64::try_from(number % 20).unwrap();
+            let outcome = if number < 20 {
+                Promise::Missed
+            } else {
+                Promise::LateBy(hour)
+            };
+            for (day, bytes) in promises::pack(&[row(hour, outcome)]) {
+                commit.put(Table::Ledger, promises::key(day, number + 1), bytes);
+            }
+        }
+        store.commit(&commit).unwrap();
+        let before = outcomes(&store);
+        assert_eq!(before.len(), 21);
+        assert_eq!(before[2].1, Promise::LateBy(2));
+        assert_eq!(before[20].1, Promise::Missed);
+        let (pieces, left) = compact_ledger(&store).unwrap();
+        assert_eq!((pieces, left), (40, 1));
+        assert_eq!(outcomes(&store), before);
+        // Recorded while pieces were merged: its number is the next, which no merged piece took.
+        let newest = row(5, Promise::Met);
+        let mut commit = Commit::default();
+        for (day, bytes) in promises::pack(&[newest]) {
+            commit.put(Table::Ledger, promises::key(day, 41), bytes);
+        }
+        store.commit(&commit).unwrap();
+        assert_eq!(outcomes(&store)[5].1, Promise::Met);
+        assert_eq!(compact_ledger(&store).unwrap(), (2, 2), "few pieces stay");
+    }
 }

@@ -78,7 +78,7 @@ impl References {
         let allowed = (f64::from(events) * (1.0 - target) + 1e-9).floor();
         if allowed < 1.0 && events > 0 {
             let window = config_span(promise.window);
-            let message = format!("{events} events in {window} at {percent} %: 0 misses allowed");
+            let message = format!("{events} runs at {percent} %: 0 misses allowed in {window}");
             let reachable = ((1.0 - 1.0 / f64::from(events)) * 1e3).floor() / 1e3;
             warn(context, promise, message, &reachable.to_string());
         }

@@ -120,6 +120,12 @@ impl JobVersion {
 }
 
 impl JobHistory {
+    /// Since when the job is held; a job that is gone has been held since it was missed.
+    pub fn held_since(&self) -> Option<Timestamp> {
+        let hold = self.holds.last().filter(|hold| hold.to.is_none())?;
+        Some(hold.from)
+    }
+
     /// The schedule that held at `at`.
     pub fn version_at(&self, at: Timestamp) -> Option<&JobVersion> {
         self.versions

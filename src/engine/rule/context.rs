@@ -195,6 +195,7 @@ impl Judgement {
             outcome,
             recorded_at: ctx.now,
             corrected_from: None,
+            was_recorded_at: None,
         });
     }
 }

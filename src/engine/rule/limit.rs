@@ -150,7 +150,7 @@ pub(super) fn decide(
     if before.is_none() && ctx.memory.judged_until > created_at {
         let moved = ctx.ledger.rows_since(rule, labels, created_at);
         let moved = moved.filter(|row| !matches!(row.outcome, Promise::Excused(_)));
-        for row in moved.cloned().collect::<Vec<_>>() {
+        for row in moved.collect::<Vec<_>>() {
             let why = "superseded by a retry".to_owned();
             judgement.promise(ctx, labels.clone(), row.due_at, Promise::Excused(why));
             correct(judgement, Some(row.outcome.clone()));

@@ -292,25 +292,6 @@ pub const KIND_NAMES: [&str; 24] = [
     "source_unreachable",
 ];
 
-/// Kinds that are read and checked, and not judged yet.
-const NOT_YET: &[&str] = &[
-    "success_rate",
-    "model_not_run",
-    "queue_time",
-    "run_stalled",
-    "model_duration",
-    "model_staleness",
-    "paused",
-    "run_count",
-    "platform_incident",
-    "rows",
-    "plan_waiting",
-    "plan_failed",
-    "project_drift",
-    "protection_off",
-    "objective",
-];
-
 /// What a kind judges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -513,7 +494,6 @@ impl RuleKind {
                 regression::Method::Changepoint => Some("method \"changepoint\"".into()),
                 regression::Method::Trend => Some("method \"trend\"".into()),
             },
-            _ if NOT_YET.contains(&self.name()) => Some(format!("kind \"{}\"", self.name())),
             Self::Rows(rule) => rule.not_built(),
             _ => None,
         }

@@ -6,6 +6,7 @@ use tardy::engine::observation::Status;
 use tardy::engine::rule::deadline::{By, Deadline, On};
 use tardy::engine::rule::missed_schedule::MissedSchedule;
 use tardy::engine::rule::model_failed::ModelFailed;
+use tardy::engine::rule::objective::Objective;
 use tardy::engine::rule::regression::{Method, Regression};
 use tardy::engine::rule::run_duration::RunDuration;
 use tardy::engine::rule::run_failed::RunFailed;
@@ -96,6 +97,16 @@ pub fn deadline_after(after: &str, change: impl FnOnce(&mut Deadline)) -> Rule {
         kind.by = By::AfterTick(span(after));
         change(kind);
     })
+}
+
+/// An objective over the promises of other rules.
+pub fn objective(of: &[&str], window: &str, target: f64) -> Rule {
+    let of = of.iter().map(|name| (*name).into()).collect();
+    let window = span(window);
+    rule(
+        "objective",
+        RuleKind::Objective(Objective { of, window, target }),
+    )
 }
 
 pub fn clock(text: &str) -> NaiveTime {

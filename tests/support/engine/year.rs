@@ -506,6 +506,8 @@ fn play(jobs: &[Planned], zone: Tz, (from, until): (Timestamp, Timestamp), poll:
         environment: None,
         commits_behind: None,
         current_commit: None,
+        latest_commit: None,
+        latest_message: None,
         concurrency_policy: None,
     };
     let listed = jobs.iter().map(|planned| Job {
