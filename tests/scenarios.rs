@@ -22,14 +22,14 @@ mod objectives;
 mod on_call;
 #[path = "support/engine/on_time.rs"]
 mod on_time;
-#[path = "support/engine/runs.rs"]
-mod runs;
+#[path = "support/engine/owed.rs"]
+mod owed;
 #[path = "support/engine/precedence.rs"]
 mod precedence;
 #[path = "support/engine/promises.rs"]
 mod promises;
-#[path = "support/engine/owed.rs"]
-mod owed;
+#[path = "support/engine/runs.rs"]
+mod runs;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]

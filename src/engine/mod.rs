@@ -340,10 +340,12 @@ impl Engine {
 
 /// Runs among what was observed of which nothing more will be told.
 fn lost_runs(observations: &[Observation]) -> Vec<(ProjectKey, Run)> {
-    let runs = observations.iter().filter_map(|observation| match observation {
-        Observation::Run(project, run) => Some((project, run)),
-        _ => None,
-    });
+    let runs = observations
+        .iter()
+        .filter_map(|observation| match observation {
+            Observation::Run(project, run) => Some((project, run)),
+            _ => None,
+        });
     runs.filter(|(_, run)| promising::is_lost(run))
         .map(|(project, run)| (project.clone(), run.clone()))
         .collect()

@@ -135,8 +135,7 @@ pub(super) fn renew_objective(drafts: &mut Vec<Draft>) {
         .map(|draft| draft.name.clone())
         .collect();
     if !deadlines.is_empty() {
-        let (chosen, left_out) =
-            before.map_or((0, None), |draft| (draft.chosen, draft.left_out));
+        let (chosen, left_out) = before.map_or((0, None), |draft| (draft.chosen, draft.left_out));
         drafts.push(Draft {
             chosen,
             left_out,

@@ -96,7 +96,9 @@ impl Type {
             Self::Cron => "a cron expression like \"0 8 * * mon-fri\"",
             Self::Time => "a time of day like \"07:00\"",
             Self::Due => "a time of day like \"07:00\" or a delay like \"+2h after schedule\"",
-            Self::MonthDays => "a day of the month like \"business day 3\" or \"last business day\"",
+            Self::MonthDays => {
+                "a day of the month like \"business day 3\" or \"last business day\""
+            }
             Self::Hours => "hours like \"08:00-18:00\"",
             Self::Weekdays => "a list of weekdays like [\"mon-fri\"] or [\"!sat\", \"!sun\"]",
             Self::Dates => "a list of dates like [\"2026-12-25\"]",

@@ -247,7 +247,13 @@ impl Cursor<'_> {
     }
 
     /// `low` must be below `high`.
-    pub(super) fn refuse_order(&self, low: &str, high: &str, shown: (&str, &str), place: super::Place) {
+    pub(super) fn refuse_order(
+        &self,
+        low: &str,
+        high: &str,
+        shown: (&str, &str),
+        place: super::Place,
+    ) {
         let message = format!("`{low}` ({}) must be below `{high}` ({})", shown.0, shown.1);
         self.context.push(
             Draft::error("bad-order", place, message)

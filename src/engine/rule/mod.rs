@@ -482,13 +482,6 @@ impl RuleKind {
     /// What part of the rule this version cannot judge yet, in words; `None` when it judges all of it.
     pub fn not_built(&self) -> Option<String> {
         match self {
-            Self::RunFailed(_)
-            | Self::ModelFailed(_)
-            | Self::RunDuration(_)
-            | Self::MissedSchedule(_)
-            | Self::Staleness(_)
-            | Self::Deadline(_)
-            | Self::SourceUnreachable(_) => None,
             Self::RunRegression(rule) | Self::ModelRegression(rule) => match rule.method {
                 regression::Method::RobustZ | regression::Method::Percent => None,
                 regression::Method::Changepoint => Some("method \"changepoint\"".into()),
