@@ -245,10 +245,7 @@ impl Reason {
             | Self::Flapping
             | Self::Undeliverable
             | Self::Notice => true,
-            Self::Changed
-            | Self::SomeResolved
-            | Self::AllResolved
-            | Self::RuleRemoved => false,
+            Self::Changed | Self::SomeResolved | Self::AllResolved | Self::RuleRemoved => false,
         }
     }
 }
