@@ -179,6 +179,8 @@ pub struct Engine {
     due_groups: BTreeSet<(Timestamp, GroupKey)>,
     /// Groups with members that are kept quiet.
     holding_back: BTreeSet<GroupKey>,
+    /// Groups all of which is kept quiet, to be looked at again because routes may be others than before.
+    looked_at: BTreeSet<GroupKey>,
     health: BTreeMap<SubjectKey, Health>,
     ledger: Ledger,
     rule_index: HashMap<Name, usize>,
@@ -187,8 +189,6 @@ pub struct Engine {
     is_policy_new: bool,
     /// Watches are being built for a new policy, not for new subjects.
     is_adopting: bool,
-    /// Routes may be others than before: what is kept quiet is looked at again.
-    is_rerouted: bool,
     /// A project has another name: rules may select its subjects, or not any more.
     is_renamed: bool,
 }
@@ -221,7 +221,7 @@ impl Engine {
             unowned: HashMap::new(),
             is_policy_new: true,
             is_adopting: false,
-            is_rerouted: false,
+            looked_at: BTreeSet::new(),
             is_renamed: false,
         };
         for group in saved.groups {

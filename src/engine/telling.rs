@@ -38,12 +38,11 @@ impl Engine {
         for print in moved {
             self.touch_groups(print, now, step);
         }
-        self.is_rerouted = true;
         for key in self.groups.keys().cloned().collect::<Vec<_>>() {
             // What is all kept quiet waits from when it is not any more.
             let is_quiet = |group: &Group| group.told_at.is_none() && group.due_at.is_none();
             if self.groups.get(&key).is_some_and(is_quiet) {
-                self.holding_back.insert(key);
+                self.looked_at.insert(key);
             } else {
                 self.touch_group(&key, now, step);
             }
@@ -149,25 +148,22 @@ impl Engine {
             })
     }
 
+    fn take_due_groups(&mut self, now: Timestamp) -> BTreeSet<GroupKey> {
+        let mut due = BTreeSet::new();
+        while self.due_groups.first().is_some_and(|(at, _)| *at <= now) {
+            due.extend(self.due_groups.pop_first().map(|(_, key)| key));
+        }
+        due
+    }
+
     /// Tells the groups that are due.
     pub(super) fn tell(&mut self, now: Timestamp, step: &mut Step) {
         // A change of an alert, or of the policy, may let others, kept quiet, speak.
-        let is_looking = std::mem::take(&mut self.is_rerouted) || !step.changed.alerts.is_empty();
-        let looked_at = if is_looking {
-            self.holding_back.clone()
-        } else {
-            BTreeSet::new()
-        };
-        let mut due: BTreeSet<GroupKey> = BTreeSet::new();
-        while let Some((at, key)) = self
-            .due_groups
-            .first()
-            .cloned()
-            .filter(|(at, _)| *at <= now)
-        {
-            self.due_groups.remove(&(at, key.clone()));
-            due.insert(key);
+        let mut looked_at = std::mem::take(&mut self.looked_at);
+        if !step.changed.alerts.is_empty() {
+            looked_at.extend(self.holding_back.iter().cloned());
         }
+        let due = self.take_due_groups(now);
         if due.is_empty() && looked_at.is_empty() {
             return;
         }

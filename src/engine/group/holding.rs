@@ -1,0 +1,120 @@
+//! What a group keeps quiet: which members, at which receivers, why, and until when.
+//!
+//! It decides nothing about what is told of the others; that is the group's.
+
+use std::collections::BTreeSet;
+
+use super::super::alert::AlertState;
+use super::super::labels::Fingerprint;
+use super::super::notification::{Suppressed, SuppressionReason};
+use super::super::observation::Name;
+use super::super::time::Timestamp;
+use super::{Flush, Group, News};
+
+impl Group {
+    /// Members that may not be announced now, and why.
+    pub(super) fn suppressed(&self, flush: &Flush<'_>) -> Vec<(Fingerprint, SuppressionReason)> {
+        let muted = flush
+            .route
+            .mute
+            .iter()
+            .find(|calendar| calendar.is_open(flush.now));
+        self.members
+            .iter()
+            .filter_map(|print| flush.alerts.get(print))
+            .filter(|alert| alert.state == AlertState::Firing || !self.is_told(alert.fingerprint))
+            .filter_map(|alert| {
+                let reason = match (muted, flush.inhibitors.find(alert)) {
+                    (Some(calendar), _) => SuppressionReason::Muted(calendar.name.clone()),
+                    (None, Some(id)) => SuppressionReason::Inhibited(id.to_owned()),
+                    (None, None) => return None,
+                };
+                Some((alert.fingerprint, reason))
+            })
+            .collect()
+    }
+
+    /// Notes which members are kept quiet, at all receivers or at some, and why.
+    pub(super) fn hold_back(
+        &mut self,
+        suppressed: &[(Fingerprint, SuppressionReason)],
+        flush: &Flush<'_>,
+    ) {
+        let folded = self.members.iter().filter_map(|print| {
+            let reason = flush.folds.reason(*print)?;
+            Some((*print, reason))
+        });
+        let reasons = folded.chain(suppressed.iter().cloned()).collect();
+        let before = std::mem::replace(&mut self.reasons, reasons);
+        let is_firing = |print: &Fingerprint| {
+            let alert = flush.alerts.get(print);
+            alert.is_some_and(|alert| alert.state == AlertState::Firing)
+        };
+        let reasons = &self.reasons;
+        self.released
+            .retain(|print, _| is_firing(print) && !reasons.contains_key(print));
+        for (print, reason) in before {
+            let is_released = is_firing(&print) && !reasons.contains_key(&print);
+            if is_released && matches!(reason, SuppressionReason::Inhibited(_)) {
+                let release_at = match self.told_at {
+                    None => flush.now + flush.route.group_wait,
+                    Some(told_at) => flush.now.max(told_at + flush.route.group_interval),
+                };
+                self.released.insert(print, release_at);
+            }
+        }
+        // What a receiver hears of in another group ends there, too.
+        let is_elsewhere = |print: &Fingerprint| {
+            let mut receivers = flush.route.receivers.iter();
+            receivers.any(|receiver| (flush.is_told_elsewhere)(receiver, *print))
+        };
+        let elsewhere = self.members.iter().filter(|print| is_elsewhere(print));
+        let kept: BTreeSet<Fingerprint> = elsewhere
+            .chain(self.reasons.keys())
+            .chain(self.waiting(flush))
+            .copied()
+            .collect();
+        self.held_back.extend(&kept);
+        self.held_back
+            .retain(|print| !is_firing(print) || kept.contains(print));
+    }
+
+    /// Members whose wait after they were released is not over.
+    pub(super) fn waiting(&self, flush: &Flush<'_>) -> impl Iterator<Item = &Fingerprint> {
+        let later = self.released.iter().filter(|(_, at)| **at > flush.now);
+        later.map(|(print, _)| print)
+    }
+
+    pub(super) fn next_release(&self, flush: &Flush<'_>) -> Option<Timestamp> {
+        let later = self.released.values().filter(|at| **at > flush.now);
+        later.min().copied()
+    }
+
+    /// Members that a receiver is not told of now.
+    pub(super) fn hushed_at(
+        &self,
+        receiver: &Name,
+        flush: &Flush<'_>,
+        hushed: &BTreeSet<Fingerprint>,
+    ) -> BTreeSet<Fingerprint> {
+        let is_folded = |print: &&Fingerprint| flush.folds.is_folded(receiver, **print);
+        let folded = self.members.iter().filter(is_folded);
+        hushed.iter().chain(folded).copied().collect()
+    }
+
+    /// What a receiver is not told because of what it is told here, or is told elsewhere.
+    pub(super) fn folded_at(
+        &self,
+        receiver: &Name,
+        flush: &Flush<'_>,
+        news: &News,
+    ) -> Vec<Suppressed> {
+        let conversation = self.conversations.get(receiver);
+        flush.folds.of(receiver, |print| {
+            self.members.contains(&print)
+                && (news.new.contains(&print)
+                    || conversation.is_some_and(|known| known.told.contains_key(&print))
+                    || flush.folds.is_folded(receiver, print))
+        })
+    }
+}
