@@ -74,7 +74,7 @@ const BUILT: [&str; 15] = [
     "completions",
 ];
 
-const NOT_BUILT: [&str; 10] = [
+const NOT_BUILT: [&str; 9] = [
     "ack",
     "silence",
     "accept",
@@ -84,7 +84,6 @@ const NOT_BUILT: [&str; 10] = [
     "deliveries",
     "digest",
     "detect",
-    "init",
 ];
 
 #[test]

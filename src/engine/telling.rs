@@ -204,21 +204,27 @@ impl Engine {
                 ended.insert(*print);
                 self.memberships.entry(*print).or_default().remove(key);
             }
-            let is_over = group.is_over();
-            if group != before {
-                let kept = (!is_over).then(|| group.clone());
-                step.changed.groups.insert(key.clone(), kept);
-            }
-            if is_over {
-                self.holding_back.remove(key);
-                continue;
-            }
-            if let Some(due_at) = group.due_at {
-                self.due_groups.insert((due_at, key.clone()));
-            }
-            self.groups.insert(key.clone(), group);
+            self.put_back(group, &before, step);
         }
         self.forget_alerts(&ended, step);
+    }
+
+    /// Keeps a group that was looked at, unless its incident is over.
+    fn put_back(&mut self, group: Group, before: &Group, step: &mut Step) {
+        let key = group.key.clone();
+        let is_over = group.is_over();
+        if group != *before {
+            let kept = (!is_over).then(|| group.clone());
+            step.changed.groups.insert(key.clone(), kept);
+        }
+        if is_over {
+            self.holding_back.remove(&key);
+            return;
+        }
+        if let Some(due_at) = group.due_at {
+            self.due_groups.insert((due_at, key.clone()));
+        }
+        self.groups.insert(key, group);
     }
 
     /// A receiver was told of an alert, and not of its end, in a group that still tells it.

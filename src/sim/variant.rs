@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn every_switch_has_at_least_two_states() {
         let variants: Vec<Variant> = (0..Variant::count()).map(Variant::number).collect();
-        let mut states: Vec<BTreeSet<String>> = vec![BTreeSet::new(); 23];
+        let mut states: Vec<BTreeSet<String>> = vec![BTreeSet::new(); 24];
         for variant in &variants {
             let text = format!("{variant:#?}");
             let fields: Vec<String> = joined_fields(&text);

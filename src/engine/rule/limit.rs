@@ -140,28 +140,27 @@ pub(super) fn decide(
     outcome: Promise,
 ) -> Option<Promise> {
     let rule = &ctx.rule.name;
-    let mut before = ctx
-        .ledger
-        .row(rule, labels, due_at)
-        .map(|row| row.outcome.clone());
+    let known = ctx.ledger.row(rule, labels, due_at);
+    let before = known.map(|row| row.outcome);
     if before.as_ref() == Some(&outcome) {
         return before;
     }
-    if before.is_none() && ctx.memory.judged_until > created_at {
-        let moved = ctx.ledger.rows_since(rule, labels, created_at);
-        let moved = moved.filter(|row| !matches!(row.outcome, Promise::Excused(_)));
-        for row in moved.collect::<Vec<_>>() {
+    let mut superseded = None;
+    if ctx.memory.judged_until > created_at {
+        let moved = ctx
+            .ledger
+            .rows_since(rule, labels, created_at)
+            .filter(|row| row.due_at != due_at && !matches!(row.outcome, Promise::Excused(_)));
+        for row in moved {
             let why = "superseded by a retry".to_owned();
             judgement.promise(ctx, labels.clone(), row.due_at, Promise::Excused(why));
             correct(judgement, Some(row.outcome.clone()));
-            before = Some(row.outcome);
+            superseded = Some(row.outcome);
         }
-        judgement.promise(ctx, labels.clone(), due_at, outcome);
-        return before;
     }
     judgement.promise(ctx, labels.clone(), due_at, outcome);
     correct(judgement, before.clone());
-    before
+    superseded.or(before)
 }
 
 /// The newest row corrects another.
