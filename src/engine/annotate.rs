@@ -96,6 +96,7 @@ pub const FACT_NAMES: &[&str] = &[
     "times",
     "took_in_total",
     "unknown",
+    "upstream",
     "used",
     "usual",
     "waited",
