@@ -104,15 +104,22 @@ pub fn load_rules_only(
     rules_alone(context, &places)
 }
 
-/// As [`load_rules_only`], from a text; `name` stands for a file in diagnostics and origins.
-pub fn load_rules_text(
-    name: &str,
-    text: &str,
+/// As [`load_rules_only`], from texts in memory, each with the name that stands for its file in diagnostics
+/// and origins.
+pub fn load_rule_texts(
+    texts: &[(&str, &str)],
     environment: &Environment,
 ) -> Result<LoadedRules, Diagnostics> {
     let context = Context::new(environment, PathBuf::new());
-    let place = context.add_text(SourceText::new(name.into(), name.into(), text.into()));
-    rules_alone(context, &[place])
+    let add = |(name, text): &(&str, &str)| {
+        context.add_text(SourceText::new(
+            (*name).into(),
+            (*name).into(),
+            (*text).into(),
+        ))
+    };
+    let places: Vec<Place> = texts.iter().map(add).collect();
+    rules_alone(context, &places)
 }
 
 fn rules_alone(context: Context<'_>, places: &[Place]) -> Result<LoadedRules, Diagnostics> {

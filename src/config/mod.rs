@@ -33,8 +33,8 @@ mod windows;
 pub use diagnostic::{Diagnostic, DiagnosticSeverity, Diagnostics, Related};
 pub use environment::Environment;
 pub use load::{
-    FileKind, Loaded, LoadedRules, find, kind_of_file, kind_of_text, load, load_rules_only,
-    load_rules_text, load_texts,
+    FileKind, Loaded, LoadedRules, find, kind_of_file, kind_of_text, load, load_rule_texts,
+    load_rules_only, load_texts,
 };
 pub use schema::{schema_config, schema_rules};
 

@@ -14,7 +14,9 @@ use super::alert::Transition;
 use super::history::History;
 use super::ledger::LedgerRow;
 use super::notification::Notification;
-use super::observation::{Execution, Name, Observation, ProjectKey, Run, Status};
+use super::observation::{
+    Execution, Name, Observation, Plan, ProjectKey, Run, Status, WaitingPlans,
+};
 use super::policy::Policy;
 use super::subject::SubjectKey;
 use super::time::{Span, Timestamp};
@@ -62,6 +64,16 @@ impl Replay {
     /// No source can be read in `[from, to)`.
     pub fn outage(&mut self, from: Timestamp, to: Timestamp) {
         self.outages.push((from, to));
+    }
+
+    /// Facts by the instant from which a source shows them.
+    pub fn facts(&self) -> &[(Timestamp, Observation)] {
+        &self.facts
+    }
+
+    /// Stretches in which no source can be read.
+    pub fn outages(&self) -> &[(Timestamp, Timestamp)] {
+        &self.outages
     }
 
     /// A fact that is shown from `at` on.
@@ -156,17 +168,22 @@ impl Replay {
         // Of one instant: projects before jobs before what happens in them; earlier phases first.
         self.facts
             .sort_by_key(|(at, fact)| (*at, rank(fact), updated_at(fact)));
+        let has_plans = self
+            .facts
+            .iter()
+            .any(|(_, fact)| matches!(fact, Observation::Plan(..)));
         let first_new = self.facts.partition_point(|(at, _)| *at <= from);
         let new = self.facts.split_off(first_new);
         let mut player = Player {
             engine: Engine::new(Arc::clone(policy), History::default(), Saved::default()),
             projects: BTreeSet::new(),
             played: Played::default(),
+            plans: has_plans.then(BTreeMap::new),
             hints: (None, None),
         };
-        let past = newest(std::mem::take(&mut self.facts));
-        self.facts = new;
-        player.look(past, from, self.is_blind(from));
+        let past = std::mem::replace(&mut self.facts, new);
+        let past = past.into_iter().map(|(_, fact)| fact).collect();
+        player.look(newest(past), from, self.is_blind(from));
         let mut next_fact = 0;
         let mut polls = Polls {
             regular_at: from,
@@ -186,7 +203,7 @@ impl Replay {
                 next_fact += 1;
             }
             if is_poll {
-                player.look(seen, now, is_blind);
+                player.look(newest(seen), now, is_blind);
             } else {
                 player.step(Input::default(), now);
             }
@@ -261,6 +278,8 @@ struct Player {
     engine: Engine,
     projects: BTreeSet<ProjectKey>,
     played: Played,
+    /// The newest state of each plan, where there are plans.
+    plans: Option<BTreeMap<Name, (ProjectKey, Plan)>>,
     /// When to look again by the clock, and when runs must be known.
     hints: (Option<Timestamp>, Option<Timestamp>),
 }
@@ -286,6 +305,11 @@ impl Player {
             .filter(|_| !is_blind)
             .map(|project| (project.clone(), now))
             .collect();
+        for fact in &facts {
+            if let (Observation::Plan(project, plan), Some(plans)) = (fact, &mut self.plans) {
+                plans.insert(plan.id.clone(), (project.clone(), plan.clone()));
+            }
+        }
         let health = sources.into_iter().map(|source| HealthReport {
             subject: SubjectKey::Source(source),
             at: now,
@@ -294,11 +318,34 @@ impl Player {
         let input = Input {
             observations: facts,
             coverage: known.clone(),
+            plans_waiting: self.plans_waiting(known.keys(), now),
             executions_known: known,
             health: health.collect(),
             ..Input::default()
         };
         self.step(input, now);
+    }
+
+    /// Which plans wait in projects that were read.
+    fn plans_waiting<'a>(
+        &self,
+        projects: impl Iterator<Item = &'a ProjectKey>,
+        now: Timestamp,
+    ) -> BTreeMap<ProjectKey, WaitingPlans> {
+        let Some(plans) = &self.plans else {
+            return BTreeMap::new();
+        };
+        let waiting_in = |project: &ProjectKey| {
+            let own = plans.values().filter(|(key, _)| key == project);
+            let waiting = own.filter(|(_, plan)| plan.is_waiting());
+            WaitingPlans {
+                at: now,
+                ids: waiting.map(|(_, plan)| plan.id.clone()).collect(),
+            }
+        };
+        projects
+            .map(|project| (project.clone(), waiting_in(project)))
+            .collect()
     }
 
     fn step(&mut self, input: Input, now: Timestamp) {
@@ -318,27 +365,28 @@ impl Player {
     }
 }
 
-/// Of several states of the same run or execution the last one: what a first reading shows.
-fn newest(facts: Vec<(Timestamp, Observation)>) -> Vec<Observation> {
+/// Of several states of the same thing the last one: a reading shows what is, not what was.
+fn newest(facts: Vec<Observation>) -> Vec<Observation> {
     let mut last: HashMap<(u8, Name), usize> = HashMap::new();
-    for (index, (_, fact)) in facts.iter().enumerate() {
-        if let Some(key) = row_key(fact) {
-            last.insert(key, index);
-        }
+    for (index, fact) in facts.iter().enumerate() {
+        last.insert(row_key(fact), index);
     }
     facts
         .into_iter()
         .enumerate()
-        .filter(|(index, (_, fact))| row_key(fact).is_none_or(|key| last.get(&key) == Some(index)))
-        .map(|(_, (_, fact))| fact)
+        .filter(|(index, fact)| last.get(&row_key(fact)) == Some(index))
+        .map(|(_, fact)| fact)
         .collect()
 }
 
-fn row_key(fact: &Observation) -> Option<(u8, Name)> {
+fn row_key(fact: &Observation) -> (u8, Name) {
     match fact {
-        Observation::Run(_, run) => Some((0, run.id.clone())),
-        Observation::Execution(_, execution) => Some((1, execution.id.clone())),
-        _ => None,
+        Observation::Run(_, run) => (0, run.id.clone()),
+        Observation::Execution(_, execution) => (1, execution.id.clone()),
+        Observation::Plan(_, plan) => (2, plan.id.clone()),
+        Observation::Project(project) => (3, project.key.project_id.clone()),
+        Observation::Jobs(project, _) => (4, project.project_id.clone()),
+        Observation::Protections(source, _) => (5, source.clone()),
     }
 }
 

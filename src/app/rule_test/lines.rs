@@ -17,7 +17,7 @@ pub struct LineError {
 }
 
 impl LineError {
-    fn new(line: &str, why: impl Into<String>) -> Self {
+    pub(super) fn new(line: &str, why: impl Into<String>) -> Self {
         Self {
             line: line.to_owned(),
             why: why.into(),
@@ -55,11 +55,11 @@ impl Day {
         Timestamp::parse(&format!("{date}T{time}{seconds}Z")).ok_or_else(refuse)
     }
 
-    /// `06:10`, with seconds and date only where they say something.
+    /// `06:10`, with seconds and date only where they say something, without fractions.
     fn show(&self, at: Timestamp) -> String {
         let text = at.to_string();
         let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
-        let clock = clock.trim_end_matches('Z');
+        let clock = clock.get(..8).unwrap_or(clock);
         let short = clock.strip_suffix(":00").filter(|short| short.len() == 5);
         let clock = short.unwrap_or(clock);
         if date == self.date {
@@ -103,7 +103,8 @@ fn row<'a>(text: &'a str, day: &Day) -> Result<Row<'a>, LineError> {
         "write `JOB RUN 04:00 -> 04:30 success`, `… failed: the error`, or leave out the end";
     let refuse = || LineError::new(text, usage);
     let (head, end) = match text.split_once("->") {
-        Some((head, end)) => (head, Some(end.trim())),
+        // `-> ` without an end: seen while it goes on.
+        Some((head, end)) => (head, Some(end.trim()).filter(|end| !end.is_empty())),
         None => (text, None),
     };
     let mut words = head.trim().splitn(3, ' ');
@@ -179,7 +180,7 @@ pub(super) fn execution(text: &str, day: &Day) -> Result<Execution, LineError> {
         None => (Status::Running, None, None, None),
     };
     Ok(Execution {
-        id: format!("{run}/{model}").into(),
+        id: format!("{run}/{model}/{}", row.from).into(),
         run_id: Some(run.into()),
         model: model.into(),
         status,
@@ -191,17 +192,46 @@ pub(super) fn execution(text: &str, day: &Day) -> Result<Execution, LineError> {
     })
 }
 
-/// `nightly every 1d x 9 took 30m`: successes before the test begins.
-pub(super) fn past(text: &str, from: Timestamp) -> Result<Vec<Run>, LineError> {
+/// `nightly r3 04:00 04:12 -> 04:30 success`: created, started, finished.
+pub(super) fn queued(text: &str, day: &Day) -> Result<Run, LineError> {
+    let usage = || LineError::new(text, "write `JOB RUN 04:00 04:12 -> 04:30 success`");
+    let (head, end) = match text.split_once("->") {
+        Some((head, end)) => (head.trim(), format!(" -> {}", end.trim())),
+        None => (text.trim(), String::new()),
+    };
+    let (head, second) = head.rsplit_once(' ').ok_or_else(usage)?;
+    // The date, if there is one, stands before both times or before each.
+    let (head, started) = match head.rsplit_once(' ') {
+        Some((rest, date)) if date.as_bytes().get(2) == Some(&b'-') => {
+            (rest, format!("{date} {second}"))
+        }
+        _ => (head, second.to_owned()),
+    };
+    let run = run(&format!("{head}{end}"), day)?;
+    let started_at = day.at(&started)?;
+    Ok(Run {
+        started_at: Some(started_at),
+        updated_at: run.updated_at.max(started_at),
+        ..run
+    })
+}
+
+/// `nightly every 1d x 9 took 30m models stg.orders`: successes before the test begins.
+pub(super) fn past(text: &str, from: Timestamp) -> Result<(Vec<Run>, Vec<Execution>), LineError> {
+    let usage = "write `JOB every 1d x 9 took 30m`, and perhaps `models a b`";
     let words: Vec<&str> = text.split_whitespace().collect();
+    let (words, models) = match words.iter().position(|word| *word == "models") {
+        Some(place) => (&words[..place], &words[place + 1..]),
+        None => (&words[..], &[][..]),
+    };
     let [job, "every", every, "x", count, "took", took] = words[..] else {
-        return Err(LineError::new(text, "write `JOB every 1d x 9 took 30m`"));
+        return Err(LineError::new(text, usage));
     };
     let count: i32 = count
         .parse()
         .map_err(|_| LineError::new(text, format!("`{count}` is not a number")))?;
     let (every, took) = (span(every)?, span(took)?);
-    Ok((1..=count)
+    let runs: Vec<Run> = (1..=count)
         .map(|index| {
             let created_at = from - every * index;
             Run {
@@ -217,7 +247,24 @@ pub(super) fn past(text: &str, from: Timestamp) -> Result<Vec<Run>, LineError> {
                 error: None,
             }
         })
-        .collect())
+        .collect();
+    let executed = |run: &Run| {
+        let (run_id, at) = (run.id.clone(), run.created_at);
+        let ended_at = at + Span::minutes(1).min(took);
+        models.iter().map(move |model| Execution {
+            id: format!("{run_id}/{model}").into(),
+            run_id: Some(run_id.clone()),
+            model: (*model).into(),
+            status: Status::Success,
+            started_at: Some(at),
+            finished_at: Some(ended_at),
+            updated_at: ended_at,
+            rows: None,
+            error: None,
+        })
+    };
+    let executions = runs.iter().flat_map(executed).collect();
+    Ok((runs, executions))
 }
 
 /// What was told, a line for each alert in a message: time, receiver, reason, mark, severity, headline.

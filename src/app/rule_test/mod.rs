@@ -5,24 +5,37 @@
 //!
 //! ```toml
 //! rule_files = ["../outcome.toml"]       # relative to this file
+//! # rules = '''…'''                      # or rules written here
+//! # calendars = '''[[calendar]] …'''     # of the service file, for rules that name one
 //!
 //! [[test]]
 //! name = "a failure is told once, and its end"
 //! only = ["run-failed"]                  # all rules of the files when left out
-//! from = "2026-03-10T06:00:00Z"          # watching begins; later times may leave out the date
+//! from = "2026-03-10T06:00:00Z"          # watching begins
 //! until = "12:00"
-//! jobs = { nightly = "0 4 * * *" }
-//! past = ["nightly every 1d x 9 took 30m"]
-//! runs = ["nightly r1 04:00 -> 04:30 failed: boom"]
-//! executions = ["r1 stg.orders 04:01 -> 04:02 failed: boom"]
+//! # poll = "30s"                         # looks are made whenever something happens when left out
+//! # schedule_timezone = "Europe/Berlin"  # in which jobs' cron expressions are read; UTC when left out
+//! jobs = { nightly = "0 4 * * *" }       # name and schedule; "" for none
+//! jobs_at = ["06:00 nightly off", "08:00 nightly on", "09:00 nightly gone"]
+//! past = ["nightly every 1d x 9 took 30m", "hourly every 1h x 9 took 10m models stg.orders marts.orders"]
+//! runs = ["nightly r1 04:00 -> 04:30 failed: boom", "nightly r2 06:00"]
+//! queued = ["nightly r3 04:00 04:12 -> 04:30 success"]   # created, started, finished
+//! executions = ["r1 stg.orders 04:01 -> 04:02 failed: boom", "r2 stg.orders 06:01 -> 06:02 success rows 120"]
+//! project = ["06:00 suspended", "07:00 running", "08:00 not deployed", "09:00 deployed", "09:30 behind 6",
+//!            "03-09 00:00 environment prod"]
+//! plans = ["10:00 g1/a explain pending Add refunds"]     # group/id (or id), type, status, message
+//! protections = ["06:00 prod on", "08:00 prod off", "09:00 prod gone"]
 //! outages = ["06:20 -> 07:00"]           # the source cannot be read
 //! told = ["04:30:15 team first: + critical …"]
 //! ledger = ["rule job 07:00 met"]        # left out: not looked at
 //! ```
 //!
-//! In `told`, `+` marks what is new, `=` what goes on, `-` what ended.
+//! All instants are UTC: `06:10`, `06:10:30`, `03-11 06:10` in the year of `from`, or RFC 3339. Of `jobs_at`,
+//! `project` and `protections` each line changes what the lines before it have left. In `told`, `+` marks what
+//! is new, `=` what goes on, `-` what ended.
 
 mod lines;
+mod states;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,8 +44,8 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::config::{Diagnostics, Environment, load_rules_only, load_rules_text};
-use crate::engine::observation::{Job, Name, Observation, Project, ProjectKey};
+use crate::config::{Diagnostics, Environment, load_rule_texts, load_texts};
+use crate::engine::observation::ProjectKey;
 use crate::engine::policy::{Policy, SourcePolicy};
 use crate::engine::replay::Replay;
 use crate::engine::rule::{KIND_NAMES, Rule};
@@ -48,6 +61,9 @@ struct TestFile {
     /// Rules written in the test file itself.
     #[serde(default)]
     rules: String,
+    /// Tables of a service file that the rules name.
+    #[serde(default)]
+    calendars: String,
     #[serde(rename = "test")]
     tests: Vec<Test>,
 }
@@ -63,24 +79,28 @@ struct Test {
     /// Time between polls; looks are made whenever something happens when left out.
     poll: Option<String>,
     schedule_timezone: Option<Tz>,
-    #[serde(default = "project_name")]
-    project: String,
     #[serde(default)]
     jobs: BTreeMap<String, String>,
+    #[serde(default)]
+    jobs_at: Vec<String>,
+    #[serde(default)]
+    project: Vec<String>,
+    #[serde(default)]
+    plans: Vec<String>,
+    #[serde(default)]
+    protections: Vec<String>,
     #[serde(default)]
     past: Vec<String>,
     #[serde(default)]
     runs: Vec<String>,
+    #[serde(default)]
+    queued: Vec<String>,
     #[serde(default)]
     executions: Vec<String>,
     #[serde(default)]
     outages: Vec<String>,
     told: Vec<String>,
     ledger: Option<Vec<String>>,
-}
-
-fn project_name() -> String {
-    "finance".to_owned()
 }
 
 /// Why a test file could not be run.
@@ -145,8 +165,6 @@ pub struct TestResult {
     pub told: Vec<Difference>,
     /// The same of the ledger.
     pub ledger: Vec<Difference>,
-    /// Kinds of the rules it ran.
-    pub kinds: Vec<&'static str>,
 }
 
 impl TestResult {
@@ -167,8 +185,38 @@ pub enum Difference {
     Unexpected(String),
 }
 
+/// One test, read and checked.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// The rules it runs.
+    pub rules: Vec<Rule>,
+    /// What happens.
+    pub replay: Replay,
+    /// Zone of the jobs' cron expressions.
+    pub schedule_zone: Tz,
+    /// When watching begins.
+    pub from: Timestamp,
+    /// When it ends.
+    pub until: Timestamp,
+    /// Time between polls; `None`: looks are made whenever something happens.
+    pub poll_every: Option<Span>,
+    /// What is to be told.
+    pub told: Vec<String>,
+    /// What is to become of promises; `None`: not looked at.
+    pub ledger: Option<Vec<String>>,
+    day: Day,
+}
+
 /// Runs every test of a file.
 pub fn run_file(path: &Path, environment: &Environment) -> Result<Vec<TestResult>, TestError> {
+    let cases = read_file(path, environment)?;
+    Ok(cases.iter().map(Case::run).collect())
+}
+
+/// Reads every test of a file.
+pub fn read_file(path: &Path, environment: &Environment) -> Result<Vec<Case>, TestError> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| TestError::Read {
         path: shown.clone(),
@@ -179,9 +227,29 @@ pub fn run_file(path: &Path, environment: &Environment) -> Result<Vec<TestResult
         message: error.to_string(),
     })?;
     let rules = read_rules(&file, path, environment)?;
-    let run = |test: &Test| run_test(test, &rules, &shown);
-    file.tests.iter().map(run).collect()
+    let read = |test: &Test| Case::read(test, &rules, &shown);
+    file.tests.iter().map(read).collect()
 }
+
+/// What a service file needs beside calendars.
+const SERVICE: &str = r#"
+[[source]]
+name = "prod"
+kind = "dagctl"
+base_url = "http://127.0.0.1:1"
+organization = "org-1"
+token = { env = "TOKEN" }
+
+[store]
+path = "data"
+
+[[receiver]]
+name = "team"
+kind = "console"
+
+[route]
+receivers = ["team"]
+"#;
 
 fn read_rules(
     file: &TestFile,
@@ -190,57 +258,89 @@ fn read_rules(
 ) -> Result<Vec<Rule>, TestError> {
     let shown = path.display().to_string();
     let folder = path.parent().unwrap_or(Path::new("."));
-    let files: Vec<PathBuf> = file
-        .rule_files
+    let mut texts = Vec::new();
+    for name in &file.rule_files {
+        let path = folder.join(name);
+        let text = std::fs::read_to_string(&path).map_err(|source| TestError::Read {
+            path: path.display().to_string(),
+            source,
+        })?;
+        texts.push((path.display().to_string(), text));
+    }
+    if !file.rules.is_empty() {
+        texts.push((shown.clone(), file.rules.clone()));
+    }
+    let texts: Vec<(&str, &str)> = texts
         .iter()
-        .map(|name| folder.join(name))
+        .map(|(a, b)| (a.as_str(), b.as_str()))
         .collect();
     let refuse = |error: Diagnostics| TestError::Rules {
         path: shown.clone(),
         diagnostics: error.render(false),
     };
-    let mut rules = load_rules_only(&files, environment).map_err(refuse)?.rules;
-    if !file.rules.is_empty() {
-        let inline = load_rules_text(&shown, &file.rules, environment);
-        rules.extend(inline.map_err(refuse)?.rules);
+    if file.calendars.is_empty() {
+        let loaded = load_rule_texts(&texts, environment).map_err(refuse)?;
+        return Ok(loaded.rules);
     }
-    // The built-in rule stands once, and not beside one that names it.
-    let is_built_in = |rule: &Rule| rule.origin == "built in";
-    let has_own = rules
-        .iter()
-        .any(|rule| rule.kind.name() == "source_unreachable" && !is_built_in(rule));
-    let mut seen = false;
-    rules.retain(|rule| !is_built_in(rule) || !(has_own || std::mem::replace(&mut seen, true)));
-    Ok(rules)
+    let service = format!("{SERVICE}\n{}", file.calendars);
+    let environment = Environment::from_pairs(vec![("TOKEN", "of a test")]);
+    let loaded = load_texts((&shown, &service), &texts, &environment).map_err(refuse)?;
+    Ok(loaded.config.policy.rules)
 }
 
-fn run_test(test: &Test, rules: &[Rule], path: &str) -> Result<TestResult, TestError> {
-    let rules = chosen(test, rules, path)?;
-    let kinds = KIND_NAMES
-        .iter()
-        .copied()
-        .filter(|kind| rules.iter().any(|rule| rule.kind.name() == *kind))
-        .collect();
-    let fail = |source: LineError| TestError::Line {
-        path: path.to_owned(),
-        test: test.name.clone(),
-        source,
-    };
-    let day = Day::of(test.from);
-    let replay = timeline(test, &day).map_err(fail)?;
-    let until = day.at(&test.until).map_err(fail)?;
-    let played = replay.play(&policy(test, rules), test.from, until);
-    let told = compare(&test.told, &lines::told(&played, &day));
-    let ledger = match &test.ledger {
-        Some(expected) => compare(expected, &lines::ledger(&played, &day)),
-        None => Vec::new(),
-    };
-    Ok(TestResult {
-        name: test.name.clone(),
-        told,
-        ledger,
-        kinds,
-    })
+impl Case {
+    fn read(test: &Test, rules: &[Rule], path: &str) -> Result<Self, TestError> {
+        let fail = |source: LineError| TestError::Line {
+            path: path.to_owned(),
+            test: test.name.clone(),
+            source,
+        };
+        let day = Day::of(test.from);
+        let poll_every = test.poll.as_deref().map(lines::span).transpose();
+        Ok(Self {
+            name: test.name.clone(),
+            rules: chosen(test, rules, path)?,
+            replay: timeline(test, &day).map_err(fail)?,
+            schedule_zone: test.schedule_timezone.unwrap_or(Tz::UTC),
+            from: test.from,
+            until: day.at(&test.until).map_err(fail)?,
+            poll_every: poll_every.map_err(fail)?,
+            told: test.told.clone(),
+            ledger: test.ledger.clone(),
+            day,
+        })
+    }
+
+    /// Kinds of the rules it runs.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let is_run = |kind: &&str| self.rules.iter().any(|rule| rule.kind.name() == *kind);
+        KIND_NAMES.iter().copied().filter(is_run).collect()
+    }
+
+    /// Plays it, and compares what came with what was expected.
+    pub fn run(&self) -> TestResult {
+        let mut policy = Policy::empty(vec!["team".into()]);
+        policy.rules.clone_from(&self.rules);
+        policy.sources = vec![SourcePolicy {
+            name: SOURCE.into(),
+            schedule_zone: self.schedule_zone,
+            run_url: None,
+        }];
+        let mut replay = self.replay.clone();
+        if let Some(every) = self.poll_every {
+            replay = replay.poll_every(every);
+        }
+        let played = replay.play(&Arc::new(policy), self.from, self.until);
+        let ledger = match &self.ledger {
+            Some(expected) => compare(expected, &lines::ledger(&played, &self.day)),
+            None => Vec::new(),
+        };
+        TestResult {
+            name: self.name.clone(),
+            told: compare(&self.told, &lines::told(&played, &self.day)),
+            ledger,
+        }
+    }
 }
 
 fn chosen(test: &Test, rules: &[Rule], path: &str) -> Result<Vec<Rule>, TestError> {
@@ -272,54 +372,23 @@ fn project_key() -> ProjectKey {
     }
 }
 
-fn policy(test: &Test, rules: Vec<Rule>) -> Arc<Policy> {
-    let mut policy = Policy::empty(vec!["team".into()]);
-    policy.rules = rules;
-    policy.sources = vec![SourcePolicy {
-        name: SOURCE.into(),
-        schedule_zone: test.schedule_timezone.unwrap_or(Tz::UTC),
-        run_url: None,
-    }];
-    Arc::new(policy)
-}
-
 fn timeline(test: &Test, day: &Day) -> Result<Replay, LineError> {
     let mut replay = Replay::new();
-    if let Some(poll) = &test.poll {
-        replay = replay.poll_every(lines::span(poll)?);
-    }
-    replay.fact(
-        Timestamp::MIN,
-        Observation::Project(Project {
-            key: project_key(),
-            name: test.project.as_str().into(),
-            project_type: "sqlmesh".into(),
-            is_suspended: false,
-            is_deployed: true,
-            environment: None,
-            commits_behind: None,
-            current_commit: None,
-            latest_commit: None,
-            latest_message: None,
-            concurrency_policy: None,
-        }),
-    );
-    let long_ago = test.from - Span::days(300);
-    let jobs = test.jobs.iter().map(|(name, schedule)| Job {
-        name: name.as_str().into(),
-        schedule: (!schedule.is_empty()).then(|| Name::from(schedule.as_str())),
-        is_enabled: true,
-        updated_at: Some(long_ago),
-    });
-    let jobs = Observation::Jobs(project_key(), jobs.collect());
-    replay.fact(Timestamp::MIN, jobs);
+    states::add(test, day, &mut replay)?;
     for text in &test.past {
-        for run in lines::past(text, test.from)? {
+        let (runs, executions) = lines::past(text, test.from)?;
+        for run in runs {
             replay.run(&project_key(), run);
+        }
+        for execution in executions {
+            replay.execution(&project_key(), execution);
         }
     }
     for text in &test.runs {
         replay.run(&project_key(), lines::run(text, day)?);
+    }
+    for text in &test.queued {
+        replay.run(&project_key(), lines::queued(text, day)?);
     }
     for text in &test.executions {
         replay.execution(&project_key(), lines::execution(text, day)?);

@@ -258,7 +258,7 @@ fn contract_7_a_changed_threshold_keeps_the_alert() {
         .play("08:00");
     check(
         &told.told_text(),
-        "06:30:15.001 team first: + critical Too long: finance a still running, over its limit of 20 min
+        "06:30:15 team first: + critical Too long: finance a still running, over its limit of 20 min
          07:00 team all_resolved: - critical Over: finance a finished after 50 min",
     );
 }

@@ -34,7 +34,7 @@ fn restarts_after_every_step_change_nothing_about_missing_models() {
     assert_eq!(
         plain.told_text(),
         [
-            "11:12:15.001 team first: + critical Not run: finance marts.orders did not execute in 2 runs of hourly \
+            "11:12:15 team first: + critical Not run: finance marts.orders did not execute in 2 runs of hourly \
              (last executed 09:00 UTC)",
             "13:05 team all_resolved: - critical Runs again: finance marts.orders executed in hourly at 13:00 UTC",
         ]

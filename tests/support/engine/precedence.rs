@@ -397,7 +397,7 @@ fn an_early_warning_is_part_of_the_long_run_and_the_breach_is_not() {
         .run("a", "a1", "06:00", "07:10 success");
     check(
         &told(&timeline.play("08:00")),
-        "06:20:15.001 team first: + critical Too long: finance a still running, over its limit of 20 min
+        "06:20:15 team first: + critical Too long: finance a still running, over its limit of 20 min
          07:00 team new_alerts: = critical Too long: finance a still running, over its limit of 20 min
          07:00 team new_alerts: + critical Late: finance a not finished, due 07:00 UTC (running 1 h)
          07:10 team all_resolved: - critical Over: finance a finished after 1 h 10 min

@@ -397,7 +397,7 @@ fn a_run_over_its_limit_is_told_while_it_runs_and_ends_with_it() {
         .play("08:00");
     check(
         &told.told_text(),
-        "06:30:15.001 team first: + critical Too long: finance a still running, over its limit of 20 min
+        "06:30:15 team first: + critical Too long: finance a still running, over its limit of 20 min
          06:52 team all_resolved: - critical Over: finance a finished after 42 min",
     );
     check(
@@ -438,7 +438,7 @@ fn a_wait_in_the_queue_is_told_once() {
         .play("08:00");
     check(
         &told.told_text(),
-        "06:25:15.001 team first: + critical Waiting: finance a not started after 20 min (limit 20 min)
+        "06:25:15 team first: + critical Waiting: finance a not started after 20 min (limit 20 min)
          06:40 team all_resolved: - critical Over: finance a started after 35 min",
     );
     assert_eq!(told.final_ledger().len(), 1);

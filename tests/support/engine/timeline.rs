@@ -447,45 +447,6 @@ impl Timeline {
             .collect()
     }
 
-    /// A plan's row from an instant on; one that is `superseded` is rejected because of newer commits.
-    pub fn plan(
-        self,
-        at: &str,
-        (id, group): (&str, Option<&str>),
-        words: (&str, &str, &str),
-    ) -> Self {
-        let (plan_type, status, message) = words;
-        let updated_at = self.at(at);
-        let known = self.rows.iter().find_map(|(_, row)| match row {
-            Observation::Plan(_, plan) if &*plan.id == id => Some(plan.created_at),
-            _ => None,
-        });
-        let is_superseded = status == "superseded";
-        let plan = Plan {
-            id: id.into(),
-            group_id: group.map(Into::into),
-            plan_type: Some(plan_type.into()),
-            status: if is_superseded { "rejected" } else { status }.into(),
-            to_commit: None,
-            commit_message: (!message.is_empty()).then(|| message.into()),
-            created_at: known.unwrap_or(updated_at),
-            updated_at,
-            is_superseded,
-        };
-        self.row(updated_at, Observation::Plan(project_key(), plan))
-    }
-
-    /// The list of protections from an instant on: environment, in force.
-    pub fn protections(self, at: &str, list: &[(&str, bool)]) -> Self {
-        let at = self.at(at);
-        let list = list.iter().map(|(environment, is_enabled)| Protection {
-            environment: (*environment).into(),
-            is_enabled: *is_enabled,
-        });
-        let list = list.collect();
-        self.row(at, Observation::Protections("prod".into(), list))
-    }
-
     /// Which plans wait at an instant; `None` for a timeline without plans.
     fn plans_waiting(&self, now: Timestamp) -> Option<WaitingPlans> {
         let mut newest: BTreeMap<&Name, &Plan> = BTreeMap::new();
@@ -755,7 +716,7 @@ pub fn promise(outcome: &Promise) -> String {
 fn time(at: Timestamp, day: &str) -> String {
     let text = at.to_string();
     let (date, clock) = text.split_once('T').unwrap();
-    let clock = clock.trim_end_matches('Z');
+    let clock = &clock[..8];
     let clock = clock
         .strip_suffix(":00")
         .filter(|c| c.len() == 5)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use tardy::app::poll::source_health;
-use tardy::config::{Environment, load_rules_text};
+use tardy::config::{Environment, load_rule_texts};
 use tardy::engine::alert::{AlertState, Transition};
 use tardy::engine::history::History;
 use tardy::engine::ledger::{LedgerRow, Promise};
@@ -81,7 +81,7 @@ fn organization(seed: u64) -> Organization {
 }
 
 fn engine() -> Engine {
-    let rules = load_rules_text("absence.toml", RULES, &Environment::default()).unwrap();
+    let rules = load_rule_texts(&[("absence.toml", RULES)], &Environment::default()).unwrap();
     let mut policy = Policy::empty(vec!["team".into()]);
     policy.rules = rules.rules;
     policy.sources = vec![SourcePolicy {
