@@ -433,3 +433,98 @@ fn compare(expected: &[String], found: &[String]) -> Vec<Difference> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a test file that stands in a folder of its own.
+    fn run(text: &str) -> Result<Vec<TestResult>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, text).unwrap();
+        let shown = folder.path().display().to_string();
+        run_file(&path, &Environment::default())
+            .map_err(|error| error.to_string().replace(&shown, ""))
+    }
+
+    fn file(more: &str) -> String {
+        format!(
+            "rules = \"[[rule]]\\nname = 'failed'\\nkind = 'run_failed'\"\n[[test]]\nname = 'a'\n\
+             from = '2026-03-10T06:00:00Z'\nuntil = '09:00'\njobs = {{ nightly = '0 7 * * *' }}\n{more}\n"
+        )
+    }
+
+    #[test]
+    fn what_came_is_set_against_what_was_expected() {
+        let failed = "runs = ['nightly r1 07:00 -> 07:30 failed: boom']\n";
+        let line = "07:30:15 team first: + warning Failed: finance nightly: boom";
+        let good = run(&file(&format!("{failed}told = ['{line}']"))).unwrap();
+        assert!(good[0].is_passed(), "{good:?}");
+        let bad = run(&file(&format!(
+            "{failed}told = ['07:31 nothing', '{line}']"
+        )))
+        .unwrap();
+        assert_eq!(
+            bad[0].told,
+            [
+                Difference::Missing("07:31 nothing".into()),
+                Difference::Same(line.into())
+            ]
+        );
+        let silent = run(&file(&format!("{failed}told = []"))).unwrap();
+        assert_eq!(silent[0].told, [Difference::Unexpected(line.into())]);
+    }
+
+    #[test]
+    fn mistakes_say_the_file_the_test_and_the_line() {
+        for (more, said) in [
+            (
+                "told = []\nruns = ['nightly r1']",
+                "`nightly r1`: write `JOB RUN",
+            ),
+            (
+                "told = []\nruns = ['nightly r1 25:00']",
+                "`25:00`: write a time",
+            ),
+            (
+                "told = []\nruns = ['nightly r1 07:00 -> 07:30 running']",
+                "leave it out",
+            ),
+            ("told = []\nqueued = ['nightly']", "04:00 04:12"),
+            (
+                "told = []\npast = ['nightly daily']",
+                "every 1d x 9 took 30m",
+            ),
+            (
+                "told = []\njobs_at = ['06:00 other off']",
+                "with a job of `jobs`",
+            ),
+            ("told = []\nproject = ['06:00 happy']", "suspended"),
+            ("told = []\nplans = ['06:00 p']", "GROUP/ID explain pending"),
+            (
+                "told = []\nprotections = ['06:00 prod maybe']",
+                "`off` or `gone`",
+            ),
+            ("told = []\noutages = ['06:00']", "06:20 -> 07:00"),
+            (
+                "told = []\nonly = ['failled']",
+                "there is no rule `failled`",
+            ),
+            ("told = []\nrunz = []", "unknown field `runz`"),
+            ("", "missing field `told`"),
+        ] {
+            let error = run(&file(more)).unwrap_err();
+            assert!(error.contains("a.toml"), "{more}: {error}");
+            assert!(error.contains(said), "{more}: {error}");
+        }
+        let refused = run(
+            "rules = \"[[rule]]\\nname = 'x'\"\n[[test]]\nname='a'\nfrom='2026-03-10T06:00:00Z'\nuntil='09:00'\ntold=[]",
+        );
+        assert!(refused.unwrap_err().contains("its rules are refused"));
+        let absent = run(
+            "rule_files = ['b.toml']\n[[test]]\nname='a'\nfrom='2026-03-10T06:00:00Z'\nuntil='09:00'\ntold=[]",
+        );
+        assert!(absent.unwrap_err().contains("b.toml"));
+    }
+}
