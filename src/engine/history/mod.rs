@@ -355,9 +355,9 @@ impl ProjectHistory {
     }
 
     /// The job is known by its runs only, although the jobs were listed: it was deleted before, is no job at
-    /// all (manual runs), or its runs name it otherwise. Nothing is owed by it.
+    /// all (manual runs, whether jobs were listed or not), or its runs name it otherwise. Nothing is owed by it.
     pub fn is_unlisted(&self, job: &JobHistory) -> bool {
-        self.has_job_list && job.versions.is_empty()
+        job.versions.is_empty() && (self.has_job_list || &*job.name == MANUAL_JOB)
     }
 
     /// All jobs, by name.
