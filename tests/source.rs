@@ -123,6 +123,7 @@ impl Known {
                     }
                 }
                 Observation::Project(_)
+                | Observation::ProjectGone(_)
                 | Observation::Jobs(..)
                 | Observation::Plan(..)
                 | Observation::Protections(..) => {}

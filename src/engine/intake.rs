@@ -141,6 +141,16 @@ impl Engine {
                 }
                 vec![change]
             }
+            Observation::ProjectGone(key) => {
+                let change = self.history.lose_project(&key);
+                if change != Change::None
+                    && let Some(record) =
+                        self.history.project(&key).and_then(ProjectHistory::record)
+                {
+                    step.changed.projects.insert(key, record);
+                }
+                vec![change]
+            }
             Observation::Jobs(key, jobs) => {
                 let changes = self.history.observe_jobs(&key, jobs, now);
                 for change in &changes {

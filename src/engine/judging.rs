@@ -63,7 +63,7 @@ impl Engine {
         }
         let (mut at, mut when_known) = (judgement.wake_at, judgement.wake_when_known);
         // What waits for runs to be known wakes with them; health is known at any time.
-        let wake = if subject.project().is_some() {
+        let wake = if subject.project().is_some() && !self.is_deleted(&subject) {
             &mut when_known
         } else {
             &mut at
@@ -138,9 +138,17 @@ impl Engine {
     /// The instant up to which what happens to a subject is known completely; never after `now`.
     pub(super) fn known_until(&self, subject: &SubjectKey, now: Timestamp) -> Option<Timestamp> {
         match subject.project() {
+            // Nothing more will be known of a project that is gone.
+            Some(_) if self.is_deleted(subject) => Some(now),
             Some(project) => Some(self.history.project(project)?.coverage?.min(now)),
             None => Some(now),
         }
+    }
+
+    /// The subject's project is taken to be deleted.
+    fn is_deleted(&self, subject: &SubjectKey) -> bool {
+        let project = subject.project().and_then(|key| self.history.project(key));
+        project.is_some_and(|project| project.is_gone)
     }
 
     /// For rules with a schedule of their own: the next tick, unless one is due. A tick is due when what
@@ -152,6 +160,9 @@ impl Engine {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let schedule = rule.schedule.as_ref()?;
+        if self.is_deleted(&self.watches.get(id).subject) {
+            return None;
+        }
         let known_until = self.known_until(&self.watches.get(id).subject, now)?;
         let watch = self.watches.get_mut(id);
         let is_unseen = watch.memory.judged_until < watch.memory.watching_since;
@@ -204,6 +215,9 @@ impl Engine {
             memory: &watch.memory,
             open: &open,
         };
+        if project.is_gone {
+            return Some(promising::end_all(&ctx));
+        }
         let is_absence = rule.kind.is_about_absence();
         if is_absence && ctx.job().is_some_and(|job| project.is_unlisted(job)) {
             return Some(promising::end_all(&ctx));

@@ -27,6 +27,8 @@ pub struct ProjectKey {
 pub enum Observation {
     /// A project as it is now.
     Project(Project),
+    /// A project has not been listed for so long that it is taken to be deleted.
+    ProjectGone(ProjectKey),
     /// All jobs of a project as they are now; a job that is missing from the list is gone.
     Jobs(ProjectKey, Vec<Job>),
     /// A run of a project.
@@ -44,7 +46,8 @@ impl Observation {
     pub fn project(&self) -> Option<ProjectKey> {
         match self {
             Self::Project(project) => Some(project.key.clone()),
-            Self::Jobs(key, _)
+            Self::ProjectGone(key)
+            | Self::Jobs(key, _)
             | Self::Run(key, _)
             | Self::Execution(key, _)
             | Self::Plan(key, _) => Some(key.clone()),

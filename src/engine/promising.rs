@@ -8,7 +8,7 @@ use super::ledger::{Ledger, LedgerRow, Promise};
 use super::observation::{ProjectKey, Run, Status};
 use super::rule::context::{Context, Judgement, clock_bounds, expired};
 use super::rule::run_duration::RunDuration;
-use super::rule::{Limit, Rule, RuleKind};
+use super::rule::{Clock, Limit, Rule, RuleKind};
 use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 use super::{Engine, Step};
@@ -107,7 +107,8 @@ pub(super) fn is_lost(run: &Run) -> bool {
 }
 
 impl Engine {
-    /// Decides the limits of runs that are lost: unknown, unless something was recorded already.
+    /// Decides the limits of runs that are lost: unknown, unless something was recorded already. How long one
+    /// waited in the queue is known once it has started.
     pub(super) fn decide_lost(
         &mut self,
         lost: &[(ProjectKey, Run)],
@@ -122,22 +123,26 @@ impl Engine {
                 let rule = &policy.rules[self.watches.get(id).rule];
                 let is_wanted = rule.selectors.job_type.is_match(&run.job_type)
                     && rule.selectors.triggered_by.is_match(&run.triggered_by);
-                let RuleKind::RunDuration(limit) = &rule.kind else {
-                    continue;
+                let limit = match &rule.kind {
+                    RuleKind::RunDuration(limit) => limit.clone(),
+                    RuleKind::QueueTime(limit) => limit.as_duration(),
+                    _ => continue,
                 };
-                let Some(due_at) = due_at(limit, run).filter(|_| is_wanted) else {
+                let Some((due_at, outcome)) = of_lost(&limit, run).filter(|_| is_wanted) else {
                     continue;
                 };
                 let row = LedgerRow {
                     rule: rule.name.clone(),
                     labels: subject.identity().with("run_id", run.id.clone()),
                     due_at,
-                    outcome: Promise::Unknown,
+                    outcome,
                     recorded_at: now,
                     corrected_from: None,
                     was_recorded_at: None,
                 };
-                if !self.is_recorded(rule, &subject.identity(), &row) {
+                if row.outcome != Promise::Unknown
+                    || !self.is_recorded(rule, &subject.identity(), &row)
+                {
                     step.ledger.extend(self.ledger.record(row));
                 }
             }
@@ -155,10 +160,17 @@ impl Engine {
     }
 }
 
-fn due_at(kind: &RunDuration, run: &Run) -> Option<Timestamp> {
+/// When the limit of a lost run falls due, and what became of it. `None`: it has no limit that is known.
+fn of_lost(kind: &RunDuration, run: &Run) -> Option<(Timestamp, Promise)> {
     let (from, _) = clock_bounds(run, kind.clock)?;
-    match kind.max? {
-        Limit::Fixed(max) => Some(from + max),
-        Limit::Factor { .. } => None,
-    }
+    let Limit::Fixed(max) = kind.max? else {
+        return None;
+    };
+    let started_at = run.started_at.filter(|_| kind.clock == Clock::Queue);
+    let outcome = match started_at.map(|at| at.since(from)) {
+        None => Promise::Unknown,
+        Some(waited) if waited <= max => Promise::Met,
+        Some(waited) => Promise::late(waited - max),
+    };
+    Some((from + max, outcome))
 }

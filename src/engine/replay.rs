@@ -392,7 +392,7 @@ fn row_key(fact: &Observation) -> (u8, Name) {
 
 fn rank(fact: &Observation) -> u8 {
     match fact {
-        Observation::Project(_) | Observation::Protections(..) => 0,
+        Observation::Project(_) | Observation::ProjectGone(_) | Observation::Protections(..) => 0,
         Observation::Jobs(..) => 1,
         Observation::Run(..) => 2,
         Observation::Execution(..) | Observation::Plan(..) => 3,
@@ -404,8 +404,9 @@ fn updated_at(fact: &Observation) -> Timestamp {
         Observation::Run(_, run) => run.updated_at,
         Observation::Execution(_, execution) => execution.updated_at,
         Observation::Plan(_, plan) => plan.updated_at,
-        Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {
-            Timestamp::MIN
-        }
+        Observation::Project(_)
+        | Observation::ProjectGone(_)
+        | Observation::Jobs(..)
+        | Observation::Protections(..) => Timestamp::MIN,
     }
 }

@@ -547,7 +547,10 @@ fn restore(history: &mut History, observations: Vec<Observation>) {
                 drop(history.observe_execution(&project, execution));
             }
             Observation::Plan(project, plan) => drop(history.observe_plan(&project, plan)),
-            Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {}
+            Observation::Project(_)
+            | Observation::ProjectGone(_)
+            | Observation::Jobs(..)
+            | Observation::Protections(..) => {}
         }
     }
 }

@@ -84,6 +84,7 @@ pub(super) fn identity(observation: &Observation) -> ((u8, Name), Timestamp) {
         Observation::Execution(_, execution) => ((1, execution.id.clone()), execution.updated_at),
         Observation::Plan(_, plan) => ((2, plan.id.clone()), plan.updated_at),
         Observation::Project(project) => ((3, project.key.project_id.clone()), Timestamp::MIN),
+        Observation::ProjectGone(project) => ((6, project.project_id.clone()), Timestamp::MIN),
         Observation::Jobs(project, _) => ((4, project.project_id.clone()), Timestamp::MIN),
         Observation::Protections(source, _) => ((5, source.clone()), Timestamp::MIN),
     }
@@ -96,9 +97,10 @@ fn day_of(observation: &Observation) -> u32 {
             execution.started_at.unwrap_or(execution.updated_at)
         }
         Observation::Plan(_, plan) => plan.created_at,
-        Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {
-            Timestamp::MIN
-        }
+        Observation::Project(_)
+        | Observation::ProjectGone(_)
+        | Observation::Jobs(..)
+        | Observation::Protections(..) => Timestamp::MIN,
     };
     u32::try_from(at.as_millis().div_euclid(DAY_MILLIS)).unwrap_or(0)
 }
@@ -160,7 +162,10 @@ impl<'a> Packer<'a> {
                 Observation::Run(_, run) => self.run(run),
                 Observation::Execution(_, execution) => self.execution(execution),
                 Observation::Plan(_, plan) => self.packed.plans.push(plan.clone()),
-                Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {}
+                Observation::Project(_)
+                | Observation::ProjectGone(_)
+                | Observation::Jobs(..)
+                | Observation::Protections(..) => {}
             }
         }
         (self.packed, self.row_counts)

@@ -148,6 +148,7 @@ pub fn make(
 fn observe(history: &mut History, fact: Observation, now: Timestamp) {
     match fact {
         Observation::Project(project) => drop(history.observe_project(project, now)),
+        Observation::ProjectGone(project) => drop(history.lose_project(&project)),
         Observation::Jobs(project, jobs) => drop(history.observe_jobs(&project, jobs, now)),
         Observation::Run(project, run) => drop(history.observe_run(&project, run)),
         Observation::Execution(project, row) => drop(history.observe_execution(&project, row)),
@@ -167,7 +168,10 @@ fn replay(facts: &[Observation]) -> Replay {
             Observation::Run(_, run) => (0, run.id.clone()),
             Observation::Execution(_, execution) => (1, execution.id.clone()),
             Observation::Plan(_, plan) => (2, plan.id.clone()),
-            Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {
+            Observation::Project(_)
+            | Observation::ProjectGone(_)
+            | Observation::Jobs(..)
+            | Observation::Protections(..) => {
                 others.push(fact.clone());
                 continue;
             }

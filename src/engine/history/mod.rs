@@ -46,6 +46,8 @@ pub struct ProjectHistory {
     /// The server instant up to which its runs are known completely; `None` until the first complete
     /// read.
     pub coverage: Option<Timestamp>,
+    /// It is taken to be deleted: nothing more will be known of it, and nothing is owed.
+    pub is_gone: bool,
     /// The server instant up to which its model executions are known completely; `None` while they are not
     /// served, and after a start until they were read.
     pub executions_known_until: Option<Timestamp>,
@@ -75,6 +77,9 @@ pub struct ProjectRecord {
     pub info: Project,
     /// When it was held.
     pub holds: Vec<Hold>,
+    /// It is taken to be deleted.
+    #[serde(default)]
+    pub is_gone: bool,
 }
 
 /// What an observation changed: the subjects to judge anew.
@@ -128,7 +133,8 @@ impl History {
     pub fn observe_project(&mut self, info: Project, now: Timestamp) -> Change {
         let key = info.key.clone();
         let project = self.entry(&key);
-        if project.info.as_ref() == Some(&info) {
+        let was_gone = std::mem::take(&mut project.is_gone);
+        if project.info.as_ref() == Some(&info) && !was_gone {
             return Change::None;
         }
         let is_held = info.is_suspended || !info.is_deployed;
@@ -138,6 +144,18 @@ impl History {
         set_hold(&mut project.holds, is_held, at, now);
         project.info = Some(info);
         Change::Project(key)
+    }
+
+    /// Takes in that a project is deleted, until it is observed again.
+    pub fn lose_project(&mut self, key: &ProjectKey) -> Change {
+        let known = self.projects.get_mut(key);
+        match known.filter(|project| !project.is_gone) {
+            Some(project) => {
+                project.is_gone = true;
+                Change::Project(key.clone())
+            }
+            None => Change::None,
+        }
     }
 
     /// Takes in the complete list of a project's jobs.
@@ -261,6 +279,7 @@ impl History {
         let project = self.entry(&record.info.key.clone());
         project.info = Some(record.info);
         project.holds = record.holds;
+        project.is_gone = record.is_gone;
     }
 
     /// Puts back what a store kept of a job.
@@ -308,6 +327,7 @@ impl ProjectHistory {
             key,
             info: None,
             coverage: None,
+            is_gone: false,
             executions_known_until: None,
             holds: Vec::new(),
             jobs: BTreeMap::new(),
@@ -335,9 +355,9 @@ impl ProjectHistory {
     }
 
     /// The job is known by its runs only, although the jobs were listed: it was deleted before, is no job at
-    /// all (manual runs), or its runs name it otherwise. Nothing is owed by it.
+    /// all (manual runs, whether jobs were listed or not), or its runs name it otherwise. Nothing is owed by it.
     pub fn is_unlisted(&self, job: &JobHistory) -> bool {
-        self.has_job_list && job.versions.is_empty()
+        job.versions.is_empty() && (self.has_job_list || &*job.name == MANUAL_JOB)
     }
 
     /// All jobs, by name.
@@ -372,6 +392,7 @@ impl ProjectHistory {
         Some(ProjectRecord {
             info: self.info.clone()?,
             holds: self.holds.clone(),
+            is_gone: self.is_gone,
         })
     }
 

@@ -356,3 +356,13 @@ fn a_job_that_is_not_listed_is_known_as_such_once_there_is_a_list() {
     history.observe_jobs(&key(), vec![job("0 * * * *", true, 7)], at(7));
     assert!(!is_unlisted(&history));
 }
+
+#[test]
+fn runs_without_a_job_owe_nothing_even_where_jobs_are_not_listed() {
+    let mut history = History::default();
+    let mut manual = row("a", 5, Status::Success);
+    manual.job = None;
+    history.observe_run(&key(), manual);
+    let project = history.project(&key()).unwrap();
+    assert!(project.is_unlisted(project.job(MANUAL_JOB).unwrap()));
+}

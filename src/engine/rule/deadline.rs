@@ -374,6 +374,31 @@ mod tests {
     }
 
     #[test]
+    fn a_weekly_job_that_is_first_seen_between_two_days_is_waited_for() {
+        // Mondays; 10 March 2026 is a Tuesday.
+        let Case { rule, .. } = case(0);
+        let RuleKind::Deadline(kind) = rule.kind else {
+            unreachable!()
+        };
+        let kind = RuleKind::Deadline(Deadline {
+            opens: None,
+            ..kind
+        });
+        let mut weekly = Case::new(kind).job("06:00", "0 5 * * 1", true);
+        let mut known = at("06:30");
+        while weekly.ledger.is_empty() {
+            assert!(known < at("2026-03-17T00:00:00Z"), "nothing was decided");
+            let judgement = weekly.judgement(&known.to_string());
+            known = judgement.wake_when_known.expect("it waits for something");
+            weekly = weekly.after(&known.to_string());
+        }
+        let due_at = at("2026-03-16T07:00:00Z");
+        let rows = weekly.ledger.rows("rule", at("00:00"), due_at);
+        let rows: Vec<_> = rows.map(|row| (row.due_at, row.outcome)).collect();
+        assert_eq!(rows, [(due_at, Promise::Missed)]);
+    }
+
+    #[test]
     fn a_success_within_the_window_delivers() {
         for (run, known, said) in [
             (

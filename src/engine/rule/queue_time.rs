@@ -43,11 +43,15 @@ pub struct QueueTime {
 impl QueueTime {
     /// Judges a job.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
-        let waiting = RunDuration {
+        self.as_duration().judge(ctx)
+    }
+
+    /// The same as a limit on the queue's clock.
+    pub fn as_duration(&self) -> RunDuration {
+        RunDuration {
             clock: Clock::Queue,
             max: Some(self.max),
             min: None,
-        };
-        waiting.judge(ctx)
+        }
     }
 }

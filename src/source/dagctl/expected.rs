@@ -1,8 +1,8 @@
 //! What a list held before and is expected to hold again.
 //!
 //! A list that shrinks may be the truth (a project was deleted) or trouble (the token lost access, the
-//! server answers with an empty list). Until it has lasted, it is trouble: what is missing blinds. It
-//! does not read anything.
+//! server answers with an empty list). Until it has lasted, it is trouble: what is missing blinds. After
+//! an hour a missing project is reported as deleted. It does not read anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,9 @@ use super::poll::Round;
 
 /// Surveys in a row for which a missing project is expected to come back.
 const EXPECTED_SURVEYS: u8 = 3;
+/// After so many surveys in a row (about an hour) a missing project is taken to be deleted, and its alerts end.
+/// Later than it is no longer expected: ending and beginning anew wakes people twice.
+const DELETED_SURVEYS: u8 = 120;
 /// Missing projects named one by one in a poll; the rest is counted.
 const MAX_NAMED: usize = 10;
 
@@ -77,6 +80,12 @@ impl Expected {
         for missing in self.missing.values_mut() {
             missing.surveys = missing.surveys.saturating_add(1);
         }
+    }
+
+    /// Projects that are taken to be deleted.
+    pub(super) fn deleted(&self) -> impl Iterator<Item = &Name> {
+        let deleted = |(_, missing): &(&Name, &Missing)| missing.surveys >= DELETED_SURVEYS;
+        self.missing.iter().filter(deleted).map(|(id, _)| id)
     }
 
     /// Says what is missing. While it is expected to come back, no poll is complete without it.

@@ -14,7 +14,7 @@ use super::rows::{ProjectRow, RowFault};
 use super::wire::{self, Listed, Page, WireError};
 use super::{Dagctl, DagctlSettings, Memory};
 use crate::engine::labels::Patterns;
-use crate::engine::observation::{Name, Project};
+use crate::engine::observation::{Name, Observation, Project, ProjectKey};
 use crate::engine::time::{Span, Timestamp, human_span};
 use crate::source::{Batch, Problem, ProblemKind, Progress};
 
@@ -376,7 +376,7 @@ pub(super) fn is_due(read_at: Option<Timestamp>, now: Timestamp) -> bool {
 async fn read_projects(
     round: &mut Round<'_>,
     listed: &mut Option<Vec<Project>>,
-    tracked: &BTreeMap<Name, Tracked>,
+    tracked: &mut BTreeMap<Name, Tracked>,
     expected: &mut Expected,
 ) -> bool {
     let (projects, has_unread) = match list_projects(round).await {
@@ -403,6 +403,17 @@ async fn read_projects(
         let held = held.map(|p| (p.key.project_id.clone(), p.name.clone()));
         let read = tracked.values().map(Tracked::id_and_name);
         expected.survey(held.chain(read), &projects, round);
+        for project_id in expected.deleted() {
+            let key = ProjectKey {
+                source: round.settings.name.clone(),
+                project_id: project_id.clone(),
+            };
+            round.batch.observations.push(Observation::ProjectGone(key));
+            // When it comes back it is reported anew.
+            if let Some(tracked) = tracked.get_mut(project_id) {
+                tracked.forget_report();
+            }
+        }
     }
     let mut watched: Vec<Project> = projects.into_iter().filter(is_watched).collect();
     if has_unread {

@@ -155,6 +155,11 @@ impl Tracked {
         (id.clone(), name.clone())
     }
 
+    /// The project itself is to be reported again when it is read next.
+    pub(super) fn forget_report(&mut self) {
+        self.reported = None;
+    }
+
     /// The poll got out with this cursor.
     pub(super) fn settle(&mut self, cursor: &Cursor) {
         self.settled = cursor.clone();

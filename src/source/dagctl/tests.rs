@@ -989,6 +989,34 @@ async fn a_project_that_disappears_blinds_before_it_is_gone() {
 }
 
 #[tokio::test]
+async fn a_project_that_stays_away_is_taken_to_be_deleted_until_it_is_back() {
+    let fake = Fake::start().await;
+    let growth = json!({"id": "p2", "name": "growth"});
+    fake.edit(|world| world.projects.push(growth.clone()));
+    let mut client = fake.client();
+    client.poll(noon()).await;
+    fake.edit(|world| world.projects.truncate(1));
+    let survey = |n: i64| noon() + Span::seconds(30 * n);
+    let is_gone = |batch: &Batch| {
+        let gone = Observation::ProjectGone(key("p2"));
+        batch.observations.contains(&gone)
+    };
+    for n in 1..120 {
+        let batch = client.poll(fake.at(survey(n))).await;
+        assert!(!is_gone(&batch), "survey {n}");
+    }
+    for n in [120, 121] {
+        let batch = client.poll(fake.at(survey(n))).await;
+        assert!(batch.is_complete && is_gone(&batch), "survey {n}");
+    }
+    fake.edit(|world| world.projects.push(growth));
+    let batch = client.poll(fake.at(survey(122))).await;
+    assert!(!is_gone(&batch));
+    let is_back = |row: &Observation| matches!(row, Observation::Project(p) if p.key == key("p2"));
+    assert!(batch.observations.iter().any(is_back), "reported anew");
+}
+
+#[tokio::test]
 async fn a_project_list_that_empties_is_believed_the_second_time() {
     let fake = Fake::start().await;
     let mut client = fake.client();

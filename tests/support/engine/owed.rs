@@ -2,10 +2,12 @@
 
 use chrono_tz::Tz;
 use tardy::engine::observation::Status;
-use tardy::engine::rule::Clock;
+use tardy::engine::rule::plan_waiting::PlanWaiting;
+use tardy::engine::rule::queue_time::QueueTime;
+use tardy::engine::rule::{Clock, Limit, RuleKind};
 use tardy::engine::time::Span;
 
-use super::kinds::{deadline, missed, too_long};
+use super::kinds::{deadline, missed, run_failed, span, too_long};
 use super::timeline::{Disturbance, Outcome, Timeline, check, promise};
 
 fn timeline() -> Timeline {
@@ -97,6 +99,75 @@ fn of_a_run_that_is_lost_nothing_can_be_told() {
         "too-long r1 01:30 unknown recorded 01:10
          too-long r1 01:30 met recorded 01:20, was unknown",
     );
+}
+
+#[test]
+fn what_is_told_of_a_project_that_is_deleted_ends_and_begins_anew_when_it_is_back() {
+    let mut failed = run_failed();
+    failed.keep_firing_for = span("10m");
+    let mut waiting = run_failed();
+    waiting.name = "waiting".into();
+    waiting.kind = RuleKind::PlanWaiting(PlanWaiting { max: span("1h") });
+    let case = timeline()
+        .rule(failed)
+        .rule(waiting)
+        .rule(deadline("12:00", Tz::UTC))
+        .jobs_at("00:02", &[("nightly", "0 1 * * *", true)])
+        .run("nightly", "r1", "01:00", "01:10 failed: boom")
+        .plan(
+            "01:30",
+            ("a", Some("g1")),
+            ("explain", "pending", "Add refunds"),
+        );
+    let (gone_at, back_at) = (case.at("03:00"), case.at("15:00"));
+    let case = case.project_gone(gone_at);
+    let told = case.clone().play("14:00");
+    check(
+        &told.told_text(),
+        "01:10:15 team first: + critical Failed: finance nightly: boom
+         02:30:15 team first: + critical Waiting: finance plan “Add refunds” waits for approval since 01:30 UTC (1 h)
+         03:00 team all_resolved: - critical Gone: finance nightly is not listed any more
+         03:00 team all_resolved: - critical Gone: finance is not listed any more",
+    );
+    let until = case.at("14:00");
+    let restarted = case.clone().play_with(until, &mut |_, _| Disturbance {
+        is_restart: true,
+        ..Disturbance::default()
+    });
+    assert_eq!(restarted.told_text(), told.told_text());
+    let back = case.project(back_at, |_| {}).play("16:00");
+    check(
+        &back.told_text()[4..],
+        "15:00:15 team first: + critical Failed: finance nightly: boom
+         15:00:15 team first: + critical Late: finance nightly not finished, due 12:00 UTC (its run ended as failed: boom)
+         15:00:15 team first: + critical Waiting: finance plan “Add refunds” waits for approval since 01:30 UTC (4 h, four times the limit)",
+    );
+}
+
+#[test]
+fn of_a_run_that_is_lost_its_wait_is_known_once_it_started() {
+    let waits = |started: Option<&str>| {
+        let mut rule = too_long(Clock::Queue, "10m");
+        rule.kind = RuleKind::QueueTime(QueueTime {
+            max: Limit::Fixed(span("10m")),
+        });
+        let timeline = timeline().rule(rule);
+        let removed = Status::Other("removed".into());
+        let end = (timeline.at("01:30"), removed, String::new());
+        let (created, started) = (timeline.at("01:00"), started.map(|at| timeline.at(at)));
+        let played = timeline.run_at("nightly", "r1", created, started, Some(end));
+        recorded(&played.play("06:00"))
+    };
+    check(
+        &waits(Some("01:05")),
+        "too-long r1 01:10 met recorded 01:30",
+    );
+    check(
+        &waits(Some("01:25")),
+        "too-long r1 01:10 missed recorded 01:10
+         too-long r1 01:10 late by 900 s recorded 01:30, was missed",
+    );
+    check(&waits(None), "too-long r1 01:10 missed recorded 01:10");
 }
 
 #[test]

@@ -145,7 +145,10 @@ impl Stored {
                 Observation::Run(key, run) => drop(history.observe_run(&key, run)),
                 Observation::Execution(key, row) => drop(history.observe_execution(&key, row)),
                 Observation::Plan(key, plan) => drop(history.observe_plan(&key, plan)),
-                Observation::Project(_) | Observation::Jobs(..) | Observation::Protections(..) => {}
+                Observation::Project(_)
+                | Observation::ProjectGone(_)
+                | Observation::Jobs(..)
+                | Observation::Protections(..) => {}
             }
         }
         let mut ledger = Ledger::default();
@@ -283,6 +286,22 @@ impl Timeline {
         };
         change(&mut project);
         self.rows.push((at, Observation::Project(project)));
+        self
+    }
+
+    fn is_project_gone(&self, now: Timestamp) -> bool {
+        let said = self.rows.iter().filter(|(at, _)| *at <= now);
+        let said = said.filter(|(_, row)| {
+            matches!(row, Observation::Project(_) | Observation::ProjectGone(_))
+        });
+        let newest = said.max_by_key(|(at, _)| *at);
+        newest.is_some_and(|(_, row)| matches!(row, Observation::ProjectGone(_)))
+    }
+
+    /// The project is taken to be deleted from an instant on.
+    pub fn project_gone(mut self, at: Timestamp) -> Self {
+        self.rows
+            .push((at, Observation::ProjectGone(project_key())));
         self
     }
 
@@ -530,7 +549,10 @@ impl Timeline {
                 } else {
                     let before = read_until.max(Timestamp::MIN + self.overlap) - self.overlap;
                     input.observations = self.served(before, now);
-                    input.coverage.insert(project_key(), now);
+                    // Of a project that is gone nothing is read.
+                    if !self.is_project_gone(now) {
+                        input.coverage.insert(project_key(), now);
+                    }
                     input.executions_known.insert(project_key(), now);
                     if std::mem::take(&mut is_restarted) {
                         input.observations.extend(self.protections_now(now));
@@ -618,7 +640,7 @@ fn source_report(at: Timestamp, result: Result<(), String>) -> HealthReport {
 
 fn rank(row: &Observation) -> u8 {
     match row {
-        Observation::Project(_) => 0,
+        Observation::Project(_) | Observation::ProjectGone(_) => 0,
         Observation::Jobs(..) => 1,
         Observation::Protections(..) => 2,
         Observation::Run(..) | Observation::Execution(..) | Observation::Plan(..) => 3,

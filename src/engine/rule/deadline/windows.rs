@@ -106,11 +106,13 @@ impl Deadline {
         };
         let mut found = Vec::new();
         for window in windows {
-            // Of a window that opened before the job was first seen nothing can be told.
-            if window.by_at > from && window.opens_at >= job.first_seen_at {
+            // Of a window that opened before the job was first seen nothing can be told; one that has not begun is
+            // waited for all the same, or nothing would wake for those after it.
+            let is_ahead = window.begins_at > ctx.known_until;
+            if window.by_at > from && (is_ahead || window.opens_at >= job.first_seen_at) {
                 found.push(window);
             }
-            if window.begins_at > ctx.known_until || found.len() >= MAX_WINDOWS {
+            if is_ahead || found.len() >= MAX_WINDOWS {
                 break;
             }
         }
