@@ -387,6 +387,7 @@ fn row_key(fact: &Observation) -> (u8, Name) {
         Observation::Project(project) => (3, project.key.project_id.clone()),
         Observation::Jobs(project, _) => (4, project.project_id.clone()),
         Observation::Protections(source, _) => (5, source.clone()),
+        Observation::ProjectGone(project) => (3, project.project_id.clone()),
     }
 }
 
