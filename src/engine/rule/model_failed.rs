@@ -67,6 +67,9 @@ impl ModelFailed {
             judgement.memory.judged_until = judgement.memory.judged_until.max(at);
             let verdict = match execution.outcome() {
                 Outcome::Failure => Verdict::Breach(evidence(ctx, history, execution)),
+                // A success from before the failure ends nothing: it is the newest only because the failed
+                // execution is being retried.
+                Outcome::Success if is_before_open(ctx, at) => continue,
                 Outcome::Success => recovery(ctx, execution, at),
                 Outcome::Open | Outcome::Skipped => continue,
             };
@@ -104,6 +107,11 @@ fn judge_times(
     }
     let tell = |execution: &ExecutionRecord| evidence(ctx, history, execution);
     times::judge(ctx, times, events, judged_until, "failed", tell, judgement);
+}
+
+fn is_before_open(ctx: &Context<'_>, at: Timestamp) -> bool {
+    let mut open = ctx.open.iter().filter(|alert| alert.is_open());
+    open.any(|alert| at < alert.began_at)
 }
 
 fn recovery(ctx: &Context<'_>, execution: &ExecutionRecord, at: Timestamp) -> Verdict {
@@ -216,5 +224,23 @@ mod tests {
         ] {
             assert_eq!(case.judge("07:00").join("; "), said, "{name}");
         }
+    }
+
+    #[test]
+    fn a_failed_execution_that_is_being_retried_has_not_recovered() {
+        let failing = Case::new(RuleKind::ModelFailed(ModelFailed))
+            .model("m")
+            .run("a", "05:00 -> 05:10 success")
+            .execution("a", "m", "05:01 -> 05:05 success")
+            .run("b", "06:00 running")
+            .execution("b", "m", "06:01 -> 06:05 failed: boom")
+            .opened("06:06");
+        let retrying = failing.execution("b", "m", "06:01 -> 06:08 running");
+        assert_eq!(retrying.judge("06:09").join("; "), "");
+        let retried = retrying.execution("b", "m", "06:01 -> 06:12 success");
+        assert_eq!(
+            retried.judge("06:13").join("; "),
+            "06:12 ok Recovered: p1 m superseded by a retry"
+        );
     }
 }
