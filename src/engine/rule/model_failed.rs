@@ -16,7 +16,8 @@
 //!
 //! ## Resolve
 //! At that model's next success in the same job; "superseded by a retry" when that is in the very run in
-//! which it failed. With `times`: when it failed in fewer than n of the last m runs.
+//! which it failed. With `times`: when it failed in fewer than n of the last m runs. It expires when the
+//! model has not been run for 35 days, or its job has been held for 7 days without a run.
 
 use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::history::{ExecutionRecord, ModelHistory, Outcome};

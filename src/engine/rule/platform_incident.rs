@@ -30,11 +30,14 @@
 //! ## Resolve
 //! When fewer than `min_jobs` of its jobs still have a failure as their newest finished run, or their share
 //! of the jobs that failed in it falls below `min_share` x `clear`. Jobs that still fail are named in the
-//! ending, and their own alerts are announced then. A job that is not listed any more fails no more.
+//! ending, and their own alerts are announced then. A job that is not listed any more, or has been held for
+//! 7 days without a run, or whose project has not been read for 7 days, is counted no more; the ending says
+//! how many those are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::alert::{Evidence, Incident, Member, Verdict};
+use super::super::aside::HELD_FOR_LONG;
 use super::super::history::{JobHistory, ProjectHistory};
 use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
@@ -141,12 +144,17 @@ impl PlatformIncident {
                 continue;
             };
             let is_current = newest.since(coverage) <= self.window;
+            if newest.since(coverage) > HELD_FOR_LONG {
+                continue;
+            }
             for job in project.jobs().filter(|job| is_wanted(survey, job)) {
                 let mut runs = counted(survey, project, job).peekable();
                 while runs.next_if(|run| run.settled_at() > coverage).is_some() {
                     scene.is_ahead = true;
                 }
-                if let Some(run) = runs.next() {
+                let aside_at = project.long_held_at(job, HELD_FOR_LONG, coverage);
+                let is_aside = |run: &Run| aside_at.is_some_and(|at| run.settled_at() < at);
+                if let Some(run) = runs.next().filter(|run| !is_aside(run)) {
                     scene.jobs.push(Seen {
                         key: Incident::key(&project.key.project_id, &job.name),
                         project,
@@ -266,6 +274,15 @@ impl PlatformIncident {
         if let Some(at) = self.over_at(survey, &incident) {
             judgement.find(at, over(scene, survey, &incident));
             return;
+        }
+        for key in incident.failing() {
+            let held = by_key.get(key).and_then(|seen| {
+                let project = seen.project;
+                project.long_held_after(seen.job, HELD_FOR_LONG, seen.coverage)
+            });
+            if let Some(at) = held {
+                judgement.wake(at.max(survey.now + LOOK_AGAIN));
+            }
         }
         let at = incident.last_failed_at;
         let evidence = self.evidence(survey, scene, incident);
@@ -494,9 +511,17 @@ fn names(all: impl Iterator<Item = String>) -> String {
 fn over(scene: &Scene<'_>, survey: &Survey<'_>, incident: &Incident) -> Verdict {
     let members = incident.members.len();
     let failing: Vec<&Name> = incident.failing().collect();
-    let recovered = members - failing.len();
+    let seen: BTreeSet<&Name> = scene.jobs.iter().map(|seen| &seen.key).collect();
+    let is_left = |key: &&Name| !seen.contains(key) && !failing.contains(key);
+    let left = incident.members.keys().filter(is_left).count();
+    let recovered = members - failing.len() - left;
+    let and_left = match left {
+        0 => String::new(),
+        1 => ", 1 is gone or held".to_owned(),
+        _ => format!(", {left} are gone or held"),
+    };
     let headline = format!(
-        "Over: {recovered} of {members} jobs of {} that failed together have recovered",
+        "Over: {recovered} of {members} jobs of {} that failed together have recovered{and_left}",
         source(survey)
     );
     let mut facts = vec![Fact::new(

@@ -29,7 +29,8 @@
 //! ## Resolve
 //! When the share is back at target + (1 - target) * (1 - `clear`): with a target of 95 % and the
 //! default, at 95.5 %. That keeps a share at the very edge from coming and going. It expires when the last
-//! success and failure has left the window: it was about runs, and there are none.
+//! success and failure has left the window (it was about runs, and there are none), and when the job has been
+//! held for 7 days without a run, or has not run for 35 days.
 
 use super::super::alert::{Evidence, Verdict};
 use super::super::history::JobHistory;
