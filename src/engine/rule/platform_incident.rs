@@ -25,7 +25,8 @@
 //! Each project is seen as of the instant up to which its runs are known. One that is more than `window`
 //! behind the others is left out when an incident begins: it is neither good nor bad news. Partial runs and
 //! successes count as runs that did not fail; a status nobody knows does not count. That nothing has run since
-//! is no ending. An incident that began and was over between two looks is not told.
+//! is no ending. In the first hour of watching none begins before every project was read. An incident that
+//! began and was over between two looks is not told.
 //!
 //! ## Resolve
 //! When fewer than `min_jobs` of its jobs still have a failure as their newest finished run, or their share
@@ -85,6 +86,9 @@ struct Count {
 
 /// How long until runs are looked at again that are not known completely yet.
 const LOOK_AGAIN: Span = Span::seconds(30);
+
+/// How long the first read of all projects is waited for.
+const FIRST_READ: Span = Span::hours(1);
 
 /// Runs of one job looked at to find when an incident began.
 const MAX_RUNS: usize = 200;
@@ -183,6 +187,10 @@ impl PlatformIncident {
     }
 
     fn begin(&self, survey: &Survey<'_>, scene: &Scene<'_>, judgement: &mut Judgement) {
+        if is_half_read(survey) {
+            judgement.wake(survey.now + LOOK_AGAIN);
+            return;
+        }
         let count = self.count(scene);
         if !self.is_breach(count) {
             self.wake_when_runs_leave(survey, scene, count, judgement);
@@ -431,6 +439,18 @@ impl PlatformIncident {
             ..Evidence::default()
         }
     }
+}
+
+/// Watching has just begun and some project was not read yet: who failed of how many is not known.
+fn is_half_read(survey: &Survey<'_>) -> bool {
+    let is_new = survey.now < survey.memory.watching_since + FIRST_READ;
+    let mut all = survey.history.projects();
+    is_new
+        && all.any(|project| {
+            survey.source() == Some(&project.key.source)
+                && project.coverage.is_none()
+                && survey.rule.selectors.is_project(project)
+        })
 }
 
 fn source<'a>(survey: &Survey<'a>) -> &'a str {
@@ -799,6 +819,21 @@ mod tests {
             .known("p1", "06:20")
             .known("p2", "03:13");
         assert_eq!(lost.judge("06:20"), "");
+    }
+
+    #[test]
+    fn in_the_first_hour_no_incident_begins_before_every_project_was_read() {
+        let runs = "p1/a 00:05 failed; p1/b 00:05 failed; p1/c 00:05 failed; \
+                    p2/d 00:05 success; p2/e 00:05 success; p2/f 00:05 success; p2/g 00:05 success";
+        let half = Source::new().runs(runs).known("p1", "00:10");
+        let judgement = half.judgement("00:10");
+        assert!(judgement.findings.is_empty(), "{:?}", judgement.findings);
+        assert_eq!(judgement.wake_at, Some(at("00:10") + LOOK_AGAIN));
+        assert_eq!(half.known("p2", "00:10").judge("00:10"), "");
+        let unreadable = Source::new()
+            .runs(&runs.replace("00:05", "01:05"))
+            .known("p1", "01:10");
+        assert_eq!(unreadable.judge("01:10"), "01:05 breach p1/a p1/b p1/c");
     }
 
     #[test]
