@@ -1,9 +1,12 @@
 //! Which firing alerts keep others quiet.
+//!
+//! Guarantees: an alert that is both source and target of an inhibition is kept quiet only by alerts that are
+//! its source alone, so that no two alerts keep each other quiet by it.
 
 use std::collections::HashMap;
 
 use super::alert::{Alert, AlertState};
-use super::labels::{Fingerprint, Labels};
+use super::labels::{Labels, Matcher};
 use super::route::Inhibition;
 
 /// Firing alerts that match an inhibition's source, by the values of its equal labels. Built once a
@@ -11,7 +14,34 @@ use super::route::Inhibition;
 #[derive(Debug)]
 pub(super) struct Inhibitors<'a> {
     inhibitions: &'a [Inhibition],
-    sources: Vec<HashMap<Labels, Vec<(Fingerprint, String)>>>,
+    sources: Vec<HashMap<Labels, Sources>>,
+}
+
+/// Short ids of firing alerts that match the source; one of each sort is enough.
+#[derive(Debug, Default)]
+struct Sources {
+    /// Matches the source only: keeps every target quiet.
+    only: Option<String>,
+    /// Matches the target as well: keeps no alert of its own sort quiet, or two would keep each other, and
+    /// each itself, quiet, and nobody would hear of either.
+    both: Option<String>,
+}
+
+fn is_match(matchers: &[Matcher], alert: &Alert) -> bool {
+    matchers
+        .iter()
+        .all(|matcher| matcher.is_match(&alert.labels))
+}
+
+impl Sources {
+    fn note(&mut self, inhibition: &Inhibition, alert: &Alert) {
+        let slot = if is_match(&inhibition.target, alert) {
+            &mut self.both
+        } else {
+            &mut self.only
+        };
+        slot.get_or_insert_with(|| alert.id());
+    }
 }
 
 impl<'a> Inhibitors<'a> {
@@ -22,24 +52,14 @@ impl<'a> Inhibitors<'a> {
         let sources = inhibitions
             .iter()
             .map(|inhibition| {
-                let mut sources: HashMap<Labels, Vec<(Fingerprint, String)>> = HashMap::new();
+                let mut sources: HashMap<Labels, Sources> = HashMap::new();
                 let firing = alerts
                     .clone()
-                    .filter(|alert| alert.state == AlertState::Firing);
+                    .filter(|alert| alert.state == AlertState::Firing)
+                    .filter(|alert| is_match(&inhibition.source, alert));
                 for alert in firing {
-                    if inhibition
-                        .source
-                        .iter()
-                        .all(|matcher| matcher.is_match(&alert.labels))
-                    {
-                        let group = sources
-                            .entry(alert.labels.project(&inhibition.equal))
-                            .or_default();
-                        // Two are enough to find one that is not the target itself.
-                        if group.len() < 2 {
-                            group.push((alert.fingerprint, alert.id()));
-                        }
-                    }
+                    let values = alert.labels.project(&inhibition.equal);
+                    sources.entry(values).or_default().note(inhibition, alert);
                 }
                 sources
             })
@@ -55,19 +75,14 @@ impl<'a> Inhibitors<'a> {
         self.inhibitions
             .iter()
             .zip(&self.sources)
+            .filter(|(inhibition, _)| is_match(&inhibition.target, alert))
             .find_map(|(inhibition, sources)| {
-                if !inhibition
-                    .target
-                    .iter()
-                    .all(|matcher| matcher.is_match(&alert.labels))
-                {
-                    return None;
-                }
-                let group = sources.get(&alert.labels.project(&inhibition.equal))?;
-                group
-                    .iter()
-                    .find(|(fingerprint, _)| *fingerprint != alert.fingerprint)
-                    .map(|(_, id)| id.as_str())
+                let found = sources.get(&alert.labels.project(&inhibition.equal))?;
+                let of_both = found
+                    .both
+                    .as_deref()
+                    .filter(|_| !is_match(&inhibition.source, alert));
+                found.only.as_deref().or(of_both)
             })
     }
 }

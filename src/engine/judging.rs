@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 
 use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Verdict};
 use super::annotate;
+use super::aside;
 use super::flapping::{Changes, FLAPPING_WITHIN};
 use super::labels::{Fingerprint, Labels};
 use super::observation::{Name, ProjectKey};
@@ -226,11 +227,12 @@ impl Engine {
             return Some(promising::gone(&ctx, &self.ledger));
         }
         let is_judged = ctx.is_concerned() || open.iter().any(Alert::is_open);
-        Some(if is_judged {
-            rule.kind.judge(&ctx)
-        } else {
-            Judgement::start(&watch.memory)
-        })
+        if !is_judged {
+            return Some(Judgement::start(&watch.memory));
+        }
+        let mut judgement = rule.kind.judge(&ctx);
+        aside::put_aside(&ctx, &mut judgement);
+        Some(judgement)
     }
 
     pub(super) fn schedule_zone(&self, source: &Name) -> Tz {

@@ -8,6 +8,7 @@
 
 pub mod alert;
 pub mod annotate;
+mod aside;
 pub mod baseline;
 pub mod calendar;
 pub mod flapping;

@@ -201,6 +201,42 @@ impl ProjectHistory {
         holds.filter_map(|hold| hold.to).max()
     }
 
+    /// The newest instant at or before `until` at which a hold of the job, or of its project, had lasted for
+    /// `span`. One whose beginning is not known counts from when it was there for certain.
+    pub fn long_held_at(
+        &self,
+        job: &JobHistory,
+        span: Span,
+        until: Timestamp,
+    ) -> Option<Timestamp> {
+        let instants = self.long_holds(job, span);
+        instants.filter(|at| *at <= until).max()
+    }
+
+    /// The first instant after `after` at which a hold of the job, or of its project, will have lasted for
+    /// `span`.
+    pub fn long_held_after(
+        &self,
+        job: &JobHistory,
+        span: Span,
+        after: Timestamp,
+    ) -> Option<Timestamp> {
+        let instants = self.long_holds(job, span);
+        instants.filter(|at| *at > after).min()
+    }
+
+    fn long_holds<'a>(
+        &'a self,
+        job: &'a JobHistory,
+        span: Span,
+    ) -> impl Iterator<Item = Timestamp> + 'a {
+        let holds = self.holds.iter().chain(&job.holds);
+        holds.filter_map(move |hold| {
+            let at = hold.since()?.0 + span;
+            hold.to.is_none_or(|to| to >= at).then_some(at)
+        })
+    }
+
     /// How long the job was held in `(start, end)`; time held by both project and job counts once.
     pub fn held_time(&self, job: &JobHistory, start: Timestamp, end: Timestamp) -> Span {
         let mut free = Span::zero();

@@ -266,6 +266,25 @@ impl Case {
         self
     }
 
+    /// A run that waited and goes on: `06:00 06:15 running`.
+    pub(super) fn queued(mut self, id: &str, text: &str) -> Self {
+        let words: Vec<&str> = text.split(' ').collect();
+        let run = Run {
+            id: id.into(),
+            job: Some("job".into()),
+            job_type: "run".into(),
+            triggered_by: "scheduled".into(),
+            created_at: at(words[0]),
+            started_at: Some(at(words[1])),
+            finished_at: None,
+            updated_at: at(words[1]),
+            error: None,
+            status: Status::from_word(words[2]),
+        };
+        self.history.observe_run(&key(), run);
+        self
+    }
+
     /// Model executions are known up to an instant.
     pub(super) fn executions_known(mut self, until: &str) -> Self {
         self.history.cover_executions(&key(), at(until));

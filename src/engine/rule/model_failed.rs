@@ -16,7 +16,8 @@
 //!
 //! ## Resolve
 //! At that model's next success in the same job; "superseded by a retry" when that is in the very run in
-//! which it failed. With `times`: when it failed in fewer than n of the last m runs.
+//! which it failed. With `times`: when it failed in fewer than n of the last m runs. It expires when the
+//! model has not been run for 35 days, or its job has been held for 7 days without a run.
 
 use super::super::alert::{Alert, Evidence, Verdict};
 use super::super::history::{ExecutionRecord, ModelHistory, Outcome};
@@ -67,6 +68,9 @@ impl ModelFailed {
             judgement.memory.judged_until = judgement.memory.judged_until.max(at);
             let verdict = match execution.outcome() {
                 Outcome::Failure => Verdict::Breach(evidence(ctx, history, execution)),
+                // A success from before the failure ends nothing: it is the newest only because the failed
+                // execution is being retried.
+                Outcome::Success if is_before_open(ctx, at) => continue,
                 Outcome::Success => recovery(ctx, execution, at),
                 Outcome::Open | Outcome::Skipped => continue,
             };
@@ -104,6 +108,11 @@ fn judge_times(
     }
     let tell = |execution: &ExecutionRecord| evidence(ctx, history, execution);
     times::judge(ctx, times, events, judged_until, "failed", tell, judgement);
+}
+
+fn is_before_open(ctx: &Context<'_>, at: Timestamp) -> bool {
+    let mut open = ctx.open.iter().filter(|alert| alert.is_open());
+    open.any(|alert| at < alert.began_at)
 }
 
 fn recovery(ctx: &Context<'_>, execution: &ExecutionRecord, at: Timestamp) -> Verdict {
@@ -216,5 +225,23 @@ mod tests {
         ] {
             assert_eq!(case.judge("07:00").join("; "), said, "{name}");
         }
+    }
+
+    #[test]
+    fn a_failed_execution_that_is_being_retried_has_not_recovered() {
+        let failing = Case::new(RuleKind::ModelFailed(ModelFailed))
+            .model("m")
+            .run("a", "05:00 -> 05:10 success")
+            .execution("a", "m", "05:01 -> 05:05 success")
+            .run("b", "06:00 running")
+            .execution("b", "m", "06:01 -> 06:05 failed: boom")
+            .opened("06:06");
+        let retrying = failing.execution("b", "m", "06:01 -> 06:08 running");
+        assert_eq!(retrying.judge("06:09").join("; "), "");
+        let retried = retrying.execution("b", "m", "06:01 -> 06:12 success");
+        assert_eq!(
+            retried.judge("06:13").join("; "),
+            "06:12 ok Recovered: p1 m superseded by a retry"
+        );
     }
 }

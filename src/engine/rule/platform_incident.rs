@@ -25,16 +25,20 @@
 //! Each project is seen as of the instant up to which its runs are known. One that is more than `window`
 //! behind the others is left out when an incident begins: it is neither good nor bad news. Partial runs and
 //! successes count as runs that did not fail; a status nobody knows does not count. That nothing has run since
-//! is no ending. An incident that began and was over between two looks is not told.
+//! is no ending. In the first hour of watching none begins before every project was read. An incident that
+//! began and was over between two looks is not told.
 //!
 //! ## Resolve
 //! When fewer than `min_jobs` of its jobs still have a failure as their newest finished run, or their share
 //! of the jobs that failed in it falls below `min_share` x `clear`. Jobs that still fail are named in the
-//! ending, and their own alerts are announced then. A job that is not listed any more fails no more.
+//! ending, and their own alerts are announced then. A job that is not listed any more, or has been held for
+//! 7 days without a run, or whose project has not been read for 7 days, is counted no more; the ending says
+//! how many those are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::alert::{Evidence, Incident, Member, Verdict};
+use super::super::aside::HELD_FOR_LONG;
 use super::super::history::{JobHistory, ProjectHistory};
 use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
@@ -82,6 +86,9 @@ struct Count {
 
 /// How long until runs are looked at again that are not known completely yet.
 const LOOK_AGAIN: Span = Span::seconds(30);
+
+/// How long the first read of all projects is waited for.
+const FIRST_READ: Span = Span::hours(1);
 
 /// Runs of one job looked at to find when an incident began.
 const MAX_RUNS: usize = 200;
@@ -141,12 +148,17 @@ impl PlatformIncident {
                 continue;
             };
             let is_current = newest.since(coverage) <= self.window;
+            if newest.since(coverage) > HELD_FOR_LONG {
+                continue;
+            }
             for job in project.jobs().filter(|job| is_wanted(survey, job)) {
                 let mut runs = counted(survey, project, job).peekable();
                 while runs.next_if(|run| run.settled_at() > coverage).is_some() {
                     scene.is_ahead = true;
                 }
-                if let Some(run) = runs.next() {
+                let aside_at = project.long_held_at(job, HELD_FOR_LONG, coverage);
+                let is_aside = |run: &Run| aside_at.is_some_and(|at| run.settled_at() < at);
+                if let Some(run) = runs.next().filter(|run| !is_aside(run)) {
                     scene.jobs.push(Seen {
                         key: Incident::key(&project.key.project_id, &job.name),
                         project,
@@ -175,6 +187,10 @@ impl PlatformIncident {
     }
 
     fn begin(&self, survey: &Survey<'_>, scene: &Scene<'_>, judgement: &mut Judgement) {
+        if is_half_read(survey) {
+            judgement.wake(survey.now + LOOK_AGAIN);
+            return;
+        }
         let count = self.count(scene);
         if !self.is_breach(count) {
             self.wake_when_runs_leave(survey, scene, count, judgement);
@@ -266,6 +282,15 @@ impl PlatformIncident {
         if let Some(at) = self.over_at(survey, &incident) {
             judgement.find(at, over(scene, survey, &incident));
             return;
+        }
+        for key in incident.failing() {
+            let held = by_key.get(key).and_then(|seen| {
+                let project = seen.project;
+                project.long_held_after(seen.job, HELD_FOR_LONG, seen.coverage)
+            });
+            if let Some(at) = held {
+                judgement.wake(at.max(survey.now + LOOK_AGAIN));
+            }
         }
         let at = incident.last_failed_at;
         let evidence = self.evidence(survey, scene, incident);
@@ -416,6 +441,18 @@ impl PlatformIncident {
     }
 }
 
+/// Watching has just begun and some project was not read yet: who failed of how many is not known.
+fn is_half_read(survey: &Survey<'_>) -> bool {
+    let is_new = survey.now < survey.memory.watching_since + FIRST_READ;
+    let mut all = survey.history.projects();
+    is_new
+        && all.any(|project| {
+            survey.source() == Some(&project.key.source)
+                && project.coverage.is_none()
+                && survey.rule.selectors.is_project(project)
+        })
+}
+
 fn source<'a>(survey: &Survey<'a>) -> &'a str {
     survey.source().map_or("", |name| name)
 }
@@ -494,9 +531,17 @@ fn names(all: impl Iterator<Item = String>) -> String {
 fn over(scene: &Scene<'_>, survey: &Survey<'_>, incident: &Incident) -> Verdict {
     let members = incident.members.len();
     let failing: Vec<&Name> = incident.failing().collect();
-    let recovered = members - failing.len();
+    let seen: BTreeSet<&Name> = scene.jobs.iter().map(|seen| &seen.key).collect();
+    let is_left = |key: &&Name| !seen.contains(key) && !failing.contains(key);
+    let left = incident.members.keys().filter(is_left).count();
+    let recovered = members - failing.len() - left;
+    let and_left = match left {
+        0 => String::new(),
+        1 => ", 1 is gone or held".to_owned(),
+        _ => format!(", {left} are gone or held"),
+    };
     let headline = format!(
-        "Over: {recovered} of {members} jobs of {} that failed together have recovered",
+        "Over: {recovered} of {members} jobs of {} that failed together have recovered{and_left}",
         source(survey)
     );
     let mut facts = vec![Fact::new(
@@ -774,6 +819,21 @@ mod tests {
             .known("p1", "06:20")
             .known("p2", "03:13");
         assert_eq!(lost.judge("06:20"), "");
+    }
+
+    #[test]
+    fn in_the_first_hour_no_incident_begins_before_every_project_was_read() {
+        let runs = "p1/a 00:05 failed; p1/b 00:05 failed; p1/c 00:05 failed; \
+                    p2/d 00:05 success; p2/e 00:05 success; p2/f 00:05 success; p2/g 00:05 success";
+        let half = Source::new().runs(runs).known("p1", "00:10");
+        let judgement = half.judgement("00:10");
+        assert!(judgement.findings.is_empty(), "{:?}", judgement.findings);
+        assert_eq!(judgement.wake_at, Some(at("00:10") + LOOK_AGAIN));
+        assert_eq!(half.known("p2", "00:10").judge("00:10"), "");
+        let unreadable = Source::new()
+            .runs(&runs.replace("00:05", "01:05"))
+            .known("p1", "01:10");
+        assert_eq!(unreadable.judge("01:10"), "01:05 breach p1/a p1/b p1/c");
     }
 
     #[test]

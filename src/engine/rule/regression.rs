@@ -7,6 +7,11 @@
 //! For every job whose length matters and has no fixed limit. With `times = "2 of 3"` a single slow run
 //! says nothing.
 //!
+//! Beside `run_duration`: while an alert of that kind about the job is in flight and told, this is not told.
+//! When the run ends, that alert ends with it and says how long the run took; if the run was slow for its own
+//! history, too, that is told then, in the same conversation where alerts of a job share one. It is news of
+//! another kind: how much slower than usual, for how many runs, and open until runs are back.
+//!
 //! ## Keys
 //! `method` (`robust_z` or `percent`; `changepoint` and `trend` are not built yet), `percent` (0.5),
 //! `z` (4), `min_ratio` (1.2), `min_delta` (`"10s"`), `baseline_runs` (20), `min_runs` (8), `clock` (`run`),
@@ -33,7 +38,8 @@
 //! ## Resolve
 //! The baseline is frozen when the alert opens, so that a regression cannot clear itself by becoming
 //! normal. It closes when runs are back under `clear` of the threshold (as many as make the breach
-//! impossible under `times`), each held against what was usual for its tick of the week.
+//! impossible under `times`), each held against what was usual for its tick of the week. It expires when the
+//! job has been held for 7 days without a run, or the job or model has not been run for 35 days.
 
 use super::super::alert::{Evidence, Verdict};
 use super::super::baseline::{Baseline, seconds, span};

@@ -60,7 +60,7 @@ const MAX_JUDGED: usize = 200;
 /// Windows before the present one that say what is usual.
 const USUAL_WINDOWS: i32 = 8;
 
-/// Creations of the runs that count, in order, and what else changes the count.
+/// Creations of the runs that count, in order, also of those after the instant up to which runs are known.
 struct Counting {
     created: Vec<Timestamp>,
     window: Span,
@@ -82,10 +82,10 @@ impl Counting {
         instants
     }
 
-    /// When the next run leaves the window.
-    fn next_leaving(&self, after: Timestamp) -> Option<Timestamp> {
-        let leaving = self.created.iter().map(|at| *at + self.window);
-        leaving.filter(|at| *at > after).min()
+    /// When the next run begins to count, or leaves the window.
+    fn next_change(&self, after: Timestamp) -> Option<Timestamp> {
+        let both = self.created.iter().flat_map(|at| [*at, *at + self.window]);
+        both.filter(|at| *at > after).min()
     }
 }
 
@@ -123,7 +123,7 @@ impl RunCount {
                 instants.sort();
             }
         }
-        if let Some(next) = counting.next_leaving(ctx.known_until) {
+        if let Some(next) = counting.next_change(ctx.known_until) {
             judgement.wake_known(next);
         }
         // The newest once more: late rows, and on the first look what is so already.
@@ -158,7 +158,6 @@ impl RunCount {
             .take_while(|run| run.created_at + self.window > since - self.window)
             .filter(|run| ctx.is_judged(run))
             .map(|run| run.created_at)
-            .filter(|created_at| *created_at <= ctx.known_until)
             .take(MAX_COUNTED)
             .collect();
         created.reverse();
@@ -428,6 +427,23 @@ mod tests {
         assert_eq!(
             last(&back, "09:00"),
             "09:00 breach Too few runs: p1 job had no run in 2 h (at least 2, usual 0)"
+        );
+    }
+
+    #[test]
+    fn a_run_created_after_what_is_known_is_waited_for() {
+        let ahead = case(None, Some(1), None)
+            .run("a", "03:00 -> 03:05 success")
+            .run("b", "03:20 running");
+        assert_eq!(
+            last(&ahead, "03:19"),
+            "03:00 ok Back in bounds: p1 job had 1 run in 2 h"
+        );
+        let judgement = ahead.judgement("03:19");
+        assert_eq!(judgement.wake_when_known, Some(at("03:20")));
+        assert_eq!(
+            last(&ahead, "03:20"),
+            "03:20 breach Too many runs: p1 job had 2 runs in 2 h (at most 1)"
         );
     }
 

@@ -144,8 +144,9 @@ impl RunDuration {
             judgement.find_occurrence(run_occurrence(&run.id), over_at, Verdict::Breach(evidence));
             return;
         };
-        // The queue's clock stops while the run goes on.
-        if to > over_at && ctx.open_at(&run_occurrence(&run.id)).is_some() {
+        // The queue's clock stops while the run goes on: the wait is over, also when the limit has been raised
+        // since it was told.
+        if ctx.open_at(&run_occurrence(&run.id)).is_some() {
             judgement.find_occurrence(
                 run_occurrence(&run.id),
                 to,
@@ -555,6 +556,27 @@ mod tests {
             later.memory.ahead.is_empty(),
             "what is settled is not remembered: {:?}",
             later.memory
+        );
+    }
+
+    #[test]
+    fn a_wait_that_was_told_is_over_at_the_start_also_when_the_limit_was_raised_since() {
+        let mut waiting = Case::new(RuleKind::RunDuration(RunDuration {
+            clock: Clock::Queue,
+            max: Some(Limit::Fixed(Span::minutes(10))),
+            min: None,
+        }))
+        .run("a", "06:00 pending")
+        .opened("06:12");
+        waiting.rule.kind = RuleKind::RunDuration(RunDuration {
+            clock: Clock::Queue,
+            max: Some(Limit::Fixed(Span::minutes(30))),
+            min: None,
+        });
+        let started = waiting.queued("a", "06:00 06:15 running");
+        assert_eq!(
+            started.judge("06:20"),
+            ["06:15 ok Over: p1 job started after 15 min"]
         );
     }
 }

@@ -25,7 +25,8 @@
 //! At the next success of the job, or when the failed run itself turns into a success ("superseded by a
 //! retry"). With `times`: when fewer than n of the last m runs failed. A run that failed and was followed
 //! by a success before anybody could be told is one message that says both, or none when it was over
-//! sooner than `for`.
+//! sooner than `for`. It expires when the job is not listed any more, has been held for 7 days without a run,
+//! or has not run for 35 days; the next run is judged as always.
 
 use super::super::alert::{Evidence, Verdict};
 use super::super::history::JobHistory;

@@ -28,14 +28,16 @@
 //!
 //! ## Resolve
 //! When the share is back at target + (1 - target) * (1 - `clear`): with a target of 95 % and the
-//! default, at 95.5 %. That keeps a share at the very edge from coming and going.
+//! default, at 95.5 %. That keeps a share at the very edge from coming and going. It expires when the last
+//! success and failure has left the window (it was about runs, and there are none), and when the job has been
+//! held for 7 days without a run, or has not run for 35 days.
 
 use super::super::alert::{Evidence, Verdict};
 use super::super::history::JobHistory;
 use super::super::notification::Fact;
 use super::super::observation::{Run, Status};
 use super::super::time::{Span, Timestamp, human_span};
-use super::context::{Context, Judgement, resolved, run_evidence};
+use super::context::{Context, Judgement, expired, resolved, run_evidence};
 
 /// Share of successes among successes and failures.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +116,7 @@ impl SuccessRate {
         let since = ctx.memory.judged_until;
         let runs = self.runs_since(ctx, job, since);
         let mut instants = self.instants(&runs, ctx.known_until);
-        if let Some(next) = self.next_leaving(&runs, ctx.known_until) {
+        if let Some(next) = self.next_change(&runs, ctx.known_until) {
             judgement.wake_known(next);
         }
         // The newest once more: late rows, and on the first look what is so already.
@@ -172,10 +174,15 @@ impl SuccessRate {
         instants
     }
 
-    fn next_leaving(&self, runs: &[&Run], after: Timestamp) -> Option<Timestamp> {
-        let window = self.window?;
-        let leaving = runs.iter().map(|run| run.settled_at() + window);
-        leaving.filter(|at| *at > after).min()
+    /// When the counts change next without news: a run that is known already begins to count once runs are
+    /// known up to its end, or leaves the window.
+    fn next_change(&self, runs: &[&Run], after: Timestamp) -> Option<Timestamp> {
+        let settled = runs.iter().map(|run| run.settled_at());
+        let leaving = self
+            .window
+            .into_iter()
+            .flat_map(|window| runs.iter().map(move |run| run.settled_at() + window));
+        settled.chain(leaving).filter(|at| *at > after).min()
     }
 
     /// Runs that count at an instant, by settling.
@@ -204,6 +211,13 @@ impl SuccessRate {
         let mut counts = Counts::default();
         for run in runs {
             counts.add(&run.status, 1);
+        }
+        if is_open && self.window.is_some() && counts.counted() == 0 {
+            let stretch = self.stretch(counts);
+            let title = ctx.title();
+            return expired(format!(
+                "Closed: no run of {title} has succeeded or failed in the last {stretch}"
+            ));
         }
         if counts.counted() < self.min_runs {
             let needs = format!("{} runs, needs {}", counts.counted(), self.min_runs);
@@ -434,6 +448,33 @@ mod tests {
         assert!(matches!(last.verdict, Verdict::Ok(_)), "{last:?}");
         assert_eq!(last.at, at("01:32"), "the third failure left");
         assert_eq!(later.wake_when_known, Some(at("01:33")));
+    }
+
+    #[test]
+    fn a_run_that_ended_after_what_is_known_is_waited_for() {
+        let ahead = case(kind(Some("2h"), None), "sssff");
+        let said = ahead.judge("01:03");
+        assert_eq!(said.last().unwrap(), "01:03 unknown 4 runs, needs 5");
+        let judgement = ahead.judgement("01:03");
+        assert_eq!(judgement.wake_when_known, Some(at("01:04")));
+        let of_last = case(kind(None, Some(5)), "sssff");
+        let judgement = of_last.judgement("01:03");
+        assert_eq!(judgement.wake_when_known, Some(at("01:04")));
+    }
+
+    #[test]
+    fn an_alert_whose_window_has_emptied_expires_and_says_so() {
+        let open = case(kind(Some("30m"), None), "fffffss").opened("01:06");
+        let said = open.judge("01:36");
+        assert_eq!(
+            said[said.len() - 2..],
+            [
+                "01:35 unknown 1 runs, needs 5",
+                "01:36 expired Closed: no run of p1 job has succeeded or failed in the last 30 min",
+            ]
+        );
+        let never = case(kind(Some("30m"), None), "ff").judge("01:36");
+        assert_eq!(never.last().unwrap(), "01:31 unknown 0 runs, needs 5");
     }
 
     #[test]

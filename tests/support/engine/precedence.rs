@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 use tardy::engine::labels::Matcher;
 use tardy::engine::notification::Body;
-use tardy::engine::route::Route;
+use tardy::engine::route::{Inhibition, Route};
 use tardy::engine::rule::platform_incident::PlatformIncident;
 use tardy::engine::rule::{Clock, Rule, RuleKind, Severity};
 
@@ -500,5 +500,35 @@ fn nothing_is_told_about_absence_while_the_source_cannot_be_read() {
     check(
         &told(&outcome),
         "06:10:15 team first: + critical Blind: source prod cannot be read since 06:05 UTC",
+    );
+}
+
+#[test]
+fn two_alerts_that_are_source_and_target_of_an_inhibition_do_not_silence_each_other() {
+    let mut second = run_failed();
+    second.name = "second".into();
+    let mut soft = with(run_failed(), Severity::Warning);
+    soft.name = "soft".into();
+    let outcome = start()
+        .rule(run_failed())
+        .rule(second)
+        .rule(soft)
+        .policy(|policy| {
+            policy.inhibitions.push(Inhibition {
+                source: vec![Matcher::parse("severity = critical").unwrap()],
+                target: vec![Matcher::parse("severity =~ critical|warning").unwrap()],
+                equal: vec!["job".into()],
+            });
+        })
+        .run("orders", "o1", "06:01", "06:10 failed: boom")
+        .play("06:30");
+    let lines = told(&outcome);
+    let critical = lines
+        .iter()
+        .filter(|line| line.contains("+ critical Failed"));
+    assert_eq!(critical.count(), 2, "{lines:#?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("warning Failed")),
+        "{lines:#?}"
     );
 }
