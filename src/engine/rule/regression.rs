@@ -49,7 +49,7 @@ use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp, human_span};
 use super::context::{Context, Judgement, MAX_SEARCHED, clock_time, is_like, resolved};
-use super::season::{Point, SEASON_RUNS, SEASON_SPAN, Season};
+use super::season::{Point, SEASON_RUNS, SEASON_SPAN, SEASON_WEEKS, Season};
 use super::{Clock, Times};
 
 /// How durations are compared with their baseline.
@@ -159,6 +159,16 @@ fn is_alike(a: Option<&Run>, b: Option<&Run>) -> bool {
     a.zip(b).is_none_or(|(a, b)| is_like(a, b))
 }
 
+/// At the pace of these samples, as many as are looked at for a season cover the weeks that one needs.
+fn may_have_season(newest_first: &[Sample<'_>]) -> bool {
+    let (Some(newest), Some(oldest)) = (newest_first.first(), newest_first.last()) else {
+        return false;
+    };
+    let count = i32::try_from(newest_first.len()).unwrap_or(i32::MAX);
+    let gap = newest.created_at.since(oldest.created_at) / count;
+    gap * i32::try_from(SEASON_RUNS).unwrap_or(i32::MAX) >= SEASON_WEEKS
+}
+
 impl Regression {
     /// Judges a job or a model.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
@@ -217,15 +227,20 @@ impl Regression {
     fn samples_up_to<'a>(&self, ctx: Context<'a>, last: &Sample<'a>) -> Vec<Sample<'a>> {
         let wanted = self.wanted(&ctx);
         let since = last.created_at - SEASON_SPAN;
-        let mut samples: Vec<Sample<'_>> = self
+        let alike = self
             .newest_first(ctx, Some(*last))
             .take(MAX_SEARCHED)
-            .filter(|sample| is_alike(sample.run, last.run))
-            .enumerate()
-            .take_while(|(index, sample)| *index < wanted || sample.created_at > since)
-            .map(|(_, sample)| sample)
-            .take(wanted.max(SEASON_RUNS))
-            .collect();
+            .filter(|sample| is_alike(sample.run, last.run));
+        let mut samples: Vec<Sample<'_>> = Vec::new();
+        for sample in alike.take(wanted.max(SEASON_RUNS)) {
+            let is_enough = samples.len() >= wanted
+                && (sample.created_at <= since
+                    || (samples.len() == wanted && !may_have_season(&samples)));
+            if is_enough {
+                break;
+            }
+            samples.push(sample);
+        }
         samples.reverse();
         samples
     }

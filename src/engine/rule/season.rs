@@ -23,6 +23,9 @@ pub(super) const SEASON_SPAN: Span = Span::weeks(26);
 /// Runs that each slot must have.
 const SLOT_RUNS: usize = 5;
 
+/// So many runs of one tick of the week span at least this.
+pub(super) const SEASON_WEEKS: Span = Span::weeks(SLOT_RUNS as i64 - 1);
+
 /// Of the runs, at most one of so many may lie in slots that have too few: starts that were delayed.
 const STRAYS: usize = 10;
 
@@ -56,7 +59,9 @@ impl Season {
     /// The season that runs show, oldest first; `None` when they show none. Each slot's baseline is made
     /// from its last `baseline_runs`.
     pub(super) fn of(points: &[Point], zone: Tz, baseline_runs: usize) -> Option<Self> {
-        if points.len() < 2 * SLOT_RUNS {
+        let (first, last) = (points.first()?, points.last()?);
+        let weeks = last.created_at.since(first.created_at);
+        if points.len() < 2 * SLOT_RUNS || weeks < SEASON_WEEKS - SLOT_WIDTH {
             return None;
         }
         let width = width(points);

@@ -11,8 +11,7 @@ use tardy::engine::labels::{Labels, Patterns};
 use tardy::engine::ledger::{Ledger, LedgerRow, Promise};
 use tardy::engine::notification::{Body, Notification};
 use tardy::engine::observation::{
-    Execution, Job, Name, Observation, Plan, Project, ProjectKey, Protection, Run, Status,
-    WaitingPlans,
+    Execution, Job, Name, Observation, Plan, Project, ProjectKey, Run, Status, WaitingPlans,
 };
 use tardy::engine::policy::{Policy, SourcePolicy};
 use tardy::engine::rule::{Annotations, Rule, RuleKind, Selectors, Severity};
@@ -440,6 +439,34 @@ impl Timeline {
             error: (!error.is_empty()).then(|| error.as_str().into()),
         };
         self.row(updated_at, Observation::Execution(project_key(), execution))
+    }
+
+    /// A plan's row from an instant on; one that is `superseded` is rejected because of newer commits.
+    pub fn plan(
+        self,
+        at: &str,
+        (id, group): (&str, Option<&str>),
+        words: (&str, &str, &str),
+    ) -> Self {
+        let (plan_type, status, message) = words;
+        let updated_at = self.at(at);
+        let known = self.rows.iter().find_map(|(_, row)| match row {
+            Observation::Plan(_, plan) if &*plan.id == id => Some(plan.created_at),
+            _ => None,
+        });
+        let is_superseded = status == "superseded";
+        let plan = Plan {
+            id: id.into(),
+            group_id: group.map(Into::into),
+            plan_type: Some(plan_type.into()),
+            status: if is_superseded { "rejected" } else { status }.into(),
+            to_commit: None,
+            commit_message: (!message.is_empty()).then(|| message.into()),
+            created_at: known.unwrap_or(updated_at),
+            updated_at,
+            is_superseded,
+        };
+        self.row(updated_at, Observation::Plan(project_key(), plan))
     }
 
     /// Rows served first in `(after, until]`, oldest first.
