@@ -422,11 +422,11 @@ fn show_forecast(forecast: &Forecast, context: &Context) {
     #[allow(clippy::cast_precision_loss)]
     let a_day = forecast.messages as f64 / days as f64;
     out.line(&format!(
-        "\nOver the last {} these rules would have sent {} ({a_day:.1} a day), and {} that only tell an end \
-         or a change{}",
+        "\nOver the last {} these rules would have sent {} ({a_day:.1} a day), and {} of an end or a \
+         change{}",
         counted(usize::try_from(days).unwrap_or_default(), "day"),
         counted(forecast.messages, "message"),
-        forecast.updates,
+        counted(forecast.updates, "update"),
         if forecast.by_rule.is_empty() { "." } else { ":" }
     ));
     let mut rules: Vec<_> = forecast.by_rule.iter().collect();

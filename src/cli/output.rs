@@ -25,6 +25,8 @@ pub(super) struct Output {
     pub is_unicode: bool,
     /// Columns of the terminal; 100 when it is none.
     pub width: usize,
+    /// The width is that of a terminal: what is wider than it is cut.
+    is_fitted: bool,
 }
 
 /// The style of a word.
@@ -68,6 +70,10 @@ impl Output {
         let columns = environment
             .get("COLUMNS")
             .and_then(|text| text.parse().ok());
+        let terminal = rustix::termios::tcgetwinsize(&out)
+            .ok()
+            .map(|size| usize::from(size.ws_col))
+            .filter(|columns| *columns > 0);
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .iter()
             .filter_map(|name| environment.get(name))
@@ -82,7 +88,8 @@ impl Output {
             is_colored: decide(out.is_terminal()),
             is_error_colored: decide(error.is_terminal()),
             is_error_terminal: error.is_terminal(),
-            width: columns.unwrap_or(100).clamp(40, 400),
+            width: columns.or(terminal).unwrap_or(100).clamp(40, 400),
+            is_fitted: columns.or(terminal).is_some(),
         }
     }
 
@@ -148,7 +155,9 @@ impl Output {
         let last = head.len().saturating_sub(1);
         let least = widths.last().map_or(0, |width| *width.min(&LEAST_LAST));
         let gaps = last * 2;
-        fit(&mut widths[..last], self.width.saturating_sub(least + gaps));
+        if self.is_fitted {
+            fit(&mut widths[..last], self.width.saturating_sub(least + gaps));
+        }
         let used: usize = widths.iter().take(last).map(|width| width + 2).sum();
         let room = self.width.saturating_sub(used).max(20);
         let line = |cells: &[(Tone, String)]| {

@@ -94,7 +94,7 @@ const LEARNING: Span = Span::days(7);
 const BEARABLE_PER_WEEK: f64 = 3.0;
 
 /// Time between polls while the rules are played: coarse, since only what is said counts, not when.
-const POLL_EVERY: Span = Span::minutes(15);
+const POLL_EVERY: Span = Span::minutes(5);
 
 /// Rounds of making rules milder.
 const MAX_ROUNDS: usize = 6;
@@ -389,6 +389,11 @@ kind = "console"
 
 [route]
 receivers = ["terminal"]
+
+[[route.child]]
+name = "information"
+match = ['severity = "info"']
+repeat_interval = "7d"             # a reminder each week; of everything else two each day
 "#,
         pad = "          ",
         name = quoted(&request.source),
