@@ -817,6 +817,7 @@ async fn files_that_are_there_are_kept_and_gone_along_with() {
     let service = SERVICE
         .replace("http://127.0.0.1:1", &sim.base_url())
         .replace("rules.toml", "rules/*.toml");
+    let service = format!("timezone = \"Asia/Kolkata\"\n{service}");
     home.write("tardy.toml", &service);
     std::fs::create_dir(home.path("rules")).unwrap();
     // Deadlines would come into this file, so that there are none to make an objective of.
@@ -838,6 +839,17 @@ async fn files_that_are_there_are_kept_and_gone_along_with() {
         "a name that is taken is not used again"
     );
     assert!(!home.path("rules/objectives.toml").exists(), "{said:?}");
+    home.run(&["check"])
+        .assert(0, &["rules are good: no problems"]);
+    std::fs::remove_file(home.path("rules/timeliness.toml")).unwrap();
+    home.run(&["init", "--days", "14"]).assert(
+        0,
+        &["wrote rules/timeliness.toml", "wrote rules/objectives.toml"],
+    );
+    let timeliness = text("rules/timeliness.toml");
+    let is_local =
+        timeliness.contains("timezone = \"Asia/Kolkata\"") && timeliness.contains("by = \"10:30\"");
+    assert!(is_local, "the zone of tardy.toml: {timeliness}");
     home.run(&["check"])
         .assert(0, &["rules are good: no problems"]);
 }

@@ -51,9 +51,9 @@ pub(super) struct InitArgs {
     /// Name of the source in the configuration
     #[arg(long, value_name = "NAME", default_value = "dagctl")]
     source: String,
-    /// Zone of deadlines and of rendered times
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
-    timezone: Tz,
+    /// Zone of deadlines and of rendered times [default: that of tardy.toml, else UTC]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    timezone: Option<Tz>,
     /// Zone in which the scheduler reads cron expressions
     #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     schedule_timezone: Tz,
@@ -120,6 +120,7 @@ fn request(args: &InitArgs, context: &Context) -> Result<(Request, SourceConfig)
     };
     let path = args.dir.join(SERVICE_FILE);
     let mut service = None;
+    let mut zone = Tz::UTC;
     let source = if path.exists() {
         let loaded = config::load(&path, &context.environment).map_err(|diagnostics| {
             context
@@ -131,6 +132,7 @@ fn request(args: &InitArgs, context: &Context) -> Result<(Request, SourceConfig)
             ))
         })?;
         service = Some((SERVICE_FILE.to_owned(), read_text(&path, context)?));
+        zone = loaded.config.timezone;
         let first = loaded.config.sources.into_iter().next();
         first.ok_or_else(|| refuse(&format!("{} names no [[source]]", path.display())))?
     } else {
@@ -142,7 +144,7 @@ fn request(args: &InitArgs, context: &Context) -> Result<(Request, SourceConfig)
         base_url: args.base_url.clone(),
         organization: source.organization.clone(),
         token_variable: args.token_env.clone(),
-        zone: args.timezone,
+        zone: args.timezone.unwrap_or(zone),
         schedule_zone: source.schedule_timezone,
         backfill,
         service,
