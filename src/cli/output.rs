@@ -153,10 +153,10 @@ impl Output {
             }
         }
         let last = head.len().saturating_sub(1);
-        let least = widths.last().map_or(0, |width| *width.min(&LEAST_LAST));
+        let tail = widths.last().map_or(0, |width| *width.min(&LEAST_LAST));
         let gaps = last * 2;
         if self.is_fitted {
-            fit(&mut widths[..last], self.width.saturating_sub(least + gaps));
+            fit(&mut widths[..last], self.width.saturating_sub(tail + gaps));
         }
         let used: usize = widths.iter().take(last).map(|width| width + 2).sum();
         let room = self.width.saturating_sub(used).max(20);
