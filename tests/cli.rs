@@ -22,7 +22,11 @@ use tardy::app::clock::{Clock as _, SystemClock};
 use tardy::engine::Step;
 use tardy::engine::labels::Labels;
 use tardy::engine::ledger::{LedgerRow, Promise};
-use tardy::engine::time::Span;
+use tardy::engine::time::{Span, Timestamp};
+use tardy::sim::{
+    Faults, JobPlan, Organization, Outcome, PlannedRun, ProjectKind, ProjectPlan, Running,
+    SimClock, Variant, serve,
+};
 use tardy::store::records::{Sequences, commit_step};
 use tardy::store::sled::{SledOptions, SledStore};
 use tardy::store::{Commit, Store as _, Table};
@@ -56,7 +60,9 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 15] = [
+const BUILT: [&str; 17] = [
+    "init",
+    "test",
     "run",
     "demo",
     "check",
@@ -372,6 +378,13 @@ fn promises_are_counted_drawn_and_written_down() {
             "each is one promise",
         ],
     );
+    let mut narrow = Home::new(SERVICE, PROMISING);
+    promises(&narrow, &"a-very-long-name-of-a-job-".repeat(4));
+    narrow.set("COLUMNS", "120");
+    let lines = narrow.run(&["sla"]).out;
+    assert!(lines.contains("finance a-very-"), "{lines}");
+    let is_fitting = |line: &&str| !line.starts_with("finance") || line.chars().count() <= 120;
+    assert!(lines.lines().all(|line| is_fitting(&line)), "{lines}");
     assert!(
         shown.out.is_ascii(),
         "no terminal, no blocks: {}",
@@ -454,6 +467,8 @@ fn questions_about_promises_say_what_is_wrong_with_them() {
             "did you mean `nightly-objective`",
         ],
     );
+    home.run(&["ask", "/sla nightly-objectiv"])
+        .assert(2, &["did you mean `nightly-objective`"]);
     home.run(&["sla", "a", "b"])
         .assert(2, &["does not take `b`", "use it as /sla"]);
     let empty = Home::new(SERVICE, RULES);
@@ -669,4 +684,217 @@ fn a_closed_pipe_is_no_mistake() {
             "{args:?}: {status} {err}"
         );
     }
+}
+
+/// Two weeks of a nightly job, one on weekdays and one each hour; one night failed, once two hours in a row.
+async fn simulated() -> Running {
+    let now = SystemClock::default().now();
+    let mut organization = Organization::new("org-acme", bot::TOKEN);
+    organization.project(ProjectPlan::new(
+        "proj_finance",
+        "finance",
+        ProjectKind::Sqlmesh,
+    ));
+    for (job, cron) in [
+        ("nightly", "0 4 * * *"),
+        ("weekday", "0 5 * * 1-5"),
+        ("hourly", "0 * * * *"),
+    ] {
+        organization.job("proj_finance", JobPlan::new(job, cron));
+    }
+    let hour = Span::hours(1).num_milliseconds();
+    let first = Timestamp::from_millis(now.as_millis() / hour * hour) - Span::days(20);
+    for number in 0..20 * 24 - 1 {
+        let at = first + Span::hours(number);
+        let mut add = |job: &str, minutes: i64, is_failed: bool| {
+            let id = format!("run_{job}_{number}");
+            let took = Span::minutes(minutes) + Span::seconds(number * 7 % 60);
+            organization.add_run(
+                "proj_finance",
+                if is_failed {
+                    PlannedRun::failure(&id, job, at, took, "audit failed")
+                } else {
+                    PlannedRun::success(&id, job, at, took).with_model(
+                        "marts.orders",
+                        took,
+                        Outcome::Success,
+                        None,
+                    )
+                },
+            );
+        };
+        let (days, of_day) = (
+            (at.as_millis() / hour).div_euclid(24),
+            at.as_millis() / hour % 24,
+        );
+        add("hourly", 3, number == 400 || number == 401);
+        if of_day == 4 {
+            add("nightly", 40, number / 24 == 15);
+        }
+        // The first day of 1970 was a Thursday.
+        if of_day == 5 && (days + 3) % 7 < 5 {
+            add("weekday", 12, false);
+        }
+    }
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let (faults, variant) = (Faults::new(), Variant::number(0));
+    serve(organization, SimClock::new(now), faults, variant, listen)
+        .await
+        .unwrap()
+}
+
+/// A folder without a configuration.
+fn empty_home() -> Home {
+    let home = home();
+    std::fs::remove_file(home.path("tardy.toml")).unwrap();
+    std::fs::remove_file(home.path("rules.toml")).unwrap();
+    home
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_starter_configuration_is_accepted_without_a_warning() {
+    let sim = simulated().await;
+    let url = sim.base_url();
+    let home = empty_home();
+    let init = [
+        "init",
+        "--organization",
+        "org-acme",
+        "--days",
+        "14",
+        "--base-url",
+        &url,
+    ];
+    home.run(&[&init[..], &["--dry-run"]].concat()).assert(
+        0,
+        &["# --- tardy.toml", "[[source]]", "# --- rules/outcome.toml"],
+    );
+    let left = std::fs::read_dir(home.folder.path()).unwrap().count();
+    assert_eq!(left, 0, "a dry run writes nothing");
+    let said = home.run(&init);
+    said.assert(
+        0,
+        &[
+            "Found 1 project, 3 jobs, ",
+            "wrote tardy.toml",
+            "wrote rules/timeliness.toml",
+            "Over the last 7 days these rules would have sent ",
+            "`tardy check`",
+        ],
+    );
+    let text = |name: &str| std::fs::read_to_string(home.path(name)).unwrap();
+    assert!(
+        !text("tardy.toml").contains(bot::TOKEN),
+        "no secret is written"
+    );
+    let timeliness = text("rules/timeliness.toml");
+    assert!(timeliness.contains("by = \"05:00\""), "{timeliness}");
+    assert!(
+        timeliness.contains("by = \"+30m after schedule\""),
+        "weekends owe nothing: {timeliness}"
+    );
+    let checked = home.run(&["check"]);
+    checked.assert(0, &["rules are good: no problems"]);
+    assert!(!checked.err.contains("warning"), "{checked:?}");
+    let before = home.files();
+    let again = home
+        .run(&[&init[..], &["--json"]].concat())
+        .assert(0, &[])
+        .json();
+    assert_eq!(again["files"], Value::Array(Vec::new()), "{again}");
+    assert!(again["kept"].as_array().unwrap().len() >= 5, "{again}");
+    assert!(
+        again["forecast"]["messages"].as_u64().unwrap() <= 10,
+        "{again}"
+    );
+    assert_eq!(home.files(), before, "nothing is overwritten");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_there_are_kept_and_gone_along_with() {
+    let sim = simulated().await;
+    let home = empty_home();
+    let service = SERVICE
+        .replace("http://127.0.0.1:1", &sim.base_url())
+        .replace("rules.toml", "rules/*.toml");
+    let service = format!("timezone = \"Asia/Kolkata\"\n{service}");
+    home.write("tardy.toml", &service);
+    std::fs::create_dir(home.path("rules")).unwrap();
+    // Deadlines would come into this file, so that there are none to make an objective of.
+    home.write("rules/timeliness.toml", RULES);
+    let said = home.run(&["init", "--days", "14"]);
+    said.assert(
+        0,
+        &[
+            "kept  tardy.toml  it was there already",
+            "kept  rules/timeliness.toml  it was there already",
+            "wrote rules/duration.toml",
+        ],
+    );
+    let text = |name: &str| std::fs::read_to_string(home.path(name)).unwrap();
+    assert_eq!(text("tardy.toml"), service);
+    assert_eq!(text("rules/timeliness.toml"), RULES);
+    assert!(
+        !text("rules/outcome.toml").contains("name = \"run-failed\""),
+        "a name that is taken is not used again"
+    );
+    assert!(!home.path("rules/objectives.toml").exists(), "{said:?}");
+    home.run(&["check"])
+        .assert(0, &["rules are good: no problems"]);
+    std::fs::remove_file(home.path("rules/timeliness.toml")).unwrap();
+    home.run(&["init", "--days", "14"]).assert(
+        0,
+        &["wrote rules/timeliness.toml", "wrote rules/objectives.toml"],
+    );
+    let timeliness = text("rules/timeliness.toml");
+    let is_local =
+        timeliness.contains("timezone = \"Asia/Kolkata\"") && timeliness.contains("by = \"10:30\"");
+    assert!(is_local, "the zone of tardy.toml: {timeliness}");
+    home.run(&["check"])
+        .assert(0, &["rules are good: no problems"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_starter_says_what_is_wrong_with_what_it_was_given() {
+    let sim = simulated().await;
+    let url = sim.base_url();
+    let mut home = empty_home();
+    let with = |more: &[&'static str]| -> Vec<String> {
+        let given = ["init", "--organization", "org-acme"].iter().chain(more);
+        given.map(ToString::to_string).collect()
+    };
+    let run = |home: &Home, args: &[String]| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        home.run(&args)
+    };
+    home.run(&["init"]).assert(2, &["--organization org-"]);
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--base-url", "http://127.0.0.1:1"], 1, "no connection"),
+        (&["--base-url", "dagctl"], 2, "like https://api.dagctl.io"),
+        (&["--timezone", "Europe/Berln"], 2, "like Europe/Berlin"),
+        (&["--schedule-timezone", "EDT5"], 2, "like Europe/Berlin"),
+        (&["--days", "3"], 2, "14..=365"),
+        (&["--token-env", "NO_SUCH"], 2, "NO_SUCH is not set"),
+    ];
+    for (more, code, part) in cases {
+        run(&home, &with(more)).assert(code, &[part]);
+    }
+    let nobody = ["init", "--organization", "org-nobody", "--base-url", &url];
+    home.run(&nobody).assert(1, &["organization not found"]);
+    let given = ["init", "--organization", "org-acme", "--base-url", &url];
+    home.write("file", "");
+    home.run(&[&given[..], &["--dir", "file"]].concat())
+        .assert(1, &["cannot write into file/rules", "--dir"]);
+    home.set("DAGCTL_TOKEN", "dctl_wrong");
+    home.run(&given).assert(1, &["refused the token (401)"]);
+    home.write("tardy.toml", "[[source]]\nname = 1\n");
+    home.run(&given)
+        .assert(2, &["tardy.toml:2", "mend it first, or move it away"]);
+    let mut left: Vec<_> = std::fs::read_dir(home.folder.path())
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["file", "tardy.toml"], "nothing is left behind");
 }

@@ -91,6 +91,11 @@ fn answer(text: &str, limit: Option<usize>, context: &Context) -> ExitCode {
         set_limit(&mut command, limit);
     }
     match state::ask(&Question::Command(command), context) {
+        Ok(Answer::Sla(answer)) if answer.unknown_name.is_some() && !context.out.is_json => {
+            let unknown = answer.unknown_name.as_deref().unwrap_or_default();
+            context.out.error(&plain(unknown));
+            ExitCode::Problems
+        }
         Ok(answer) => {
             show(&answer, context);
             ExitCode::Fine

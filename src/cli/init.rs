@@ -25,10 +25,11 @@ use crate::source::{Batch, Source as _};
 /// Options of `tardy init`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asks the API what exists, reads its history, and writes tardy.toml and rules/*.toml that fit: limits from
-what is usual, deadlines from when runs are done. The rules are played over the history and made milder
-until they would have said a bearable number of things, which is printed. Nothing that is there is
-overwritten: files that exist are kept, and a tardy.toml that exists says which API to ask.
+Asks the API what exists, reads its history, and writes tardy.toml and rules/*.toml that fit: limits
+from what is usual, deadlines from when runs are done. The rules are played over the history and made
+milder until they would have said a bearable number of things, which is printed; that can take a
+minute. Nothing is overwritten: files that exist are kept, and a tardy.toml that exists says which API
+to ask.
 
 Examples:
   DAGCTL_TOKEN=... tardy init --organization org-1234abcd
@@ -50,11 +51,11 @@ pub(super) struct InitArgs {
     /// Name of the source in the configuration
     #[arg(long, value_name = "NAME", default_value = "dagctl")]
     source: String,
-    /// Zone of deadlines and of rendered times
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    timezone: Tz,
+    /// Zone of deadlines and of rendered times [default: that of tardy.toml, else UTC]
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    timezone: Option<Tz>,
     /// Zone in which the scheduler reads cron expressions
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
     schedule_timezone: Tz,
     /// Days of history to learn from
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(14..=365))]
@@ -62,6 +63,12 @@ pub(super) struct InitArgs {
     /// Print what would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+fn zone(text: &str) -> Result<Tz, String> {
+    text.parse().map_err(|_| {
+        "no time zone is called so; use an IANA name of a place, like Europe/Berlin, or UTC".into()
+    })
 }
 
 pub(super) fn run(args: &InitArgs, context: &Context) -> ExitCode {
@@ -72,8 +79,16 @@ pub(super) fn run(args: &InitArgs, context: &Context) -> ExitCode {
 
 fn make(args: &InitArgs, context: &Context) -> Result<ExitCode, ExitCode> {
     let (request, source) = request(args, context)?;
+    if !args.dry_run {
+        make_folder(&args.dir.join("rules"), context)?;
+    }
     let now = SystemClock::default().now();
     let (facts, now) = read_source(&source, now, context)?;
+    if context.out.is_error_terminal {
+        context
+            .out
+            .note("playing rules over the history, to see what they would have said");
+    }
     let starter = starter::make(&request, &facts, &context.environment, now).map_err(|error| {
         context.out.error(&error.to_string());
         ExitCode::Failed
@@ -105,6 +120,7 @@ fn request(args: &InitArgs, context: &Context) -> Result<(Request, SourceConfig)
     };
     let path = args.dir.join(SERVICE_FILE);
     let mut service = None;
+    let mut zone = Tz::UTC;
     let source = if path.exists() {
         let loaded = config::load(&path, &context.environment).map_err(|diagnostics| {
             context
@@ -116,6 +132,7 @@ fn request(args: &InitArgs, context: &Context) -> Result<(Request, SourceConfig)
             ))
         })?;
         service = Some((SERVICE_FILE.to_owned(), read_text(&path, context)?));
+        zone = loaded.config.timezone;
         let first = loaded.config.sources.into_iter().next();
         first.ok_or_else(|| refuse(&format!("{} names no [[source]]", path.display())))?
     } else {
@@ -127,7 +144,7 @@ fn request(args: &InitArgs, context: &Context) -> Result<(Request, SourceConfig)
         base_url: args.base_url.clone(),
         organization: source.organization.clone(),
         token_variable: args.token_env.clone(),
-        zone: args.timezone,
+        zone: args.timezone.unwrap_or(zone),
         schedule_zone: source.schedule_timezone,
         backfill,
         service,
@@ -155,9 +172,11 @@ fn source_of_arguments(args: &InitArgs, context: &Context) -> Result<SourceConfi
         )));
     };
     let base_url = args.base_url.as_deref().unwrap_or("https://api.dagctl.io");
-    let base_url = base_url
-        .parse()
-        .map_err(|error| refuse(format!("--base-url {base_url}: {error}")))?;
+    let base_url = base_url.parse().map_err(|error| {
+        refuse(format!(
+            "--base-url {base_url}: {error}; give it like https://api.dagctl.io"
+        ))
+    })?;
     Ok(SourceConfig {
         name: args.source.as_str().into(),
         base_url,
@@ -271,6 +290,23 @@ fn advance(bar: &ProgressBar, batch: &Batch) {
     }
 }
 
+/// Before anything is read: whoever may not write here need not wait.
+fn make_folder(folder: &Path, context: &Context) -> Result<(), ExitCode> {
+    let probe = folder.join(".tardy-init");
+    let made = std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::File::create(&probe))
+        .and_then(|_| std::fs::remove_file(&probe));
+    // Only an empty one goes: when nothing can be read, nothing is left behind.
+    let _ = std::fs::remove_dir(folder);
+    made.map_err(|error| {
+        let folder = folder.display();
+        context.out.error(&format!(
+            "cannot write into {folder}: {error}; name another folder with --dir, or look with --dry-run"
+        ));
+        ExitCode::Failed
+    })
+}
+
 /// Writes a file that is not there yet.
 fn write_new(path: &Path, text: &str, context: &Context) -> Result<(), ExitCode> {
     let write = || -> std::io::Result<()> {
@@ -317,11 +353,11 @@ fn show(starter: &Starter, kept: &[String], args: &InitArgs, context: &Context) 
     let out = &context.out;
     let survey = &starter.survey;
     out.line(&format!(
-        "Found {} projects, {} jobs, {} runs, {} models.\n",
-        survey.projects.len(),
-        survey.jobs.len(),
-        survey.runs,
-        survey.models.len()
+        "Found {}, {}, {}, {}.\n",
+        counted(survey.projects.len(), "project"),
+        counted(survey.jobs.len(), "job"),
+        counted(survey.runs, "run"),
+        counted(survey.models.len(), "model")
     ));
     for (name, text) in &starter.files {
         if args.dry_run {
@@ -333,9 +369,9 @@ fn show(starter: &Starter, kept: &[String], args: &InitArgs, context: &Context) 
         let what = if name == SERVICE_FILE {
             "the source, the store, who is told".to_owned()
         } else {
-            format!("{rules} rules")
+            counted(rules, "rule")
         };
-        let path = args.dir.join(name);
+        let path = path_of(args, name);
         out.line(&format!(
             "{} {}  {}",
             out.paint(Tone::Good, "wrote"),
@@ -344,7 +380,7 @@ fn show(starter: &Starter, kept: &[String], args: &InitArgs, context: &Context) 
         ));
     }
     for name in kept {
-        let path = args.dir.join(name);
+        let path = path_of(args, name);
         out.line(&format!(
             "{}  {}  it was there already",
             out.paint(Tone::Dim, "kept"),
@@ -360,12 +396,26 @@ fn show(starter: &Starter, kept: &[String], args: &InitArgs, context: &Context) 
         ));
     }
     if !args.dry_run {
-        let config = args.dir.join(SERVICE_FILE);
+        let given = if args.dir == Path::new(".") {
+            String::new()
+        } else {
+            format!("--config {} ", path_of(args, SERVICE_FILE).display())
+        };
         out.line(&format!(
-            "\nNext: look through the files, then `tardy --config {0} check` and `tardy --config {0} run`.",
-            config.display()
+            "\nNext: look through the files, then `tardy {given}check` and `tardy {given}run`."
         ));
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+/// As people would type it.
+fn path_of(args: &InitArgs, name: &str) -> PathBuf {
+    let path = args.dir.join(name);
+    path.strip_prefix(".").map_or(path.clone(), Path::to_owned)
 }
 
 fn show_forecast(forecast: &Forecast, context: &Context) {
@@ -374,9 +424,12 @@ fn show_forecast(forecast: &Forecast, context: &Context) {
     #[allow(clippy::cast_precision_loss)]
     let a_day = forecast.messages as f64 / days as f64;
     out.line(&format!(
-        "\nOver the last {days} days these rules would have sent {} messages ({a_day:.1} a day) and {} that only \
-         say an end or a change:",
-        forecast.messages, forecast.updates
+        "\nOver the last {} these rules would have sent {} ({a_day:.1} a day), and {} of an end or a \
+         change{}",
+        counted(usize::try_from(days).unwrap_or_default(), "day"),
+        counted(forecast.messages, "message"),
+        counted(forecast.updates, "update"),
+        if forecast.by_rule.is_empty() { "." } else { ":" }
     ));
     let mut rules: Vec<_> = forecast.by_rule.iter().collect();
     rules.sort_by_key(|(name, jobs)| (std::cmp::Reverse(jobs.values().sum::<usize>()), *name));
@@ -387,7 +440,10 @@ fn show_forecast(forecast: &Forecast, context: &Context) {
         let list: Vec<String> = jobs
             .iter()
             .take(4)
-            .map(|(job, count)| format!("{} {count}", plain(job)))
+            .map(|(job, count)| match job.as_str() {
+                "" => format!("no single job {count}"),
+                job => format!("{} {count}", plain(job)),
+            })
             .collect();
         vec![
             (Tone::Plain, plain(name)),
@@ -397,6 +453,6 @@ fn show_forecast(forecast: &Forecast, context: &Context) {
     });
     let rows: Vec<_> = rows.collect();
     if !rows.is_empty() {
-        out.table(&["rule", "alerts", "jobs"], &rows);
+        out.table(&["RULE", "ALERTS", "JOBS"], &rows);
     }
 }

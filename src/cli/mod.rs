@@ -44,6 +44,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   tardy demo                        see it work: a simulated day in under a minute
+  tardy init                        a starter configuration from what the API shows
   tardy check                       check the configuration and all rules
   tardy run                         start the bot
   tardy runs failed 24h             what failed since yesterday
@@ -86,6 +87,8 @@ enum Command {
     Run(run::RunArgs),
     /// Watch a simulated day: failures, a regression, a missed schedule, a late delivery
     Demo(demo::DemoArgs),
+    /// Write a starter configuration from what the API shows
+    Init(init::InitArgs),
     /// Check the configuration and rules: all mistakes at once, with their places and remedies
     Check(check::CheckArgs),
     /// Run rule tests: what happened, and what people are to be told
@@ -102,6 +105,8 @@ enum Command {
     Models(answers::WordsArgs),
     /// List open alerts, worst first
     Alerts(answers::WordsArgs),
+    /// Show promises kept, late, missed and excused
+    Sla(sla::SlaArgs),
     /// Ask as in chat: tardy ask "/runs failed 24h"
     Ask(answers::AskArgs),
     /// List the rules in force, or explain a kind
@@ -114,28 +119,24 @@ enum Command {
     Store(store::StoreCommand),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
-    /// Take an alert on: reminders stop, it stays open
+    /// Take an alert on: reminders stop, it stays open (not built yet)
     Ack(planned::PlannedArgs),
-    /// Keep alerts quiet for a while
+    /// Keep alerts quiet for a while (not built yet)
     Silence(planned::PlannedArgs),
-    /// Accept a new level as normal
+    /// Accept a new level as normal (not built yet)
     Accept(planned::PlannedArgs),
-    /// Show promises kept, late, missed and excused
-    Sla(sla::SlaArgs),
-    /// Explain an alert, gate by gate
+    /// Explain an alert, gate by gate (not built yet)
     Why(planned::PlannedArgs),
-    /// Explain why a rule says nothing about a subject
+    /// Explain why a rule says nothing about a subject (not built yet)
     WhyNot(planned::PlannedArgs),
-    /// Draw the routing tree
+    /// Draw the routing tree (not built yet)
     Routes(planned::PlannedArgs),
-    /// List what was told to whom
+    /// List what was told to whom (not built yet)
     Deliveries(planned::PlannedArgs),
-    /// Print or send a digest now
+    /// Print or send a digest now (not built yet)
     Digest(planned::PlannedArgs),
-    /// Run the regression detector over any series
+    /// Run the regression detector over any series (not built yet)
     Detect(planned::PlannedArgs),
-    /// Write a starter configuration from what the API shows
-    Init(init::InitArgs),
 }
 
 impl Command {

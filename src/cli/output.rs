@@ -25,6 +25,8 @@ pub(super) struct Output {
     pub is_unicode: bool,
     /// Columns of the terminal; 100 when it is none.
     pub width: usize,
+    /// The width is that of a terminal: what is wider than it is cut.
+    is_fitted: bool,
 }
 
 /// The style of a word.
@@ -68,6 +70,10 @@ impl Output {
         let columns = environment
             .get("COLUMNS")
             .and_then(|text| text.parse().ok());
+        let terminal = rustix::termios::tcgetwinsize(&out)
+            .ok()
+            .map(|size| usize::from(size.ws_col))
+            .filter(|columns| *columns > 0);
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
             .iter()
             .filter_map(|name| environment.get(name))
@@ -82,7 +88,8 @@ impl Output {
             is_colored: decide(out.is_terminal()),
             is_error_colored: decide(error.is_terminal()),
             is_error_terminal: error.is_terminal(),
-            width: columns.unwrap_or(100).clamp(40, 400),
+            width: columns.or(terminal).unwrap_or(100).clamp(40, 400),
+            is_fitted: columns.or(terminal).is_some(),
         }
     }
 
@@ -136,7 +143,8 @@ impl Output {
         Arc::new(Mutex::new(std::io::stderr()))
     }
 
-    /// A table with a dim head. The last column takes the room that is left and is cut to it.
+    /// A table with a dim head. The last column takes the room that is left and is cut to it; when that is
+    /// too little, the widest others are cut too.
     pub(super) fn table(&self, head: &[&str], rows: &[Vec<(Tone, String)>]) {
         let mut widths: Vec<usize> = head.iter().map(|cell| width_of(cell)).collect();
         for row in rows {
@@ -145,6 +153,11 @@ impl Output {
             }
         }
         let last = head.len().saturating_sub(1);
+        let tail = widths.last().map_or(0, |width| *width.min(&LEAST_LAST));
+        let gaps = last * 2;
+        if self.is_fitted {
+            fit(&mut widths[..last], self.width.saturating_sub(tail + gaps));
+        }
         let used: usize = widths.iter().take(last).map(|width| width + 2).sum();
         let room = self.width.saturating_sub(used).max(20);
         let line = |cells: &[(Tone, String)]| {
@@ -153,8 +166,9 @@ impl Output {
                 if index == last {
                     text.push_str(&self.paint(*tone, &cut(cell, room)));
                 } else {
-                    let gap = " ".repeat(width - width_of(cell) + 2);
-                    text.push_str(&self.paint(*tone, cell));
+                    let cell = cut(cell, *width);
+                    let gap = " ".repeat(width - width_of(&cell) + 2);
+                    text.push_str(&self.paint(*tone, &cell));
                     text.push_str(&gap);
                 }
             }
@@ -171,7 +185,22 @@ impl Output {
     }
 }
 
-fn width_of(text: &str) -> usize {
+/// Columns that the last column of a table keeps.
+const LEAST_LAST: usize = 20;
+
+/// Columns below which nothing is cut to make room for others: ids, numbers and states stay whole.
+const LEAST_CUT: usize = 18;
+
+/// Makes the widest columns narrower until all of them fit.
+pub(super) fn fit(widths: &mut [usize], room: usize) {
+    while widths.iter().sum::<usize>() > room {
+        let widest = widths.iter_mut().filter(|width| **width > LEAST_CUT).max();
+        let Some(widest) = widest else { return };
+        *widest -= 1;
+    }
+}
+
+pub(super) fn width_of(text: &str) -> usize {
     text.chars().count()
 }
 

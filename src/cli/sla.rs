@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::answers::{self, quote};
-use super::output::{Tone, plain};
+use super::output::{Tone, cut, fit, plain, width_of};
 use super::state::{self, Question};
 use super::{Context, ExitCode};
 use crate::chat::parse::{Command, parse};
@@ -84,18 +84,39 @@ pub(super) fn show(answer: &SlaAnswer, context: &Context) {
     let period = human_span(answer.until - answer.after);
     let head = format!("promises due in the last {period}, most damage first");
     context.out.line(&context.out.paint(Tone::Dim, &head));
-    let rows: Vec<Vec<(Tone, String)>> = answer.summary.rows.iter().map(cells_of).collect();
-    context.out.table(
-        &[
-            "SUBJECT", "RULE", "DUE", "MET", "LATE", "MISSED", "EXCUSED", "UNKNOWN", "SHARE",
-            "BEFORE", "WORST", "BUDGET",
-        ],
-        &rows,
-    );
+    let mut rows: Vec<Vec<(Tone, String)>> = answer.summary.rows.iter().map(cells_of).collect();
+    let mut head = HEAD.to_vec();
+    // A column that says nothing takes the room of those that do.
+    for column in (0..HEAD.len()).rev() {
+        let is_empty = |row: &Vec<(Tone, String)>| matches!(row[column].1.as_str(), "0" | "-");
+        if !ALWAYS.contains(&HEAD[column]) && rows.iter().all(is_empty) {
+            head.remove(column);
+            for row in &mut rows {
+                row.remove(column);
+            }
+        }
+    }
+    context.out.table(&head, &rows);
     answers::more(&answer.summary, context);
     context.out.line("");
     budgets(answer, context);
     chart(answer, context);
+}
+
+const HEAD: [&str; 12] = [
+    "SUBJECT", "RULE", "DUE", "MET", "LATE", "MISSED", "EXCUSED", "UNKNOWN", "SHARE", "BEFORE",
+    "WORST", "BUDGET",
+];
+
+/// Columns that are shown even when all of them are empty.
+const ALWAYS: [&str; 6] = ["SUBJECT", "RULE", "DUE", "MET", "LATE", "MISSED"];
+
+/// Of an objective over many rules their number: their names are rows of their own.
+fn subject_of(row: &SlaRow) -> String {
+    match row.subject.split(", ").count() {
+        count if count > 1 && row.budget.is_some() => format!("{count} rules"),
+        _ => plain(&row.subject),
+    }
 }
 
 fn cells_of(row: &SlaRow) -> Vec<(Tone, String)> {
@@ -112,7 +133,7 @@ fn cells_of(row: &SlaRow) -> Vec<(Tone, String)> {
         None => "-".to_owned(),
     };
     vec![
-        (Tone::Bold, plain(&row.subject)),
+        (Tone::Bold, subject_of(row)),
         (Tone::Plain, plain(&row.rule)),
         (Tone::Plain, tally.total().to_string()),
         count(Tone::Good, tally.met),
@@ -191,26 +212,36 @@ const BLOCKS: [(char, char, char, Tone, &str); 6] = [
     ('.', '·', '.', Tone::Dim, "none"),
 ];
 
-/// Most columns for the names beside the blocks.
-const MAX_NAME: usize = 36;
+/// Fewest blocks that are shown of a row, however narrow the terminal is.
+const LEAST_BLOCKS: usize = 10;
 
 fn chart(answer: &SlaAnswer, context: &Context) {
     let out = &context.out;
-    let name = |row: &SlaRow| {
-        let text = plain(&format!("{} {}", row.subject, row.rule));
-        super::output::cut(&text, MAX_NAME)
-    };
     let rows = &answer.summary.rows;
-    let widest = rows.iter().map(|row| name(row).chars().count()).max();
-    let widest = widest.unwrap_or(0);
-    let room = out.width.saturating_sub(widest + 2).max(10);
+    let widest = |name: &dyn Fn(&SlaRow) -> String| {
+        let widths = rows.iter().map(|row| width_of(&name(row)));
+        widths.max().unwrap_or(0)
+    };
+    let mut widths = [widest(&subject_of), widest(&|row| plain(&row.rule))];
+    let longest = rows.iter().map(|row| row.cells.chars().count()).max();
+    let blocks = longest.unwrap_or(0).min(out.width / 2).max(LEAST_BLOCKS);
+    fit(&mut widths, out.width.saturating_sub(blocks + 4));
+    let names = widths.iter().sum::<usize>() + 4;
+    let room = out.width.saturating_sub(names).max(LEAST_BLOCKS);
     for row in rows {
         // The newest are on the right, and stay when there is no room for all.
         let skipped = row.cells.chars().count().saturating_sub(room);
         let cells: String = row.cells.chars().skip(skipped).collect();
-        let name = name(row);
-        let gap = " ".repeat(widest - name.chars().count() + 2);
-        out.line(&format!("{name}{gap}{}", draw(&cells, context)));
+        let (subject, rule) = (
+            cut(&subject_of(row), widths[0]),
+            cut(&plain(&row.rule), widths[1]),
+        );
+        out.line(&format!(
+            "{subject:0$}  {rule:1$}  {2}",
+            widths[0],
+            widths[1],
+            draw(&cells, context)
+        ));
     }
     let is_there = |letter: char| rows.iter().any(|row| row.cells.contains(letter));
     let legend: Vec<String> = BLOCKS

@@ -92,12 +92,14 @@ fn put_kinds(page: &mut String, built: &[&str]) {
     page.push_str(
         "\nA kind that is \"checked only\" is read and checked, so that a file written today stays valid;\n\
          `tardy check` warns of it and `tardy run` refuses to start with it. So it is with\n\
-         parts of kinds: `calendar` on other kinds than `deadline` and `missed_schedule`, and the methods `changepoint`\n\
-         and `trend`.\n",
+         parts of kinds: the methods `changepoint` and `trend`.\n",
     );
 }
 
 fn put_planned(page: &mut String, built: &[&str]) {
+    if KIND_NAMES.iter().all(|name| built.contains(name)) {
+        return;
+    }
     page.push_str("\n# Kinds that are checked only\n");
     for variant in keys::RULE
         .variants

@@ -280,11 +280,13 @@ fn soften(drafts: &mut [Draft], forecast: &Forecast, is_last: bool) -> bool {
     is_changed
 }
 
-/// A job that makes at least half of what a rule about all jobs says.
+/// A job that makes at least half of what a rule about all jobs says; the loudest, when only leaving the rule
+/// out is left.
 fn noisy(draft: &Draft, jobs: &BTreeMap<String, usize>, alerts: usize) -> Option<(String, usize)> {
     let (job, count) = jobs.iter().max_by_key(|(_, count)| **count)?;
     let is_noisy = draft.can_exclude() && !job.is_empty() && jobs.len() > 1;
-    (is_noisy && count * 2 >= alerts).then(|| (job.clone(), *count))
+    let is_last_resort = draft.variants.len() > 1 && draft.chosen + 1 == draft.variants.len();
+    (is_noisy && (count * 2 >= alerts || is_last_resort)).then(|| (job.clone(), *count))
 }
 
 impl Forecast {
@@ -393,6 +395,11 @@ kind = "console"
 
 [route]
 receivers = ["terminal"]
+
+[[route.child]]
+name = "information"
+match = ['severity = "info"']
+repeat_interval = "7d"             # a reminder each week; of everything else two each day
 "#,
         pad = "          ",
         name = quoted(&request.source),

@@ -222,7 +222,12 @@ fn timeliness(survey: &Survey) -> Vec<Draft> {
         };
         let why = "Freshness, whatever the schedule says: the newest success is too old.";
         let variants = vec![rule(age), rule(round_up(age * 2))];
-        let name = format!("fresh-within-{}", config_span(age));
+        // A name that stays true when the limit is changed.
+        let name = match jobs.as_slice() {
+            [job] => format!("{job}-fresh"),
+            [job, others @ ..] => format!("{job}-and-{}-more-fresh", others.len()),
+            [] => continue,
+        };
         drafts.push(Draft::new("timeliness", &name, why, variants));
     }
     let why = "A job disabled, or a project suspended, \"for a moment\".";
@@ -276,22 +281,32 @@ fn deadlines(survey: &Survey, zone: Tz, schedule_zone: Tz) -> Vec<Draft> {
 fn deadline(job: &JobFound, zone: Tz, schedule_zone: Tz) -> Option<Draft> {
     let (tick_at, delivery) = (job.last_tick_at?, job.delivery?);
     let rule = |slack: Span| {
-        let by_at = (tick_at + delivery + slack).in_zone(zone);
-        let minutes = by_at.hour() * 60 + by_at.minute();
-        let by = minutes.div_ceil(15) * 15 % (24 * 60);
-        vec![
+        let mut lines = vec![
             text_line("kind", "deadline"),
             text_line("project", &job.project),
             text_line("job", &job.name),
-            text_line("by", &format!("{:02}:{:02}", by / 60, by % 60)),
-            text_line("timezone", zone.name()),
-            text_line("warn_before", "15m"),
-            text_line("severity", "critical"),
-        ]
+        ];
+        if job.is_every_day() {
+            let by_at = (tick_at + delivery + slack).in_zone(zone);
+            let minutes = by_at.hour() * 60 + by_at.minute();
+            let by = minutes.div_ceil(15) * 15 % (24 * 60);
+            lines.push(text_line("by", &format!("{:02}:{:02}", by / 60, by % 60)));
+            lines.push(text_line("timezone", zone.name()));
+        } else {
+            // A time of day would be owed on days without a tick too.
+            let by = format!(
+                "+{} after schedule",
+                config_span(round_up(delivery + slack))
+            );
+            lines.push(text_line("by", &by));
+        }
+        lines.push(text_line("warn_before", "15m"));
+        lines.push(text_line("severity", "critical"));
+        lines
     };
     let schedule = job.schedule.as_deref().unwrap_or_default();
     let why = format!(
-        "`{schedule}` ({schedule_zone}); nineteen of twenty runs were done {} after their tick.",
+        "`{schedule}` ({schedule_zone}); nineteen of twenty runs were done within {} of their tick.",
         human_span(delivery)
     );
     let slack = (delivery / 4).max(Span::minutes(15));
@@ -319,7 +334,7 @@ fn duration(survey: &Survey) -> Vec<Draft> {
             ]
         };
         let why = format!(
-            "Usual {}, longest of 99 in 100 {}, {} runs.",
+            "Usual {}, 99 of 100 took at most {}, last {} runs.",
             human_span(span(usual.median)),
             human_span(span(usual.p99)),
             usual.count
@@ -455,7 +470,7 @@ fn objective(names: &[String]) -> Draft {
             text_line("severity", "info"),
         ]
     };
-    let why = "The deadlines above, together: how many misses are left in 30 days.";
+    let why = "The deadlines of timeliness.toml, together: how many misses are left in 30 days.";
     let variants = vec![rule("0.95"), rule("0.9"), rule("0.8")];
     Draft::new("objectives", OBJECTIVE, why, variants)
 }

@@ -136,6 +136,12 @@ impl JobFound {
             .is_some_and(|(longest, _)| longest <= Span::hours(6))
     }
 
+    /// Has ticks on every day of the week.
+    pub fn is_every_day(&self) -> bool {
+        self.gaps
+            .is_some_and(|(longest, _)| longest <= Span::hours(26))
+    }
+
     /// Has a tick about once a day, or less often.
     pub fn is_daily(&self) -> bool {
         self.gaps
