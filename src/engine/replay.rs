@@ -233,30 +233,21 @@ impl Replay {
     ) -> Option<Timestamp> {
         let (wake_at, known_at) = player.hints;
         let after = now + Span::milliseconds(1);
-        let seen_at = match self.poll_every {
-            Some(every) => {
-                // Polls that a verdict waits for come on top of the regular ones.
-                while polls.regular_at <= now {
-                    polls.regular_at = polls.regular_at + every;
-                }
-                let hint = known_at.filter(|_| !self.is_blind(now));
-                let hint = hint.map_or(Timestamp::MAX, |at| at.max(after));
-                polls.next_at = polls.regular_at.min(hint);
-                Some(polls.next_at)
+        let known_at = known_at.filter(|_| !self.is_blind(now));
+        let known_at = known_at.map(|at| at.max(after));
+        let seen_at = if let Some(every) = self.poll_every {
+            // Polls that a verdict waits for come on top of the regular ones.
+            while polls.regular_at <= now {
+                polls.regular_at = polls.regular_at + every;
             }
-            None => {
-                let fact = self.facts.get(next_fact).map(|(at, _)| (*at).max(after));
-                let ends = self.outages.iter().flat_map(|(from, to)| [*from, *to]);
-                let edge = ends.filter(|at| *at > now).min();
-                let known = known_at.map(|at| at.max(after));
-                let is_blind = self.is_blind(now);
-                [fact, known]
-                    .into_iter()
-                    .flatten()
-                    .filter(|_| !is_blind)
-                    .chain(edge)
-                    .min()
-            }
+            polls.next_at = known_at.map_or(polls.regular_at, |at| at.min(polls.regular_at));
+            Some(polls.next_at)
+        } else {
+            let fact = self.facts.get(next_fact).map(|(at, _)| (*at).max(after));
+            let fact = fact.filter(|_| !self.is_blind(now));
+            let ends = self.outages.iter().flat_map(|(from, to)| [*from, *to]);
+            let edge = ends.filter(|at| *at > now).min();
+            fact.into_iter().chain(known_at).chain(edge).min()
         };
         let wake_at = wake_at.map(|at| at.max(after));
         seen_at

@@ -65,14 +65,14 @@ const EARLY: Span = Span::minutes(5);
 impl Survey {
     /// Of everything observed of one source. `zone` is that of the scheduler.
     pub fn of(history: &History, source: &str, zone: Tz, now: Timestamp) -> Self {
-        let mut survey = Self::default();
-        survey.protected = history
-            .protections(source)
-            .unwrap_or_default()
-            .iter()
-            .filter(|protection| protection.is_enabled)
-            .map(|protection| protection.environment.clone())
-            .collect();
+        let protections = history.protections(source).unwrap_or_default().iter();
+        let mut survey = Self {
+            protected: protections
+                .filter(|protection| protection.is_enabled)
+                .map(|protection| protection.environment.clone())
+                .collect(),
+            ..Self::default()
+        };
         for project in history.projects().filter(|p| *p.key.source == *source) {
             survey.projects.push(project.display_name().clone());
             let models = project.models().map(|(_, model, _)| model.clone());

@@ -4,6 +4,7 @@
 //! observation twice changes nothing; a late row takes its place in time. Names are shared. It does not
 //! judge, and it forgets only what [`History::forget_before`] is told to.
 
+mod forgetting;
 mod job;
 mod model;
 mod plans;
@@ -20,7 +21,7 @@ use super::observation::{Execution, Job, Name, Project, ProjectKey, Protection, 
 use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
-use job::{RunIndex, from, set_hold};
+use job::{RunIndex, set_hold};
 use model::hash_id;
 pub use model::{ExecutionRecord, ModelHistory, Outcome};
 pub use plans::Plans;
@@ -534,53 +535,6 @@ impl ProjectHistory {
             self.open_executions.remove(&id_hash);
         }
         is_news
-    }
-
-    fn forget_before(&mut self, cutoff: Timestamp) {
-        self.plans.forget_before(cutoff);
-        let old: BTreeSet<Slot> = self
-            .jobs
-            .values()
-            .flat_map(|job| job.by_created.range(..from(cutoff)))
-            .map(|(_, _, slot)| *slot)
-            .filter(|slot| !self.run_at(*slot).status.is_active())
-            .collect();
-        for model in self.models.values_mut() {
-            model.forget_before(cutoff);
-        }
-        if old.is_empty() {
-            return;
-        }
-        let runs = std::mem::take(&mut self.runs);
-        let progress = std::mem::take(&mut self.progress);
-        self.run_slots.clear();
-        for job in self.jobs.values_mut() {
-            job.by_created.clear();
-            job.by_settled.clear();
-            job.successes.clear();
-            job.active.clear();
-        }
-        let mut moved: HashMap<Slot, Slot> = HashMap::new();
-        for ((slot, run), moved_at) in (0..).zip(runs).zip(progress) {
-            if !old.contains(&slot) {
-                moved.insert(
-                    slot,
-                    Slot::try_from(self.runs.len()).unwrap_or(Slot::MAX - 1),
-                );
-                let job = run.job.clone().unwrap_or_else(|| MANUAL_JOB.into());
-                self.put_run(&job, run);
-                if let Some(known) = self.progress.last_mut() {
-                    *known = moved_at;
-                }
-            }
-        }
-        for execution in self
-            .models
-            .values_mut()
-            .flat_map(|model| &mut model.executions)
-        {
-            execution.run = moved.get(&execution.run).copied().unwrap_or(Slot::MAX);
-        }
     }
 }
 

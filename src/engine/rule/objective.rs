@@ -38,7 +38,7 @@ use super::super::notification::Fact;
 use super::super::observation::{Name, ProjectKey};
 use super::super::time::{Span, Timestamp, human_span, human_time};
 use super::context::{Judgement, resolved};
-use super::survey::Survey;
+use super::survey::{HALF_READ_AGAIN, Survey};
 use super::{Rule, Severity};
 
 /// Promised share of ledger rows met, counted in events.
@@ -105,6 +105,10 @@ impl Objective {
     pub fn judge(&self, survey: &Survey<'_>) -> Judgement {
         let mut judgement = Judgement::start(survey.memory);
         let (now, rule) = (survey.now, survey.rule);
+        if survey.is_half_read() {
+            judgement.wake(now + HALF_READ_AGAIN);
+            return judgement;
+        }
         let parts = self.parts(rule, survey.ledger, survey.history);
         let budget = self.budget(&parts, now);
         let since = now - self.window;

@@ -87,9 +87,6 @@ struct Count {
 /// How long until runs are looked at again that are not known completely yet.
 const LOOK_AGAIN: Span = Span::seconds(30);
 
-/// How long the first read of all projects is waited for.
-const FIRST_READ: Span = Span::hours(1);
-
 /// Runs of one job looked at to find when an incident began.
 const MAX_RUNS: usize = 200;
 
@@ -187,7 +184,7 @@ impl PlatformIncident {
     }
 
     fn begin(&self, survey: &Survey<'_>, scene: &Scene<'_>, judgement: &mut Judgement) {
-        if is_half_read(survey) {
+        if survey.is_half_read() {
             judgement.wake(survey.now + LOOK_AGAIN);
             return;
         }
@@ -439,18 +436,6 @@ impl PlatformIncident {
             ..Evidence::default()
         }
     }
-}
-
-/// Watching has just begun and some project was not read yet: who failed of how many is not known.
-fn is_half_read(survey: &Survey<'_>) -> bool {
-    let is_new = survey.now < survey.memory.watching_since + FIRST_READ;
-    let mut all = survey.history.projects();
-    is_new
-        && all.any(|project| {
-            survey.source() == Some(&project.key.source)
-                && project.coverage.is_none()
-                && survey.rule.selectors.is_project(project)
-        })
 }
 
 fn source<'a>(survey: &Survey<'a>) -> &'a str {

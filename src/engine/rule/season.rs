@@ -23,8 +23,8 @@ pub(super) const SEASON_SPAN: Span = Span::weeks(26);
 /// Runs that each slot must have.
 const SLOT_RUNS: usize = 5;
 
-/// So many runs of one tick of the week span at least this.
-pub(super) const SEASON_WEEKS: Span = Span::weeks(SLOT_RUNS as i64 - 1);
+/// [`SLOT_RUNS`] runs of one tick of the week span at least this.
+pub(super) const SEASON_WEEKS: Span = Span::weeks(4);
 
 /// Of the runs, at most one of so many may lie in slots that have too few: starts that were delayed.
 const STRAYS: usize = 10;

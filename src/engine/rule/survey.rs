@@ -6,9 +6,15 @@ use super::super::history::{History, ProjectHistory};
 use super::super::ledger::Ledger;
 use super::super::observation::Name;
 use super::super::subject::SubjectKey;
-use super::super::time::Timestamp;
+use super::super::time::{Span, Timestamp};
 use super::Rule;
 use super::context::Memory;
+
+/// How long the first read of all projects is waited for.
+const FIRST_READ: Span = Span::hours(1);
+
+/// While it lasts, a look is made so often.
+pub(super) const HALF_READ_AGAIN: Span = Span::minutes(1);
 
 /// What a rule sees: everything is a value, `now` included.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +42,17 @@ impl<'a> Survey<'a> {
             SubjectKey::Source(name) => Some(name),
             _ => None,
         }
+    }
+
+    /// Watching has just begun and some project that the rule selects was not read yet: half of it is no
+    /// picture of the whole.
+    pub fn is_half_read(&self) -> bool {
+        let is_new = self.now < self.memory.watching_since + FIRST_READ;
+        is_new
+            && self.history.projects().any(|project| {
+                let is_own = self.source().is_none_or(|name| *name == project.key.source);
+                is_own && project.coverage.is_none() && self.rule.selectors.is_project(project)
+            })
     }
 
     /// Projects of the source that the rule selects and that have been read completely once.

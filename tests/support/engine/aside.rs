@@ -51,7 +51,7 @@ fn a_run_by_hand_of_a_job_that_is_held_is_judged() {
         .play("03-18 14:00");
     check(
         &told.told_text()[3..],
-        "03-18 09:00:15.001 team first: + critical Too long: finance orders still running, over its limit of 1 h
+        "03-18 09:00:15 team first: + critical Too long: finance orders still running, over its limit of 1 h
          03-18 12:00 team new_alerts: + critical Failed: finance orders: bust (2 in a row since 10 Mar 06:10 UTC)
          03-18 12:00 team new_alerts: - critical Over: finance orders ended without success after 3 h 30 min",
     );

@@ -155,3 +155,23 @@ fn restarts_and_repeated_rows_spend_nothing_twice() {
     assert_eq!(restarted.ledger_text(), plain.ledger_text());
     assert_eq!(restarted.ledger.len(), plain.ledger.len());
 }
+
+#[test]
+fn while_some_project_was_never_read_no_budget_is_spent_in_the_first_hour() {
+    let first_told = |is_half_read: bool| {
+        let mut timeline = Timeline::new("2026-03-10T00:00:00Z")
+            .rule(quietly(missed(Some("2m"))))
+            .rule(objective(&["missed"], "1h", 0.5))
+            .jobs_at("00:00", &[("quick", "*/5 * * * *", true)]);
+        if is_half_read {
+            let from = timeline.from;
+            timeline = timeline.project(from, |project| {
+                project.key.project_id = "p2".into();
+            });
+        }
+        let outcome = timeline.play("01:30");
+        said(&outcome).first().map(|line| line[..5].to_owned())
+    };
+    assert!(first_told(false).is_some_and(|at| *"00:05" < *at && *at < *"00:40"));
+    assert!(first_told(true).is_some_and(|at| *"01:00" <= *at && *at < *"01:10"));
+}

@@ -141,9 +141,9 @@ async fn play(seed: u64) -> Seen {
     let variant = Variant::number(u32::try_from(seed % 12).unwrap());
     let running = simulate(organization(seed), variant).await;
     let mut client = Dagctl::resume(settings(&running), BTreeMap::new()).unwrap();
-    let (mut engine, mut seen) = (engine(), Seen::default());
+    let (mut engine, mut found) = (engine(), Seen::default());
     let first = poll(&mut client, &running, Span::zero()).await;
-    seen.look(&mut engine, first, running.clock.now());
+    found.look(&mut engine, first, running.clock.now());
     let rate = [0.05, 0.15, 0.4, 0.8][usize::try_from(seed / 5 % 4).unwrap()];
     running.faults.random(seed, rate, moderate());
     let mut cursors = BTreeMap::new();
@@ -155,7 +155,7 @@ async fn play(seed: u64) -> Seen {
         let pause = Span::seconds(i64::try_from(120 + (seed * 7 + step * 13) % 360).unwrap());
         let batch = poll(&mut client, &running, pause).await;
         cursors.extend(batch.cursors.clone());
-        seen.look(&mut engine, batch, running.clock.now());
+        found.look(&mut engine, batch, running.clock.now());
         if step % 9 == 8 {
             client = Dagctl::resume(settings(&running), cursors.clone()).unwrap();
         }
@@ -163,9 +163,9 @@ async fn play(seed: u64) -> Seen {
     running.faults.calm();
     for _ in 0..3 {
         let batch = poll(&mut client, &running, Span::minutes(16)).await;
-        seen.look(&mut engine, batch, running.clock.now());
+        found.look(&mut engine, batch, running.clock.now());
     }
-    seen
+    found
 }
 
 async fn poll(client: &mut Dagctl, running: &Running, pause: Span) -> Batch {
@@ -198,21 +198,21 @@ fn moderate() -> Vec<Fault> {
         .collect()
 }
 
-fn check(seed: u64, seen: &Seen) {
+fn check(seed: u64, found: &Seen) {
     let missing = missing_tick(seed);
-    let fired: Vec<String> = seen
+    let fired: Vec<String> = found
         .fired()
         .iter()
         .map(|change| format!("{} {}: {}", change.at, change.rule, change.reason))
         .collect();
     let wanted = usize::from(missing.is_some());
     assert_eq!(fired.len(), wanted, "seed {seed}: {fired:?}");
-    if let (Some(tick), Some(change)) = (missing, seen.fired().first()) {
+    if let (Some(tick), Some(change)) = (missing, found.fired().first()) {
         assert_eq!(&*change.rule, "missed", "seed {seed}: {fired:?}");
         assert_eq!(change.at, tick + Span::minutes(10), "seed {seed}");
     }
     let mut last = BTreeMap::new();
-    for row in seen.ledger.iter().filter(|row| &*row.rule == "missed") {
+    for row in found.ledger.iter().filter(|row| &*row.rule == "missed") {
         last.insert(row.due_at, &row.outcome);
     }
     for (due_at, outcome) in last.iter().filter(|(due_at, _)| **due_at > begin()) {
@@ -240,10 +240,10 @@ async fn fault_schedules_of_the_source_never_make_anything_absent() {
         seed += 4;
         let runs = batch.iter().map(|seed| tokio::spawn(play(*seed)));
         for (seed, run) in batch.iter().zip(runs.collect::<Vec<_>>()) {
-            let seen = run.await.unwrap();
-            check(*seed, &seen);
-            polls += seen.polls;
-            blind += seen.blind_polls;
+            let found = run.await.unwrap();
+            check(*seed, &found);
+            polls += found.polls;
+            blind += found.blind_polls;
             missing += usize::from(missing_tick(*seed).is_some());
         }
     }
