@@ -102,7 +102,8 @@ fn the_tests_of_the_rule_packs_pass_and_every_pack_and_rule_has_one() {
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/tests");
         let own = own.join(pack.file_name().unwrap());
         assert!(own.is_file(), "write {}", own.display());
-        let rules = tardy::config::load_rules_only(&[pack.clone()], &Environment::default());
+        let rules =
+            tardy::config::load_rules_only(std::slice::from_ref(pack), &Environment::default());
         for rule in rules.unwrap().rules {
             let is_tested = tested.contains(&*rule.name) || rule.origin == "built in";
             assert!(

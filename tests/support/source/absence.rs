@@ -229,6 +229,7 @@ fn check(seed: u64, found: &Seen) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault_schedules_of_the_source_never_make_anything_absent() {
+    #[allow(clippy::disallowed_methods)] // how much is asked for, not how it runs
     let wanted: u64 = std::env::var("TARDY_FAULT_SCHEDULES")
         .ok()
         .and_then(|text| text.parse().ok())
