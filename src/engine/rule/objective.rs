@@ -239,10 +239,12 @@ impl Objective {
         let (met, counted) = (budget.tally.met, budget.tally.counted());
         let target = percent(self.target);
         let (used, allowed) = (budget.used(), budget.allowed);
-        let use_text = if allowed == 0 && used > 0 {
-            format!("has {} in {window} and allows none", misses(used))
-        } else {
-            format!("{verb} {used} of {} in {window}", misses(allowed))
+        let use_text = match allowed {
+            0 if used > 0 => format!("has {} in {window} and allows none", misses(used)),
+            1.. if used > allowed => {
+                format!("has {} in {window} and allows {allowed}", misses(used))
+            }
+            _ => format!("{verb} {used} of {} in {window}", misses(allowed)),
         };
         format!("Budget: {name} {use_text} ({what}: {met} of {counted} met, target {target})")
     }
