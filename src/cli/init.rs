@@ -42,7 +42,7 @@ pub(super) struct InitArgs {
     /// The organization, `X-Organization-ID` [env: DAGCTL_ORGANIZATION]
     #[arg(long, value_name = "ID", env = "DAGCTL_ORGANIZATION", hide_env = true)]
     organization: Option<String>,
-    /// Address of the API [default: https://api.dagctl.io]
+    /// Address of the API; `https://api.dagctl.io` when left out
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// Variable that holds the API token
