@@ -368,6 +368,10 @@ impl Planned {
     ) {
         let mut ends: Vec<Timestamp> = self.runs.iter().flatten().map(|(_, end)| *end).collect();
         ends.sort_unstable();
+        // A job that has not succeeded yet is as old as its first sight.
+        if ends.first().is_some_and(|end| *end > from) {
+            ends.insert(0, from);
+        }
         for pair in ends.windows(2) {
             let stale_at = pair[0] + self.max_age;
             if stale_at < pair[1] && stale_at > from && stale_at < until - Span::hours(2) {
