@@ -213,6 +213,41 @@ pub struct Transition {
 }
 
 impl Alert {
+    /// A rule begins to be broken at `at`: pending, and told to nobody. `labels` are all of its labels.
+    pub(super) fn begin(
+        rule: &Rule,
+        identity: Labels,
+        labels: Labels,
+        evidence: &Evidence,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            fingerprint: Fingerprint::of(&rule.name, &identity),
+            rule: rule.name.clone(),
+            kind: rule.kind.name().into(),
+            origin: rule.origin.clone(),
+            identity,
+            labels,
+            severity: evidence.severity.unwrap_or(rule.severity),
+            state: AlertState::Pending,
+            began_at: at,
+            fired_at: None,
+            cleared_at: None,
+            ended_at: None,
+            evidence: evidence.clone(),
+            frozen: None,
+            ending: None,
+            is_already_so: false,
+            summary: None,
+            description: None,
+            runbook: None,
+            owner: None,
+            run_url: None,
+            changes: Changes::default(),
+            flapping: None,
+        }
+    }
+
     /// The short id that people see. Unique among open alerts for all practical purposes: 30 bits of
     /// the fingerprint and the instant it began.
     pub fn id(&self) -> String {
@@ -562,9 +597,9 @@ fn transition(alert: &Alert, from: AlertState, at: Timestamp, now: Timestamp) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::rule::RuleKind;
     use super::super::rule::context::{expired, resolved};
     use super::super::rule::run_failed::RunFailed;
-    use super::super::rule::{Annotations, RuleKind, Selectors};
     use super::*;
 
     fn at(minute: i64) -> Timestamp {
@@ -572,54 +607,26 @@ mod tests {
     }
 
     fn rule(hold: i64, keep: i64) -> Rule {
+        let kind = RuleKind::RunFailed(RunFailed {
+            statuses: Vec::new(),
+            consecutive: 1,
+        });
         Rule {
-            name: "r".into(),
-            kind: RuleKind::RunFailed(RunFailed {
-                statuses: Vec::new(),
-                consecutive: 1,
-            }),
-            selectors: Selectors::default(),
             severity: Severity::Warning,
-            labels: Labels::default(),
-            annotations: Annotations::default(),
-            schedule: None,
             hold: Span::minutes(hold),
             keep_firing_for: Span::minutes(keep),
-            times: None,
-            clear: 0.9,
-            calendar: None,
-            receivers: None,
-            zone: chrono_tz::UTC,
-            origin: String::new(),
+            ..Rule::new("r", kind, "")
         }
     }
 
     fn new(evidence: &Evidence) -> Alert {
-        Alert {
-            fingerprint: Fingerprint::of("r", &Labels::default()),
-            rule: "r".into(),
-            kind: "run_failed".into(),
-            origin: String::new(),
-            identity: Labels::default(),
-            labels: Labels::default(),
-            severity: Severity::Warning,
-            state: AlertState::Pending,
-            began_at: at(0),
-            fired_at: None,
-            cleared_at: None,
-            ended_at: None,
-            evidence: evidence.clone(),
-            frozen: None,
-            ending: None,
-            is_already_so: false,
-            summary: None,
-            description: None,
-            runbook: None,
-            owner: None,
-            run_url: None,
-            changes: Changes::default(),
-            flapping: None,
-        }
+        Alert::begin(
+            &rule(0, 0),
+            Labels::default(),
+            Labels::default(),
+            evidence,
+            at(0),
+        )
     }
 
     /// Plays words: `b5` breach since minute 5, `o7` over since 7, `x7` expired at 7, `?5` unknown, `t9`

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::alert::{self, Alert, AlertState, Evidence, Finding, Folded, Look, Verdict};
+use super::alert::{self, Alert, Evidence, Finding, Folded, Look, Verdict};
 use super::annotate;
 use super::aside;
-use super::flapping::{Changes, FLAPPING_WITHIN};
+use super::flapping::FLAPPING_WITHIN;
 use super::labels::{Fingerprint, Labels};
 use super::observation::{Name, ProjectKey};
 use super::promising;
@@ -271,7 +271,7 @@ impl Engine {
         let new = |evidence: &Evidence| Alert {
             is_already_so,
             changes,
-            ..self.new_alert(print, rule, subject, identity, evidence, finding.at)
+            ..self.new_alert(rule, subject, identity, evidence, finding.at)
         };
         let Folded {
             transitions,
@@ -317,7 +317,6 @@ impl Engine {
 
     pub(super) fn new_alert(
         &self,
-        fingerprint: Fingerprint,
         rule: &Rule,
         subject: &SubjectKey,
         identity: Labels,
@@ -335,31 +334,7 @@ impl Engine {
         labels.set("rule", rule.name.clone());
         labels.set("kind", rule.kind.name());
         labels.set("severity", severity.as_str());
-        Alert {
-            fingerprint,
-            rule: rule.name.clone(),
-            kind: rule.kind.name().into(),
-            origin: rule.origin.clone(),
-            identity,
-            labels,
-            severity,
-            state: AlertState::Pending,
-            began_at: at,
-            fired_at: None,
-            cleared_at: None,
-            ended_at: None,
-            evidence: evidence.clone(),
-            frozen: None,
-            ending: None,
-            is_already_so: false,
-            summary: None,
-            description: None,
-            runbook: None,
-            owner: None,
-            run_url: None,
-            changes: Changes::default(),
-            flapping: None,
-        }
+        Alert::begin(rule, identity, labels, evidence, at)
     }
 
     /// Fills in the rule's texts and the link to the run.

@@ -11,7 +11,7 @@ use crate::engine::calendar::Calendar;
 use crate::engine::labels::{Labels, Patterns};
 use crate::engine::observation::Name;
 use crate::engine::rule::source_unreachable::SourceUnreachable;
-use crate::engine::rule::{Annotations, Rule, RuleKind, Selectors, Severity};
+use crate::engine::rule::{Annotations, DEFAULT_CLEAR, Rule, RuleKind, Selectors, Severity};
 use crate::engine::schedule::Cron;
 use crate::engine::time::Span;
 
@@ -107,29 +107,14 @@ fn add_built_in(rules: &mut Vec<Rule>, names: &Names<()>, zone: Tz) {
         .iter()
         .find(|name| !names.contains(name))
         .unwrap_or(&free[1]);
+    let kind = RuleKind::SourceUnreachable(SourceUnreachable {
+        max: Span::minutes(5),
+    });
     rules.push(Rule {
-        name: (*name).into(),
-        kind: RuleKind::SourceUnreachable(SourceUnreachable {
-            max: Span::minutes(5),
-        }),
-        selectors: Selectors::default(),
-        severity: Severity::Critical,
-        labels: Labels::default(),
-        annotations: Annotations::default(),
-        schedule: None,
-        hold: Span::zero(),
-        keep_firing_for: Span::zero(),
-        times: None,
-        clear: DEFAULT_CLEAR,
-        calendar: None,
-        receivers: None,
         zone,
-        origin: "built in".to_owned(),
+        ..Rule::new(name, kind, "built in")
     });
 }
-
-/// Share of the threshold at which a rule resolves.
-const DEFAULT_CLEAR: f64 = 0.9;
 
 fn read_file(context: &Context<'_>, table: Spot<Table>, reading: &mut Reading<'_>) {
     let mut top = Cursor::new(context, &keys::RULES_FILE, table);

@@ -5,20 +5,18 @@ use std::collections::BTreeSet;
 use chrono::NaiveTime;
 use chrono_tz::Tz;
 
-use super::super::alert::{self, Alert, AlertState, EndReason, Evidence, Finding, Verdict};
+use super::super::alert::{self, Alert, EndReason, Evidence, Finding, Verdict};
 use super::super::calendar::Calendar;
-use super::super::flapping::Changes;
 use super::super::history::History;
-use super::super::labels::{Fingerprint, Labels};
 use super::super::ledger::{Ledger, Promise};
 use super::super::observation::{
     Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status, WaitingPlans,
 };
 use super::super::subject::SubjectKey;
-use super::super::time::{Span, Timestamp};
+use super::super::time::Timestamp;
 use super::context::{Context, Judgement, Memory};
 use super::survey::Survey;
-use super::{Annotations, Rule, RuleKind, Selectors, Severity};
+use super::{Rule, RuleKind};
 
 /// A rule at the job `job` of the project `p1`.
 pub(super) struct Case {
@@ -67,23 +65,7 @@ impl Case {
         };
         Self {
             memory: Memory::new(at("00:00"), judged_until),
-            rule: Rule {
-                name: "rule".into(),
-                kind,
-                selectors: Selectors::default(),
-                severity: Severity::Critical,
-                labels: Labels::default(),
-                annotations: Annotations::default(),
-                schedule: None,
-                hold: Span::zero(),
-                keep_firing_for: Span::zero(),
-                times: None,
-                clear: 0.9,
-                calendar: None,
-                receivers: None,
-                zone: Tz::UTC,
-                origin: "rules/a.toml:1".into(),
-            },
+            rule: Rule::new("rule", kind, "rules/a.toml:1"),
             ledger: Ledger::default(),
             history: History::default(),
             subject: SubjectKey::Job(key(), "job".into()),
@@ -187,31 +169,7 @@ impl Case {
         for (name, value) in finding.occurrence.iter() {
             identity.set(name, value);
         }
-        Alert {
-            fingerprint: Fingerprint::of(&self.rule.name, &identity),
-            rule: self.rule.name.clone(),
-            kind: self.rule.kind.name().into(),
-            origin: self.rule.origin.clone(),
-            labels: identity.clone(),
-            identity,
-            severity: self.rule.severity,
-            state: AlertState::Pending,
-            began_at: finding.at,
-            fired_at: None,
-            cleared_at: None,
-            ended_at: None,
-            evidence: evidence.clone(),
-            frozen: None,
-            ending: None,
-            is_already_so: false,
-            summary: None,
-            description: None,
-            runbook: None,
-            owner: None,
-            run_url: None,
-            changes: Changes::default(),
-            flapping: None,
-        }
+        Alert::begin(&self.rule, identity.clone(), identity, evidence, finding.at)
     }
 
     /// The model of the job instead of the job.

@@ -311,7 +311,31 @@ pub enum Scope {
     Objective,
 }
 
+/// Share of the threshold at which a rule resolves that does not say otherwise.
+pub const DEFAULT_CLEAR: f64 = 0.9;
+
 impl Rule {
+    /// A rule of which only name and kind are said: critical, fires at once, at every subject, in UTC.
+    pub fn new(name: &str, kind: RuleKind, origin: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            selectors: Selectors::default(),
+            severity: Severity::Critical,
+            labels: Labels::default(),
+            annotations: Annotations::default(),
+            schedule: None,
+            hold: Span::zero(),
+            keep_firing_for: Span::zero(),
+            times: None,
+            clear: DEFAULT_CLEAR,
+            calendar: None,
+            receivers: None,
+            zone: Tz::UTC,
+            origin: origin.into(),
+        }
+    }
+
     /// When a breach that began at `at` fires: after `for`, in the hours of the rule's calendar.
     pub fn fires_at(&self, at: Timestamp) -> Timestamp {
         let at = at + self.hold;

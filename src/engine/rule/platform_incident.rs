@@ -545,18 +545,16 @@ fn over(scene: &Scene<'_>, survey: &Survey<'_>, incident: &Incident) -> Verdict 
 
 #[cfg(test)]
 mod tests {
-    use chrono_tz::Tz;
 
     use super::super::super::alert::{Alert, AlertState};
-    use super::super::super::flapping::Changes;
     use super::super::super::history::History;
-    use super::super::super::labels::{Fingerprint, Labels, Patterns};
+    use super::super::super::labels::{Labels, Patterns};
     use super::super::super::ledger::Ledger;
     use super::super::super::observation::{ProjectKey, Status};
     use super::super::super::subject::SubjectKey;
     use super::super::context::Memory;
     use super::super::fixture::at;
-    use super::super::{Annotations, Rule, RuleKind, Selectors, Severity};
+    use super::super::{Rule, RuleKind};
     use super::*;
 
     /// A source with projects, each known up to an instant of its own.
@@ -582,23 +580,7 @@ mod tests {
             };
             Self {
                 history: History::default(),
-                rule: Rule {
-                    name: "rule".into(),
-                    kind: RuleKind::PlatformIncident(kind),
-                    selectors: Selectors::default(),
-                    severity: Severity::Critical,
-                    labels: Labels::default(),
-                    annotations: Annotations::default(),
-                    schedule: None,
-                    hold: Span::zero(),
-                    keep_firing_for: Span::zero(),
-                    times: None,
-                    clear: 0.9,
-                    calendar: None,
-                    receivers: None,
-                    zone: Tz::UTC,
-                    origin: String::new(),
-                },
+                rule: Rule::new("rule", RuleKind::PlatformIncident(kind), ""),
                 open: Vec::new(),
             }
         }
@@ -673,29 +655,15 @@ mod tests {
                 panic!("{finding:?}");
             };
             let alert = Alert {
-                fingerprint: Fingerprint::of("rule", &Labels::default()),
-                rule: "rule".into(),
-                kind: "platform_incident".into(),
-                origin: String::new(),
-                identity: Labels::default(),
-                labels: Labels::default(),
-                severity: Severity::Critical,
                 state: AlertState::Firing,
-                began_at: finding.at,
                 fired_at: Some(finding.at),
-                cleared_at: None,
-                ended_at: None,
-                evidence: evidence.clone(),
-                frozen: None,
-                ending: None,
-                is_already_so: false,
-                summary: None,
-                description: None,
-                runbook: None,
-                owner: None,
-                run_url: None,
-                changes: Changes::default(),
-                flapping: None,
+                ..Alert::begin(
+                    &self.rule,
+                    Labels::default(),
+                    Labels::default(),
+                    evidence,
+                    finding.at,
+                )
             };
             self.open = vec![alert];
             self

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use tardy::engine::alert::Transition;
 use tardy::engine::history::History;
-use tardy::engine::labels::{Labels, Patterns};
+use tardy::engine::labels::Patterns;
 use tardy::engine::ledger::{Ledger, LedgerRow, Promise};
 use tardy::engine::notification::{Body, Notification};
 use tardy::engine::observation::{
     Execution, Job, Name, Observation, Plan, Project, ProjectKey, Run, Status, WaitingPlans,
 };
 use tardy::engine::policy::{Policy, SourcePolicy};
-use tardy::engine::rule::{Annotations, Rule, RuleKind, Selectors, Severity};
+use tardy::engine::rule::{Rule, RuleKind};
 use tardy::engine::subject::SubjectKey;
 use tardy::engine::time::{Span, Timestamp};
 use tardy::engine::{Changed, Engine, HealthReport, Input, Saved, Step};
@@ -29,23 +29,7 @@ pub fn project_key() -> ProjectKey {
 
 /// A rule with defaults: critical, fires at once, everything selected.
 pub fn rule(name: &str, kind: RuleKind) -> Rule {
-    Rule {
-        name: name.into(),
-        kind,
-        selectors: Selectors::default(),
-        severity: Severity::Critical,
-        labels: Labels::default(),
-        annotations: Annotations::default(),
-        schedule: None,
-        hold: Span::zero(),
-        keep_firing_for: Span::zero(),
-        times: None,
-        clear: 0.9,
-        calendar: None,
-        receivers: None,
-        zone: Tz::UTC,
-        origin: format!("rules/test.toml:{name}"),
-    }
+    Rule::new(name, kind, format!("rules/test.toml:{name}"))
 }
 
 /// A rule for some jobs only.
