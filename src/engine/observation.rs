@@ -27,7 +27,8 @@ pub struct ProjectKey {
 pub enum Observation {
     /// A project as it is now.
     Project(Project),
-    /// A project has not been listed for so long that it is taken to be deleted.
+    /// A project has not been listed for so long that it is taken to be deleted, or is not to be watched any
+    /// more.
     ProjectGone(ProjectKey),
     /// All jobs of a project as they are now; a job that is missing from the list is gone.
     Jobs(ProjectKey, Vec<Job>),

@@ -67,8 +67,13 @@ pub(super) fn gone(ctx: &Context<'_>, ledger: &Ledger) -> Judgement {
 /// Whatever is open about a job that is not listed ends.
 pub(super) fn end_all(ctx: &Context<'_>) -> Judgement {
     let mut judgement = Judgement::start(ctx.memory);
+    let how = if ctx.project.is_gone {
+        "listed, or not watched,"
+    } else {
+        "listed"
+    };
     for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
-        let headline = format!("Gone: {} is not listed any more", ctx.title());
+        let headline = format!("Gone: {} is not {how} any more", ctx.title());
         judgement.find_occurrence(ctx.occurrence(alert), ctx.known_until, expired(headline));
     }
     judgement

@@ -415,6 +415,11 @@ async fn read_projects(
             }
         }
     }
+    // Read before a reload narrowed `projects`: what is open about them ends, and nothing more is read.
+    let is_left_out = |p: &&Project| !is_watched(p) && tracked.contains_key(&p.key.project_id);
+    let left_out = projects.iter().filter(is_left_out);
+    let left_out = left_out.map(|project| Observation::ProjectGone(project.key.clone()));
+    round.batch.observations.extend(left_out);
     let mut watched: Vec<Project> = projects.into_iter().filter(is_watched).collect();
     if has_unread {
         // The unreadable row may be a project that is known: it is not gone.

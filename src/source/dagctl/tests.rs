@@ -1016,6 +1016,31 @@ async fn a_project_that_stays_away_is_taken_to_be_deleted_until_it_is_back() {
     assert!(batch.observations.iter().any(is_back), "reported anew");
 }
 
+/// A reload narrows `projects`, and widens them again.
+#[tokio::test]
+async fn a_project_that_is_not_to_be_watched_any_more_is_gone_at_once() {
+    let fake = Fake::start().await;
+    fake.edit(|world| world.projects.push(json!({"id": "p2", "name": "growth"})));
+    let cursors = fake.client().poll(noon()).await.cursors;
+    assert!(cursors.contains_key(&key("p2")));
+    let narrow = DagctlSettings {
+        projects: Patterns::new(["finance"]),
+        ..settings(&fake.server.uri())
+    };
+    let mut client = Dagctl::resume(narrow, cursors.clone()).unwrap();
+    let batch = client.poll(fake.at(noon() + Span::minutes(1))).await;
+    let gone = Observation::ProjectGone(key("p2"));
+    assert!(batch.is_complete && batch.observations.contains(&gone));
+    assert!(!batch.coverage.contains_key(&key("p2")));
+    let batch = fake
+        .resume(cursors)
+        .poll(fake.at(noon() + Span::minutes(2)))
+        .await;
+    assert!(!batch.observations.contains(&gone));
+    let is_back = |row: &Observation| matches!(row, Observation::Project(p) if p.key == key("p2"));
+    assert!(batch.observations.iter().any(is_back));
+}
+
 #[tokio::test]
 async fn a_project_list_that_empties_is_believed_the_second_time() {
     let fake = Fake::start().await;

@@ -126,8 +126,8 @@ fn what_is_told_of_a_project_that_is_deleted_ends_and_begins_anew_when_it_is_bac
         &told.told_text(),
         "01:10:15 team first: + critical Failed: finance nightly: boom
          02:30:15 team first: + critical Waiting: finance plan “Add refunds” waits for approval since 01:30 UTC (1 h)
-         03:00 team all_resolved: - critical Gone: finance nightly is not listed any more
-         03:00 team all_resolved: - critical Gone: finance is not listed any more",
+         03:00 team all_resolved: - critical Gone: finance nightly is not listed, or not watched, any more
+         03:00 team all_resolved: - critical Gone: finance is not listed, or not watched, any more",
     );
     let until = case.at("14:00");
     let restarted = case.clone().play_with(until, &mut |_, _| Disturbance {
