@@ -60,7 +60,7 @@ fn explain(kind: &str, context: &Context) -> ExitCode {
     }
     match documentation(kind) {
         Some(text) => context.out.line(text.trim_end()),
-        None => context.out.line(&format!("# {kind}\n\n{}", variant.doc)),
+        None => context.out.line(variant.doc),
     }
     let show = |title: &str, keys: &[Key]| {
         context.out.line(&format!("\n## {title}\n"));

@@ -39,14 +39,14 @@ pub(crate) fn configuration(not_built: &BTreeSet<String>) -> String {
 }
 
 /// `docs/rules.md`.
-pub(crate) fn rules(root: &Path, built: &[&str]) -> String {
+pub(crate) fn rules(root: &Path) -> String {
     let mut page = format!(
         "# Rules: every kind and key\n\n{GENERATED}\n\
          Rule files are TOML; `rules` in the configuration names them. Ready-to-use ones are in [rules](../rules).\n\
          `tardy check FILE` checks one by itself, `tardy rules --explain KIND` prints what is below, `tardy schema\n\
          rules` prints the JSON Schema.\n\n"
     );
-    put_kinds(&mut page, built);
+    put_kinds(&mut page);
     for section in keys::rule_sections() {
         let common = Section {
             variants: &[],
@@ -57,9 +57,6 @@ pub(crate) fn rules(root: &Path, built: &[&str]) -> String {
     page.push_str("\n# The kinds\n");
     let mut documented: Vec<(String, Vec<&Variant>)> = Vec::new();
     for variant in keys::RULE.variants {
-        if !built.contains(&variant.name) {
-            continue;
-        }
         let text = documentation(root, variant.name);
         match documented.iter_mut().find(|(known, _)| *known == text) {
             Some((_, variants)) => variants.push(variant),
@@ -74,44 +71,19 @@ pub(crate) fn rules(root: &Path, built: &[&str]) -> String {
             put_keys(&mut page, variant.keys);
         }
     }
-    put_planned(&mut page, built);
     page
 }
 
-fn put_kinds(page: &mut String, built: &[&str]) {
-    page.push_str("| kind | what it judges | in this version |\n|---|---|---|\n");
+fn put_kinds(page: &mut String) {
+    page.push_str("| kind | what it judges |\n|---|---|\n");
     for name in KIND_NAMES {
         let doc = keys::rule_kind(name).map_or("", |variant| variant.doc);
-        let state = if built.contains(&name) {
-            "judged"
-        } else {
-            "checked only"
-        };
-        let _ = writeln!(page, "| `{name}` | {} | {state} |", cell(doc));
+        let _ = writeln!(page, "| `{name}` | {} |", cell(doc));
     }
     page.push_str(
-        "\nA kind that is \"checked only\" is read and checked, so that a file written today stays valid;\n\
-         `tardy check` warns of it and `tardy run` refuses to start with it. So it is with\n\
-         parts of kinds: the methods `changepoint` and `trend`.\n",
+        "\nThe methods `changepoint` and `trend` are read and checked, so that a file written today stays valid; they are\n\
+         not judged in this version: `tardy check` warns of them and `tardy run` refuses to start with them.\n",
     );
-}
-
-fn put_planned(page: &mut String, built: &[&str]) {
-    if KIND_NAMES.iter().all(|name| built.contains(name)) {
-        return;
-    }
-    page.push_str("\n# Kinds that are checked only\n");
-    for variant in keys::RULE
-        .variants
-        .iter()
-        .filter(|variant| !built.contains(&variant.name))
-    {
-        let _ = write!(page, "\n## {}\n\n{}\n", variant.name, variant.doc);
-        if !variant.keys.is_empty() {
-            page.push('\n');
-            put_keys(page, variant.keys);
-        }
-    }
 }
 
 fn put_section(page: &mut String, section: &Section, discriminator: &str) {
