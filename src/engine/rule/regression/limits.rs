@@ -32,6 +32,19 @@ impl Regression {
         self.limit.is_some() || self.limiting(rules, project, at).next().is_some()
     }
 
+    /// Some rule of the policy, or this one, sets a limit that could be meant.
+    pub fn may_have_ceiling(&self, rules: &[Rule], is_model: bool) -> bool {
+        let sets = |rule: &Rule| match &rule.kind {
+            RuleKind::ModelDuration(_) => is_model && fixed_max(&rule.kind).is_some(),
+            RuleKind::RunDuration(kind) => {
+                !is_model && kind.clock == self.clock && fixed_max(&rule.kind).is_some()
+            }
+            RuleKind::Deadline(_) => !is_model && self.clock != Clock::Queue,
+            _ => false,
+        };
+        self.limit.is_some() || rules.iter().any(sets)
+    }
+
     /// The lowest limit for runs like `last`, as it was known when that ended.
     pub(super) fn ceiling(&self, ctx: &Context<'_>, last: &Sample<'_>) -> Option<Ceiling> {
         if let Some(limit) = self.limit {
