@@ -10,6 +10,7 @@ mod notify;
 mod output;
 mod planned;
 mod promised;
+mod reach;
 mod rules;
 mod run;
 mod schema;

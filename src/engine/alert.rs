@@ -78,6 +78,9 @@ pub struct Evidence {
     pub baseline: Option<Baseline>,
     /// More labels for routing and texts, not part of identity.
     pub labels: Labels,
+    /// Since when it is so, where that is before it was told: the first slow run.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// The jobs that fail together: of a platform incident alone.
     #[serde(default)]
     pub incident: Option<Incident>,

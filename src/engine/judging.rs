@@ -208,6 +208,7 @@ impl Engine {
         let ctx = Context {
             now,
             rule,
+            rules: &self.policy.rules,
             subject: &watch.subject,
             project,
             schedule_zone: self.schedule_zone(&project.key.source),

@@ -29,6 +29,7 @@ mod precedence;
 mod promising;
 pub mod query;
 pub mod replay;
+mod rollup;
 pub mod route;
 pub mod rule;
 pub mod schedule;

@@ -219,7 +219,11 @@ pub struct Message {
     pub summary: String,
     /// The alerts, as ordered by the engine.
     pub cards: Vec<Card>,
-    /// Alerts that are not among the cards.
+    /// Alerts that are told together with those among the cards, and only counted for people.
+    pub counted: Vec<Card>,
+    /// What is said of them: `and 7 more, +3 min together`.
+    pub counted_words: Option<String>,
+    /// Alerts that are neither.
     pub hidden_alerts: usize,
     /// Text of a notice.
     pub notice: Option<String>,
@@ -247,6 +251,9 @@ impl Message {
         let alerts = alerts(notification);
         let is_opening = notification.sequence == 0;
         let card = |alert| Card::new(alert, is_opening, notification.decided_at, zone);
+        let rollup = notification.rollup.as_ref();
+        let counted = rollup.map_or(0, |rollup| rollup.left_out).min(alerts.len());
+        let (alerts, counted) = alerts.split_at(alerts.len() - counted);
         let shown = alerts.len().min(limits::ALERTS);
         Self {
             delivery_id: notification.delivery_id(),
@@ -255,6 +262,10 @@ impl Message {
             first_line: first_line(notification),
             summary: summary(notification),
             cards: alerts[..shown].iter().map(card).collect(),
+            counted: counted.iter().map(card).collect(),
+            counted_words: rollup
+                .and_then(|rollup| rollup.more.as_deref())
+                .map(|more| line(more, limits::NAME)),
             hidden_alerts: alerts.len() - shown + notification.omitted,
             notice: notice_text(&notification.body),
             suppressed: suppressed(&notification.suppressed),
@@ -276,7 +287,11 @@ impl Message {
     /// What is not shown when only `shown` cards are: `and 37 more`, and what is kept quiet.
     pub fn remainder(&self, shown: usize) -> Option<String> {
         let hidden = self.cards.len().saturating_sub(shown) + self.hidden_alerts;
-        let more = (hidden > 0).then(|| format!("and {hidden} more"));
+        let others = (hidden > 0).then(|| format!("and {hidden} more"));
+        let more = match (self.counted_words.clone(), others) {
+            (Some(counted), Some(others)) => Some(format!("{counted}; {others}")),
+            (counted, others) => counted.or(others),
+        };
         match (more, self.suppressed.clone()) {
             (Some(more), Some(quiet)) => Some(format!("{more}; {quiet}")),
             (more, quiet) => more.or(quiet),
@@ -476,6 +491,7 @@ mod tests {
             route: "root".into(),
             body: Body::Alerts(alerts),
             omitted: 0,
+            rollup: None,
             suppressed: Vec::new(),
         }
     }

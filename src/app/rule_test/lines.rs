@@ -273,6 +273,9 @@ pub(super) fn told(played: &Played, day: &Day) -> Vec<String> {
     for told in &played.told {
         let when = day.show(told.decided_at);
         let head = format!("{when} {} {}", told.receiver, told.reason.as_str());
+        if let Some(rollup) = &told.rollup {
+            lines.push(format!("{head}: together, {}", rollup.headline));
+        }
         match &told.body {
             Body::Notice { headline, .. } => lines.push(format!("{head}: {headline}")),
             Body::Alerts(alerts) => lines.extend(alerts.iter().map(|alert| {

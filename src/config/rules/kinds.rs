@@ -334,8 +334,13 @@ fn read_regression(cursor: &mut Cursor<'_>, is_duration: bool) -> Regression {
         Some("trend") => Method::Trend,
         _ => Method::RobustZ,
     };
-    let baseline_runs = integer(cursor, "baseline_runs", 20);
-    let min_runs = integer(cursor, "min_runs", 8);
+    // A slope of twenty daily runs is mostly noise.
+    let (most, least) = match method {
+        Method::Trend => (60, 20),
+        Method::RobustZ | Method::Percent | Method::Changepoint => (20, 8),
+    };
+    let baseline_runs = integer(cursor, "baseline_runs", most);
+    let min_runs = integer(cursor, "min_runs", least);
     if min_runs > baseline_runs {
         let key = if cursor.has("min_runs") {
             "min_runs"
@@ -347,7 +352,9 @@ fn read_regression(cursor: &mut Cursor<'_>, is_duration: bool) -> Regression {
         cursor.context.push(
             Draft::error("bad-order", cursor.place_of(key), message)
                 .label("there would never be enough runs")
-                .help("lower `min_runs` (8 when left out) or raise `baseline_runs` (20 when left out)"),
+                .help(format!(
+                    "lower `min_runs` ({least} when left out) or raise `baseline_runs` ({most} when left out)"
+                )),
         );
     }
     Regression {
@@ -365,6 +372,10 @@ fn read_regression(cursor: &mut Cursor<'_>, is_duration: bool) -> Regression {
         baseline_runs,
         min_runs,
         horizon: span_above_zero(cursor, "horizon", Span::days(14)),
+        limit: is_duration
+            .then(|| cursor.parsed("limit", values::positive_span))
+            .flatten()
+            .map(|limit| limit.value),
         clock: Clock::Run,
     }
 }

@@ -24,6 +24,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// The rule.
     pub rule: &'a Rule,
+    /// All rules of the policy: what one promises, another may watch out for.
+    pub rules: &'a [Rule],
     /// The subject.
     pub subject: &'a SubjectKey,
     /// Its project.

@@ -59,8 +59,9 @@ use super::super::history::JobHistory;
 use super::super::labels::{Labels, Patterns};
 use super::super::ledger::Promise;
 use super::super::observation::{Run, Status};
-use super::super::time::{Span, Timestamp};
-use super::context::{Context, Judgement, expired, is_like, resolved};
+use super::super::time::{Span, Timestamp, human_span};
+use super::Clock;
+use super::context::{Context, Judgement, clock_bounds, expired, is_like, resolved};
 use windows::{Occurrence, Window, attempts, excuse, qualifying};
 
 /// A qualifying success by a local time on each day of the calendar, or by so long after each tick.
@@ -116,6 +117,10 @@ const MAX_CATCH_UP: Span = Span::days(400);
 
 /// A risk must fall this far below the limit before the warning is withdrawn.
 const WITHDRAW_SHARE: f64 = 0.75;
+
+/// Promises that tell how much time there usually is, at least and at most.
+const FEW_PROMISES: usize = 3;
+const MANY_PROMISES: usize = 20;
 
 /// How often a forecast is made anew while nothing else happens.
 const FORECAST_EVERY: Span = Span::minutes(1);
@@ -223,6 +228,45 @@ impl Deadline {
             judgement.wake_known(expires_at);
         }
         is_over
+    }
+
+    /// How long the runs that served the last promises had, from the start of a clock until they were due;
+    /// only those that ended at or before `until`.
+    pub(super) fn times_left(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        clock: Clock,
+        until: Timestamp,
+    ) -> Vec<Span> {
+        // Promises of a minute are many, those of a month few.
+        for back in [Span::days(7), Span::days(35), Span::days(200)] {
+            let windows = self.windows(ctx, job, until - back);
+            let served = windows
+                .iter()
+                .filter_map(|window| Some((window, qualifying(ctx, job, window)?)))
+                .filter(|(_, run)| run.settled_at() <= until);
+            let mut left: Vec<Span> = served
+                .filter_map(|(window, run)| {
+                    let (started_at, _) = clock_bounds(run, clock)?;
+                    Some(window.by_at + self.grace - started_at)
+                })
+                .collect();
+            if left.len() >= FEW_PROMISES {
+                return left.split_off(left.len().saturating_sub(MANY_PROMISES));
+            }
+        }
+        Vec::new()
+    }
+
+    /// `by 07:00 EST`, `within 2 h of its tick`.
+    pub(super) fn by_words(&self, at: Timestamp) -> String {
+        let zone = at.in_zone(self.zone).format("%Z");
+        match self.by {
+            By::Time(time) => format!("by {} {zone}", time.format("%H:%M")),
+            By::NextDay(time) => format!("by {} {zone} the day after", time.format("%H:%M")),
+            By::AfterTick(after) => format!("within {} of its tick", human_span(after)),
+        }
     }
 
     /// The day or the tick, for people.

@@ -21,6 +21,8 @@ use super::{Rule, RuleKind};
 /// A rule at the job `job` of the project `p1`.
 pub(super) struct Case {
     pub rule: Rule,
+    /// Other rules of the policy.
+    pub others: Vec<Rule>,
     pub memory: Memory,
     pub ledger: Ledger,
     history: History,
@@ -66,6 +68,7 @@ impl Case {
         Self {
             memory: Memory::new(at("00:00"), judged_until),
             rule: Rule::new("rule", kind, "rules/a.toml:1"),
+            others: Vec::new(),
             ledger: Ledger::default(),
             history: History::default(),
             subject: SubjectKey::Job(key(), "job".into()),
@@ -161,6 +164,12 @@ impl Case {
             self.open.extend(slot);
         }
         self.memory = judgement.memory;
+        self
+    }
+
+    /// The alerts that are open in another case are open in this one.
+    pub(super) fn with_open_of(mut self, other: &Self) -> Self {
+        self.open.clone_from(&other.open);
         self
     }
 
@@ -309,6 +318,7 @@ impl Case {
         look(&Context {
             now: at(known_until),
             rule: &self.rule,
+            rules: &self.others,
             subject: &self.subject,
             project: project.unwrap(),
             schedule_zone: Tz::UTC,

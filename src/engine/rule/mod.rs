@@ -507,9 +507,10 @@ impl RuleKind {
     pub fn not_built(&self) -> Option<String> {
         match self {
             Self::RunRegression(rule) | Self::ModelRegression(rule) => match rule.method {
-                regression::Method::RobustZ | regression::Method::Percent => None,
+                regression::Method::RobustZ
+                | regression::Method::Percent
+                | regression::Method::Trend => None,
                 regression::Method::Changepoint => Some("method \"changepoint\"".into()),
-                regression::Method::Trend => Some("method \"trend\"".into()),
             },
             Self::Rows(rule) => rule.not_built(),
             _ => None,

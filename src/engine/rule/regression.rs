@@ -41,9 +41,13 @@
 //! impossible under `times`), each held against what was usual for its tick of the week. It expires when the
 //! job has been held for 7 days without a run, or the job or model has not been run for 35 days.
 
+mod changed;
 mod expected;
+mod limits;
 mod message;
 mod samples;
+mod slope;
+mod trend;
 
 use super::super::alert::Verdict;
 use super::super::baseline::{Baseline, seconds};
@@ -87,6 +91,8 @@ pub struct Regression {
     pub min_runs: u32,
     /// `trend`: how far ahead; default 14 d.
     pub horizon: Span,
+    /// `trend`: what must not be reached; `None`: what other rules of the policy set.
+    pub limit: Option<Span>,
     /// Which time of the run; default run.
     pub clock: Clock,
 }
@@ -96,6 +102,9 @@ const MAX_ROW: usize = 100;
 impl Regression {
     /// Judges a job or a model.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
+        if self.method == Method::Trend {
+            return self.judge_trend(ctx);
+        }
         let mut judgement = Judgement::start(ctx.memory);
         let new = self.new_samples(*ctx);
         let times = ctx.rule.times.unwrap_or(Times { needed: 1, of: 1 });
@@ -209,6 +218,7 @@ mod tests {
             baseline_runs: 20,
             min_runs: 8,
             horizon: Span::days(14),
+            limit: None,
             clock: Clock::Run,
         };
         let mut case = Case::new(RuleKind::RunRegression(kind));

@@ -417,6 +417,7 @@ mod tests {
                 baseline_runs: 20,
                 min_runs: 8,
                 horizon: Span::days(14),
+                limit: None,
                 clock: Clock::Run,
             },
         }

@@ -673,6 +673,9 @@ impl Outcome {
         for told in &self.told {
             let when = time(told.decided_at, &self.day());
             let head = format!("{when} {} {}", told.receiver, told.reason.as_str());
+            if let Some(rollup) = &told.rollup {
+                lines.push(format!("{head}: together, {}", rollup.headline));
+            }
             match &told.body {
                 Body::Notice { headline, .. } => lines.push(format!("{head}: {headline}")),
                 Body::Alerts(alerts) => lines.extend(alerts.iter().map(|alert| {
