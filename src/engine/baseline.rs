@@ -28,6 +28,9 @@ pub struct Baseline {
     /// The tick of the week whose runs it was made from; `None`: from runs of the whole week.
     #[serde(default)]
     pub slot: Option<Slot>,
+    /// It was moved to a level that a person has accepted.
+    #[serde(default)]
+    pub is_moved: bool,
 }
 
 /// A tick of the week: a weekday and a time, in the zone of the scheduler.
@@ -97,7 +100,23 @@ impl Baseline {
             min: sorted[0],
             max: sorted[sorted.len() - 1],
             slot: None,
+            is_moved: false,
         })
+    }
+
+    /// The same at another level: all durations times `ratio`, the spread of their logarithms as it was.
+    #[must_use]
+    pub fn moved(&self, ratio: f64) -> Self {
+        Self {
+            median: self.median * ratio,
+            p90: self.p90 * ratio,
+            p95: self.p95 * ratio,
+            p99: self.p99 * ratio,
+            min: self.min * ratio,
+            max: self.max * ratio,
+            is_moved: true,
+            ..*self
+        }
     }
 
     /// Robust z-score of a duration, on logarithms.
@@ -112,9 +131,14 @@ impl Baseline {
 
     /// What it was made from: `20 runs`, `last 8 Mondays 04:00`.
     pub fn basis(&self) -> String {
+        let moved = if self.is_moved {
+            " before, at the accepted level"
+        } else {
+            ""
+        };
         match self.slot {
-            Some(slot) => format!("last {} {}", self.count, slot.name()),
-            None => format!("{} runs", self.count),
+            Some(slot) => format!("last {} {}{moved}", self.count, slot.name()),
+            None => format!("{} runs{moved}", self.count),
         }
     }
 

@@ -15,6 +15,7 @@ use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp, human_span, human_time};
+use super::regression::Accepted;
 use super::{Clock, Rule};
 
 /// What a rule sees: everything is a value, `now` included.
@@ -41,7 +42,7 @@ pub struct Context<'a> {
 }
 
 /// What a rule remembers of a subject between evaluations. Stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// When this rule began to watch this subject: nothing that was over by then is announced.
     pub watching_since: Timestamp,
@@ -61,6 +62,9 @@ pub struct Memory {
     /// Changes in the last 24 hours, by alert; kept by the engine, so that they outlive the alerts.
     #[serde(default)]
     pub changes: BTreeMap<Fingerprint, Changes>,
+    /// The level that a person has accepted, of a regression.
+    #[serde(default)]
+    pub accepted: Option<Accepted>,
 }
 
 /// Rows that settled longer ago than this before what is known completely are all there.
@@ -77,6 +81,7 @@ impl Memory {
             names: BTreeSet::new(),
             instants: BTreeMap::new(),
             changes: BTreeMap::new(),
+            accepted: None,
         }
     }
 
@@ -344,11 +349,11 @@ impl<'a> Context<'a> {
 
 /// Same job type and same trigger class: durations may be compared.
 pub fn is_like(a: &Run, b: &Run) -> bool {
-    a.job_type == b.job_type && trigger_class(&a.triggered_by) == trigger_class(&b.triggered_by)
+    a.job_type == b.job_type && is_scheduled(&a.triggered_by) == is_scheduled(&b.triggered_by)
 }
 
 /// Scheduled runs are compared with scheduled ones; everything a person or a hook starts with its like.
-fn trigger_class(triggered_by: &str) -> bool {
+pub fn is_scheduled(triggered_by: &str) -> bool {
     triggered_by == "scheduled"
 }
 

@@ -40,7 +40,15 @@
 //! normal. It closes when runs are back under `clear` of the threshold (as many as make the breach
 //! impossible under `times`), each held against what was usual for its tick of the week. It expires when the
 //! job has been held for 7 days without a run, or the job or model has not been run for 35 days.
+//!
+//! A slowdown that is there to stay is accepted: `tardy accept ALERT --comment "bigger tables"`. That ends the
+//! alert, for this job or model alone, and is recorded: who, when, why, and the new level, the median of its
+//! slow runs (at most the last `baseline_runs`). From then on only runs since the first slow one are usual.
+//! While they are fewer than `min_runs`, what was usual before is moved to the accepted level, of each tick of
+//! the week where those differ (of one tick alone, when only its runs were slow), so that the next slowdown on
+//! top is found at its first run. An acceptance is about runs of one type and trigger; the newest one counts.
 
+mod accepting;
 mod expected;
 mod message;
 mod samples;
@@ -51,6 +59,7 @@ use super::super::observation::{Name, Run};
 use super::super::time::Span;
 use super::context::{Context, Judgement};
 use super::{Clock, Times};
+pub use accepting::Accepted;
 use expected::Frozen;
 use message::recovery;
 use samples::{Sample, is_alike};
