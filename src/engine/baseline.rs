@@ -85,15 +85,10 @@ impl Baseline {
         }
         sorted.sort_by(f64::total_cmp);
         let center = quantile(&sorted, 0.5);
-        let mut deviations: Vec<f64> = sorted
-            .iter()
-            .map(|x| (x.ln() - center.ln()).abs())
-            .collect();
-        deviations.sort_by(f64::total_cmp);
         Some(Self {
             count: u32::try_from(sorted.len()).unwrap_or(u32::MAX),
             median: center,
-            log_scale: (MAD_TO_SIGMA * quantile(&deviations, 0.5)).max(LOG_SCALE_FLOOR),
+            log_scale: (MAD_TO_SIGMA * log_mad(&sorted)).max(LOG_SCALE_FLOOR),
             p90: quantile(&sorted, 0.9),
             p95: quantile(&sorted, 0.95),
             p99: quantile(&sorted, 0.99),
@@ -152,6 +147,19 @@ impl Baseline {
             Statistic::Max => self.max,
         }
     }
+}
+
+/// Median absolute deviation of the logarithms of durations; zero when there are none.
+pub fn log_mad(durations: &[f64]) -> f64 {
+    let mut sorted: Vec<f64> = durations.iter().copied().filter(|x| *x > 0.0).collect();
+    if sorted.is_empty() {
+        return 0.0;
+    }
+    sorted.sort_by(f64::total_cmp);
+    let center = quantile(&sorted, 0.5).ln();
+    let mut deviations: Vec<f64> = sorted.iter().map(|x| (x.ln() - center).abs()).collect();
+    deviations.sort_by(f64::total_cmp);
+    quantile(&deviations, 0.5)
 }
 
 /// Linear interpolation between order statistics (R type 7). `sorted` is not empty.

@@ -52,6 +52,7 @@ mod accepting;
 mod expected;
 mod message;
 mod samples;
+mod why;
 
 use super::super::alert::Verdict;
 use super::super::baseline::{Baseline, seconds};
@@ -63,6 +64,7 @@ pub use accepting::Accepted;
 use expected::Frozen;
 use message::recovery;
 use samples::{Sample, is_alike};
+pub use why::{BaselineRun, Condition, Counted, JudgedRun, RegressionWhy};
 
 /// How durations are compared with their baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,18 @@ pub enum Method {
     Changepoint,
     /// The slope reaches the limit within the horizon.
     Trend,
+}
+
+impl Method {
+    /// As configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RobustZ => "robust_z",
+            Self::Percent => "percent",
+            Self::Changepoint => "changepoint",
+            Self::Trend => "trend",
+        }
+    }
 }
 
 /// Duration against a baseline.
