@@ -60,7 +60,7 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 17] = [
+const BUILT: [&str; 19] = [
     "init",
     "test",
     "run",
@@ -78,13 +78,13 @@ const BUILT: [&str; 17] = [
     "notify",
     "store",
     "completions",
-];
-
-const NOT_BUILT: [&str; 9] = [
-    "ack",
-    "silence",
     "accept",
     "why",
+];
+
+const NOT_BUILT: [&str; 7] = [
+    "ack",
+    "silence",
     "why-not",
     "routes",
     "deliveries",

@@ -2,6 +2,8 @@
 
 #![allow(unreachable_pub)] // modules of one test binary
 
+#[path = "support/engine/accepting.rs"]
+mod accepting;
 #[path = "support/engine/aside.rs"]
 mod aside;
 #[path = "support/engine/contract.rs"]

@@ -8,6 +8,8 @@ pub mod demo;
 pub mod dispatch;
 pub mod evaluate;
 pub mod live;
+pub mod offline;
+pub mod past;
 pub mod pipeline;
 pub mod poll;
 pub mod rule_test;

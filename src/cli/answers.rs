@@ -96,6 +96,7 @@ fn answer(text: &str, limit: Option<usize>, context: &Context) -> ExitCode {
             context.out.error(&plain(unknown));
             ExitCode::Problems
         }
+        Ok(Answer::Why(answer)) => super::why::tell(&answer, context),
         Ok(answer) => {
             show(&answer, context);
             ExitCode::Fine
@@ -110,7 +111,7 @@ fn set_limit(command: &mut Command, limit: usize) {
         Command::Alerts(question) => question.limit = limit,
         Command::Models(question) => question.limit = limit,
         Command::Sla(question) => question.limit = limit,
-        Command::Help | Command::Rules => {}
+        Command::Help | Command::Rules | Command::Why(_) => {}
     }
 }
 
@@ -124,6 +125,7 @@ fn show(answer: &Answer, context: &Context) {
         Answer::Alerts(page) => show_alerts(page, now, context),
         Answer::Models(page) => show_models(page, context),
         Answer::Sla(answer) => super::sla::show(answer, context),
+        Answer::Why(answer) => super::why::show(answer, context),
         Answer::Rules(rules) => show_rules(rules, context),
         Answer::Text(text) => context.out.line(text),
     }
@@ -181,7 +183,7 @@ fn show_runs(page: &Page<RunRow>, now: Timestamp, context: &Context) {
     more(page, context);
 }
 
-fn severity_tone(severity: Severity) -> Tone {
+pub(super) fn severity_tone(severity: Severity) -> Tone {
     match severity {
         Severity::Critical => Tone::Bad,
         Severity::Warning => Tone::Warn,

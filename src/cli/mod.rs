@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand. The only module that prints.
 
+mod accept;
 mod answers;
 mod check;
 mod completions;
@@ -19,6 +20,7 @@ mod sla;
 mod state;
 mod store;
 mod test;
+mod why;
 
 use std::path::PathBuf;
 
@@ -124,10 +126,10 @@ enum Command {
     Ack(planned::PlannedArgs),
     /// Keep alerts quiet for a while (not built yet)
     Silence(planned::PlannedArgs),
-    /// Accept a new level as normal (not built yet)
-    Accept(planned::PlannedArgs),
-    /// Explain an alert, gate by gate (not built yet)
-    Why(planned::PlannedArgs),
+    /// Accept a regression's new level as normal, which ends its alert
+    Accept(accept::AcceptArgs),
+    /// Explain an alert: its rule, its history, each number that decided it
+    Why(why::WhyArgs),
     /// Explain why a rule says nothing about a subject (not built yet)
     WhyNot(planned::PlannedArgs),
     /// Draw the routing tree (not built yet)
@@ -223,12 +225,12 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Rules(args) => rules::run(&args, context),
         Command::Notify(command) => notify::run(&command, context),
         Command::Sla(args) => sla::run(&args, context),
+        Command::Accept(args) => accept::run(&args, context),
+        Command::Why(args) => why::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Ack(_)
         | Command::Silence(_)
-        | Command::Accept(_)
-        | Command::Why(_)
         | Command::WhyNot(_)
         | Command::Routes(_)
         | Command::Deliveries(_)

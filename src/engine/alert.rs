@@ -55,6 +55,8 @@ pub enum EndReason {
     Expired,
     /// The rule was removed or disabled.
     RuleRemoved,
+    /// A person has accepted the new level as normal.
+    Accepted,
 }
 
 /// What a breach is made of.
@@ -268,6 +270,12 @@ impl Alert {
         matches!(self.state, AlertState::Pending | AlertState::Firing)
     }
 
+    /// It ended because a person accepted the new level.
+    pub fn is_accepted(&self) -> bool {
+        let ending = self.ending.as_ref().filter(|_| self.ended_at.is_some());
+        ending.is_some_and(|ending| ending.reason == EndReason::Accepted)
+    }
+
     /// As people are told of it.
     pub fn view(&self, is_new: bool) -> AlertView {
         let (headline, facts) = match &self.ending {
@@ -456,6 +464,12 @@ fn fold_breach(
     match slot {
         // Over, and its ending not told yet everywhere: the same incident goes on.
         Some(alert) if alert.state == AlertState::Resolved => {
+            if alert.is_accepted() {
+                // On top of what was accepted: another incident, though in the same conversation.
+                alert.frozen = evidence.baseline;
+                alert.began_at = at;
+                alert.fired_at = Some(at);
+            }
             alert.ended_at = None;
             alert.flapping = None;
             alert.renew(rule, evidence.clone());
@@ -518,7 +532,10 @@ fn fold_ok(
             }
             is_changed
         }
-        (AlertState::Firing, EndReason::Expired | EndReason::RuleRemoved) => {
+        (
+            AlertState::Firing,
+            EndReason::Expired | EndReason::RuleRemoved | EndReason::Accepted,
+        ) => {
             alert.ending = Some(ending.clone());
             transitions.push(end(alert, at, look.now));
             true
@@ -548,30 +565,22 @@ fn end(alert: &mut Alert, at: Timestamp, now: Timestamp) -> Transition {
     transition(alert, from, at, now)
 }
 
-/// Closes an alert whose rule is gone. A pending one just disappears.
-pub fn close(
-    slot: &mut Option<Alert>,
-    reason: EndReason,
-    headline: String,
-    now: Timestamp,
-) -> Folded {
+/// Closes an alert whatever is known of its condition: its rule is gone, or a person says so. A pending one
+/// just disappears.
+pub fn close(slot: &mut Option<Alert>, ending: Ending, now: Timestamp) -> Folded {
     let mut folded = Folded {
         transitions: Vec::new(),
         is_changed: true,
     };
     match slot {
         Some(alert) if alert.state == AlertState::Firing => {
-            alert.ending = Some(Ending {
-                reason,
-                headline,
-                facts: Vec::new(),
-            });
+            alert.ending = Some(ending);
             folded.transitions.push(end(alert, now, now));
         }
         Some(alert) if alert.state == AlertState::Pending => {
             let mut gone = transition(alert, AlertState::Pending, now, now);
             gone.to = AlertState::Inactive;
-            gone.reason = headline;
+            gone.reason = ending.headline;
             folded.transitions.push(gone);
             *slot = None;
         }

@@ -6,6 +6,7 @@
 //! source, a replay or a test. What a step changed is in its [`Step`], to be committed as one
 //! transaction; nothing is sent from here.
 
+pub mod acting;
 pub mod alert;
 pub mod annotate;
 mod aside;
@@ -42,6 +43,7 @@ mod watching;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use acting::{Act, Acted};
 use alert::{Alert, Transition};
 use group::{Group, GroupKey};
 use health::Health;
@@ -73,6 +75,8 @@ pub struct Input {
     pub undeliverable: Vec<Undeliverable>,
     /// Things to say about Tardy itself, to everyone a critical alert would reach.
     pub notices: Vec<Notice>,
+    /// What people want done.
+    pub acts: Vec<Act>,
 }
 
 /// How a source or a receiver fared.
@@ -115,6 +119,8 @@ pub struct Step {
     pub notifications: Vec<Notification>,
     /// Promises decided.
     pub ledger: Vec<LedgerRow>,
+    /// What came of what people wanted done, in the order of the input.
+    pub acts: Vec<Acted>,
     /// The next instant at which something can change without new data.
     pub wake_at: Option<Timestamp>,
     /// A verdict waits for runs to be known up to this instant: polling just after it brings it at once.
@@ -323,6 +329,7 @@ impl Engine {
         }
         self.decide_lost(&lost, now, &mut step);
         self.judge_objectives(now, &mut step);
+        self.act(input.acts, now, &mut step);
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
         self.tell(now, &mut step);

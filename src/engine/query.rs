@@ -2,10 +2,14 @@
 //! that all of them say the same. A question changes nothing.
 
 mod sla;
+mod why;
 
 use serde::{Deserialize, Serialize};
 
 pub use sla::{BudgetRow, PromiseRow, SlaAnswer, SlaQuestion, SlaRow, sla};
+pub use why::{
+    CalendarWhy, HistoryWhy, KnownWhy, PastAlert, RuleWhy, ToldWhy, Why, WhyAnswer, why,
+};
 
 use super::Engine;
 use super::alert::{Alert, AlertState};

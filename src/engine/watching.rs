@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::alert::{self, EndReason};
+use super::alert::{self, EndReason, Ending};
 use super::labels::Fingerprint;
 use super::observation::{Name, ProjectKey};
 use super::rule::context::Memory;
@@ -93,12 +93,12 @@ impl Engine {
                     alert.rule
                 )
             });
-            let folded = alert::close(
-                &mut slot,
-                EndReason::RuleRemoved,
-                headline.unwrap_or_default(),
-                now,
-            );
+            let ending = Ending {
+                reason: EndReason::RuleRemoved,
+                headline: headline.unwrap_or_default(),
+                facts: Vec::new(),
+            };
+            let folded = alert::close(&mut slot, ending, now);
             step.transitions.extend(folded.transitions);
             if let Some(alert) = slot {
                 self.alerts.insert(print, alert);

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::promises;
+use super::{acts, promises};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
+use crate::engine::acting::Acted;
 use crate::engine::alert::{Alert, Transition};
 use crate::engine::group::{Group, GroupKey};
 use crate::engine::history::{History, JobRecord, ProjectRecord};
@@ -134,7 +135,7 @@ pub struct Loaded {
 }
 
 /// Writes a JSON record.
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![JSON_VERSION];
     // Serialising our own types to memory cannot fail: no maps with non-text keys, no I/O.
     serde_json::to_writer(&mut bytes, value).expect("own records are always valid JSON");
@@ -142,7 +143,11 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Reads a JSON record.
-fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(
+    table: Table,
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<T, StoreError> {
     let refuse = |why: String| StoreError::Record {
         table,
         key: readable(key),
@@ -188,7 +193,7 @@ pub(super) fn time_key(at: Timestamp) -> [u8; 8] {
     (at.as_millis().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-fn print_key(print: Fingerprint) -> Vec<u8> {
+pub(super) fn print_key(print: Fingerprint) -> Vec<u8> {
     print.as_u128().to_be_bytes().to_vec()
 }
 
@@ -289,6 +294,7 @@ pub fn commit_step(
         let key = promises::key(day, sequences.segments.next());
         commit.put(Table::Ledger, key, piece);
     }
+    acts::put(&mut commit, &step.acts, now);
     let rows = put_notifications(step, sequences, now, &mut commit);
     (commit, rows)
 }
@@ -567,6 +573,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
         Table::Outbox => from_json::<OutboxRow>(table, key, bytes).map(drop),
         Table::Handle => from_json::<Handle>(table, key, bytes).map(drop),
         Table::Delivery => from_json::<DeliveryRecord>(table, key, bytes).map(drop),
+        Table::Act => from_json::<Acted>(table, key, bytes).map(drop),
         Table::History if key.starts_with(b"segment/") => {
             Segment::unpack(bytes)
                 .map(drop)

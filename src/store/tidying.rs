@@ -91,10 +91,10 @@ fn merge(
 /// Rows deleted in one commit.
 const FORGET_BATCH: usize = 10_000;
 
-/// Deletes promises, transitions and deliveries from before `cutoff`; returns how many.
+/// Deletes promises, transitions, deliveries and acts from before `cutoff`; returns how many.
 pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
     let mut forgotten = forget_promises(store, cutoff)?;
-    for table in [Table::Transition, Table::Delivery] {
+    for table in [Table::Transition, Table::Delivery, Table::Act] {
         loop {
             let mut commit = Commit::default();
             for record in store

@@ -101,6 +101,8 @@ pub struct Shift {
     pub base: Vec<f64>,
     /// The level now, in seconds: the median of the last `runs`.
     pub after: f64,
+    /// Both levels as logarithms, less what hour and weekday explain.
+    pub levels: (f64, f64),
     /// `after / before`.
     pub ratio: f64,
     /// Of the last `runs`, how many lie beyond the middle between both levels.
@@ -216,6 +218,11 @@ impl Detector {
     pub fn level(&self, count: usize) -> Option<f64> {
         let mut logs: Vec<i32> = self.newest(count).collect();
         (!logs.is_empty()).then(|| from_units(median(&mut logs)))
+    }
+
+    /// Runs since the last shift, of those kept.
+    pub fn segment_runs(&self) -> usize {
+        self.segment
     }
 
     /// What hour and weekday explain of a run at a wall clock, as a logarithm.
@@ -380,8 +387,9 @@ impl Detector {
         let cycle = from_units(median(&mut cycles));
         let seconds = |log: i32| (from_units(log) + cycle).exp();
         let mut group: Vec<i32> = self.points.range(end..).map(|p| p.adjusted).collect();
-        let after = seconds(median(&mut group));
-        let before = seconds(median(&mut base.clone()));
+        let now = median(&mut group);
+        let usual = median(&mut base.clone());
+        let (before, after) = (seconds(usual), seconds(now));
         Shift {
             direction: if candidate.evidence.moved > 0.0 {
                 Direction::Up
@@ -393,6 +401,7 @@ impl Detector {
             before,
             base: base.into_iter().map(seconds).collect(),
             after,
+            levels: (from_units(usual), from_units(now)),
             ratio: after / before,
             beyond: candidate.evidence.beyond,
             strength: candidate.evidence.strength,

@@ -40,14 +40,24 @@
 //! normal. It closes when runs are back under `clear` of the threshold (as many as make the breach
 //! impossible under `times`), each held against what was usual for its tick of the week. It expires when the
 //! job has been held for 7 days without a run, or the job or model has not been run for 35 days.
+//!
+//! A slowdown that is there to stay is accepted: `tardy accept ALERT --comment "bigger tables"`. That ends the
+//! alert, for this job or model alone, and is recorded: who, when, why, and the new level, the median of its
+//! slow runs (at most the last `baseline_runs`). From then on only runs since the first slow one are usual.
+//! While they are fewer than `min_runs`, what was usual before is moved to the accepted level, of each tick of
+//! the week where those differ (of one tick alone, when only its runs were slow), so that the next slowdown on
+//! top is found at its first run. An acceptance is about runs of one type and trigger; the newest one counts.
 
+mod accepting;
 mod changed;
+mod changepoint;
 mod expected;
 mod limits;
 mod message;
 mod samples;
 mod slope;
 mod trend;
+mod why;
 
 use super::super::alert::Verdict;
 use super::super::baseline::{Baseline, seconds};
@@ -55,9 +65,12 @@ use super::super::observation::{Name, Run};
 use super::super::time::Span;
 use super::context::{Context, Judgement};
 use super::{Clock, Times};
+pub use accepting::Accepted;
+pub use changepoint::Watched;
 use expected::Frozen;
 use message::recovery;
 use samples::{Sample, is_alike};
+pub use why::{BaselineRun, Condition, Counted, JudgedRun, RegressionWhy};
 
 /// How durations are compared with their baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +83,18 @@ pub enum Method {
     Changepoint,
     /// The slope reaches the limit within the horizon.
     Trend,
+}
+
+impl Method {
+    /// As configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RobustZ => "robust_z",
+            Self::Percent => "percent",
+            Self::Changepoint => "changepoint",
+            Self::Trend => "trend",
+        }
+    }
 }
 
 /// Duration against a baseline.
@@ -102,8 +127,10 @@ const MAX_ROW: usize = 100;
 impl Regression {
     /// Judges a job or a model.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
-        if self.method == Method::Trend {
-            return self.judge_trend(ctx);
+        match self.method {
+            Method::Trend => return self.judge_trend(ctx),
+            Method::Changepoint => return self.judge_changepoint(ctx),
+            Method::RobustZ | Method::Percent => {}
         }
         let mut judgement = Judgement::start(ctx.memory);
         let new = self.new_samples(*ctx);
@@ -189,7 +216,8 @@ impl Regression {
     fn threshold(&self, baseline: &Baseline) -> f64 {
         match self.method {
             Method::Percent => baseline.median * (1.0 + self.percent),
-            Method::RobustZ | Method::Changepoint | Method::Trend => baseline
+            Method::Changepoint => self.slow_from(baseline.median),
+            Method::RobustZ | Method::Trend => baseline
                 .at_z(self.z)
                 .max(baseline.median * self.min_ratio)
                 .max(baseline.median + seconds(self.min_delta)),

@@ -31,6 +31,7 @@ fn timeline(case: &Case) -> Timeline {
     let mut timeline = Timeline::new(&case.from.to_string());
     timeline.rows = case.replay.facts().to_vec();
     timeline.outages = case.replay.outages().to_vec();
+    timeline.wishes = case.replay.wishes().to_vec();
     timeline.policy.rules.clone_from(&case.rules);
     timeline.policy.sources[0].schedule_zone = case.schedule_zone;
     match case.poll_every {

@@ -156,7 +156,7 @@ fn run_words(ctx: &Context<'_>, sample: &Sample<'_>) -> String {
 }
 
 /// `at 04:15 UTC` today, `on 12 Mar 04:15 UTC` before.
-fn run_time(ctx: &Context<'_>, at: Timestamp) -> String {
+pub(super) fn run_time(ctx: &Context<'_>, at: Timestamp) -> String {
     let date = |at: Timestamp| at.in_zone(ctx.rule.zone).date_naive();
     let word = if date(at) == date(ctx.now) {
         "at"
@@ -175,7 +175,7 @@ fn basis(baseline: &Baseline) -> String {
 }
 
 /// The lowest and the highest, as short as they can be said after the middle: `28-36`, `50 s to 1 min 5 s`.
-fn range(baseline: &Baseline, median: &str) -> String {
+pub(super) fn range(baseline: &Baseline, median: &str) -> String {
     let (low, high) = (
         human_span(span(baseline.min)),
         human_span(span(baseline.max)),
@@ -192,7 +192,7 @@ fn range(baseline: &Baseline, median: &str) -> String {
 }
 
 /// A span as it is said right after another one: without its unit where that is the same.
-fn beside<'a>(said: &str, text: &'a str) -> &'a str {
+pub(super) fn beside<'a>(said: &str, text: &'a str) -> &'a str {
     match (unit(said), unit(text)) {
         (Some(a), Some(b)) if a == b => without_unit(text),
         _ => text,

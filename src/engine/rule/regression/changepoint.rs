@@ -1,0 +1,442 @@
+//! Method `changepoint`: the level has shifted, since which run, and how sure that is.
+//!
+//! Each kind of like runs has a detector of its own ([`super::super::super::detect`]), kept in the rule's
+//! memory; every run is taken in once, in the order in which runs ended. A run that comes in late, after
+//! runs that ended later were judged, is left out. The first look takes in the history there is.
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::super::super::alert::{Evidence, Verdict};
+use super::super::super::baseline::{Baseline, seconds, span};
+use super::super::super::detect::{BASE_RUNS, Detector, Direction, Shift};
+use super::super::super::notification::Fact;
+use super::super::super::observation::{Name, Run};
+use super::super::super::time::{Timestamp, human_span};
+use super::super::Clock;
+use super::super::context::{Context, Judgement, is_scheduled};
+use super::message::{around, beside, range, recovery, run_time};
+use super::samples::{Sample, is_alike};
+use super::{Regression, run_by_id};
+
+/// What is remembered of like runs. Stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Their job type, and whether the schedule started them; `None`: not known.
+    like: Option<(Name, bool)>,
+    /// Which time of the run was taken in.
+    clock: Clock,
+    detector: Detector,
+    /// Runs that ended up to here were taken in.
+    taken_until: Timestamp,
+    /// The level before rises that were too small to tell, as a logarithm.
+    crept_from: Option<f64>,
+    slower: Option<Slower>,
+}
+
+/// A level that is told as slower. Levels are logarithms, less what hour and weekday explain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Slower {
+    /// When the first slow run was created.
+    since: Timestamp,
+    /// When the run ended that made it known.
+    begun_at: Timestamp,
+    /// Runs at the slow level so far, and those of them beyond the middle between it and the usual one.
+    runs: u32,
+    beyond: u32,
+    usual: f64,
+    now: f64,
+    /// The level that people were told, and how often it has risen since the beginning.
+    told: f64,
+    rises: u32,
+    /// Runs since the level last changed.
+    settled: u32,
+    /// What was usual.
+    baseline: Baseline,
+    strength: f64,
+    threshold: f64,
+    confidence: f64,
+    around: Vec<Fact>,
+}
+
+/// Kinds of like runs that are watched; of one job they are few.
+const MAX_WATCHED: usize = 4;
+
+/// Runs at a level that say it is back, where no second shift does.
+const SETTLED_RUNS: u32 = 50;
+
+/// Runs at a level that crept up, before it is held against the one before.
+const CREPT_RUNS: usize = 10;
+
+/// What was usual, from runs in order; its range leaves out one in twenty at either end.
+fn usual_of(base: &[f64]) -> Option<Baseline> {
+    let baseline = Baseline::of(base.iter().copied())?;
+    let left_out = base.len() / 20;
+    Some(Baseline {
+        min: base[left_out],
+        max: base[base.len() - 1 - left_out],
+        ..baseline
+    })
+}
+
+/// Local wall clock, in seconds.
+fn wall(at: Timestamp, zone: Tz) -> i64 {
+    at.in_zone(zone).naive_local().and_utc().timestamp()
+}
+
+impl Watched {
+    fn new(like: Option<(Name, bool)>, clock: Clock) -> Self {
+        Self {
+            like,
+            clock,
+            detector: Detector::new(),
+            taken_until: Timestamp::MIN,
+            crept_from: None,
+            slower: None,
+        }
+    }
+
+    fn is_about(&self, run: Option<&Run>) -> bool {
+        self.like.as_ref().zip(run).is_none_or(|(like, run)| {
+            *like.0 == *run.job_type && like.1 == is_scheduled(&run.triggered_by)
+        })
+    }
+
+    /// Both are about the same runs.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.like == other.like && self.clock == other.clock
+    }
+
+    /// The slow level is accepted, or told no more: it is the usual one.
+    fn adopt(&mut self) {
+        self.slower = None;
+        self.crept_from = None;
+    }
+
+    /// Takes in a run, and follows what it says of the level.
+    fn take(&mut self, rule: &Regression, clear: f64, sample: &Sample<'_>, zone: Tz) {
+        let wall = wall(sample.created_at, zone);
+        self.taken_until = self.taken_until.max(sample.finished_at);
+        let shift = self.detector.push(wall, sample.seconds);
+        let explained = self.detector.explained(wall);
+        match &mut self.slower {
+            None => self.look_for_slower(rule, shift, explained, sample),
+            Some(slower) => {
+                let log = sample.seconds.ln() - explained;
+                slower.runs += 1;
+                slower.beyond += u32::from(log > f64::midpoint(slower.usual, slower.now));
+                slower.settled += 1;
+                self.follow(rule, clear, shift, explained);
+            }
+        }
+    }
+
+    fn look_for_slower(
+        &mut self,
+        rule: &Regression,
+        shift: Option<Shift>,
+        explained: f64,
+        sample: &Sample<'_>,
+    ) {
+        let Some(shift) = shift else {
+            let crept = self.detector.segment_runs();
+            let level = self.detector.level(crept.min(SETTLED_RUNS as usize));
+            if crept > BASE_RUNS {
+                self.crept_from = None;
+            } else if let Some((from, now)) = self.crept_from.zip(level)
+                && crept >= CREPT_RUNS
+                && rule.is_slower(from, now, explained)
+            {
+                let baseline = Baseline::of([(from + explained).exp()]);
+                self.begin(from, now, crept, crept, baseline, sample);
+            }
+            return;
+        };
+        if shift.direction == Direction::Down {
+            self.crept_from = None;
+            return;
+        }
+        let from = self.crept_from.unwrap_or(shift.levels.0);
+        if rule.is_slower(from, shift.levels.1, explained) {
+            let baseline = usual_of(&shift.base);
+            self.begin(
+                from,
+                shift.levels.1,
+                shift.runs,
+                shift.beyond,
+                baseline,
+                sample,
+            );
+            if let Some(slower) = &mut self.slower {
+                (slower.strength, slower.threshold) = (shift.strength, shift.threshold);
+                slower.confidence = shift.confidence();
+            }
+        } else {
+            self.crept_from = Some(from);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        usual: f64,
+        now: f64,
+        runs: usize,
+        beyond: usize,
+        baseline: Option<Baseline>,
+        sample: &Sample<'_>,
+    ) {
+        let Some(baseline) = baseline else {
+            return;
+        };
+        self.slower = Some(Slower {
+            since: sample.created_at,
+            begun_at: sample.finished_at,
+            runs: u32::try_from(runs).unwrap_or(u32::MAX),
+            beyond: u32::try_from(beyond).unwrap_or(u32::MAX),
+            usual,
+            now,
+            told: now,
+            rises: 0,
+            settled: 0,
+            baseline,
+            strength: 0.0,
+            threshold: 0.0,
+            confidence: 0.0,
+            around: Vec::new(),
+        });
+    }
+
+    /// Follows a slow level: it rises, falls, or is back.
+    fn follow(&mut self, rule: &Regression, clear: f64, shift: Option<Shift>, explained: f64) {
+        let Some(slower) = &mut self.slower else {
+            return;
+        };
+        let settled = (slower.settled >= SETTLED_RUNS)
+            .then(|| self.detector.level(SETTLED_RUNS as usize))
+            .flatten();
+        if let Some(shift) = shift {
+            slower.now = shift.levels.1;
+            slower.settled = 0;
+            if slower.now >= slower.told + rule.min_ratio.ln() {
+                slower.told = slower.now;
+                slower.rises += 1;
+            }
+        } else if let Some(level) = settled {
+            slower.now = level;
+        } else {
+            return;
+        }
+        if rule.is_back(slower.usual, slower.now, explained, clear) {
+            self.adopt();
+        }
+    }
+}
+
+impl Regression {
+    /// Judges a job or a model by its level.
+    pub(super) fn judge_changepoint(&self, ctx: &Context<'_>) -> Judgement {
+        let mut judgement = Judgement::start(ctx.memory);
+        let opened = ctx.open.iter().find(|alert| alert.is_open());
+        let mut kind = opened.and_then(|alert| run_by_id(ctx, alert.evidence.run_id.as_ref()));
+        let mut is_open = opened.is_some();
+        for sample in &self.new_samples(*ctx) {
+            let judged_until = &mut judgement.memory.judged_until;
+            *judged_until = (*judged_until).max(sample.finished_at);
+            let mut watched = self.watched(ctx, &judgement, sample);
+            if sample.finished_at <= watched.taken_until {
+                continue;
+            }
+            let before = watched.slower.clone();
+            watched.take(self, ctx.rule.clear, sample, ctx.schedule_zone);
+            self.date(ctx, &mut watched, before.is_some(), sample);
+            let verdict = self.of_level(ctx, &watched, before.as_ref(), sample);
+            judgement.memory.keep_watched(watched, MAX_WATCHED);
+            // An alert about scheduled runs is not ended, nor taken over, by manual ones.
+            if is_open && !is_alike(kind, sample.run) {
+                continue;
+            }
+            match &verdict {
+                Verdict::Breach(_) => (is_open, kind) = (true, kind.or(sample.run)),
+                Verdict::Ok(_) => (is_open, kind) = (false, None),
+                Verdict::Unknown(_) => {}
+            }
+            judgement.find(sample.finished_at, verdict);
+        }
+        judgement
+    }
+
+    /// What is remembered of runs like `sample`; at the first look, what their history says.
+    fn watched(&self, ctx: &Context<'_>, judgement: &Judgement, sample: &Sample<'_>) -> Watched {
+        let is_it =
+            |watched: &&Watched| watched.clock == self.clock && watched.is_about(sample.run);
+        let known = judgement.memory.watched.iter().find(is_it).cloned();
+        let mut watched = known.unwrap_or_else(|| self.learned(ctx, sample));
+        let accepted = ctx.memory.accepted.as_ref();
+        let accepted = accepted.filter(|known| known.is_about(sample.run));
+        let begun_at = watched.slower.as_ref().map(|slower| slower.begun_at);
+        if accepted
+            .zip(begun_at)
+            .is_some_and(|(known, begun_at)| known.at >= begun_at)
+        {
+            watched.adopt();
+        }
+        watched
+    }
+
+    /// A detector that has seen the history before a run. What became slower longer ago than
+    /// `baseline_runs` runs is usual by now.
+    fn learned(&self, ctx: &Context<'_>, sample: &Sample<'_>) -> Watched {
+        let like = sample
+            .run
+            .map(|run| (run.job_type.clone(), is_scheduled(&run.triggered_by)));
+        let mut watched = Watched::new(like, self.clock);
+        let samples = self.samples_up_to(*ctx, sample);
+        for (index, earlier) in samples.iter().enumerate() {
+            if earlier.finished_at >= sample.finished_at {
+                break;
+            }
+            let was_slower = watched.slower.is_some();
+            watched.take(self, ctx.rule.clear, earlier, ctx.schedule_zone);
+            if watched.slower.is_some() && !was_slower {
+                date_within(ctx, &mut watched, &samples[..=index]);
+            }
+        }
+        let is_old = watched
+            .slower
+            .as_ref()
+            .is_some_and(|slower| slower.runs > self.baseline_runs);
+        if is_old {
+            watched.adopt();
+        }
+        watched
+    }
+
+    /// Finds the first slow run of a level that has just begun, and what is around it.
+    fn date(&self, ctx: &Context<'_>, watched: &mut Watched, was_slower: bool, last: &Sample<'_>) {
+        if watched.slower.is_some() && !was_slower {
+            let samples = self.samples_up_to(*ctx, last);
+            date_within(ctx, watched, &samples);
+        }
+    }
+
+    fn of_level(
+        &self,
+        ctx: &Context<'_>,
+        watched: &Watched,
+        before: Option<&Slower>,
+        sample: &Sample<'_>,
+    ) -> Verdict {
+        let seen = watched.detector.seen();
+        match (&watched.slower, before) {
+            _ if seen < u64::from(self.min_runs) => {
+                Verdict::Unknown(format!("{seen} runs, needs {}", self.min_runs))
+            }
+            (Some(slower), _) => {
+                let wall = wall(sample.created_at, ctx.schedule_zone);
+                let explained = watched.detector.explained(wall);
+                Verdict::Breach(self.level_evidence(ctx, slower, explained, sample))
+            }
+            (None, Some(before)) => recovery(ctx, &[*sample], &before.baseline),
+            (None, None) => {
+                let level = watched.detector.level(BASE_RUNS).unwrap_or_default();
+                let wall = wall(sample.created_at, ctx.schedule_zone);
+                let usual = (level + watched.detector.explained(wall)).exp();
+                match Baseline::of([usual]) {
+                    Some(baseline) => recovery(ctx, &[*sample], &baseline),
+                    None => Verdict::Unknown("no durations yet".into()),
+                }
+            }
+        }
+    }
+
+    fn level_evidence(
+        &self,
+        ctx: &Context<'_>,
+        slower: &Slower,
+        explained: f64,
+        sample: &Sample<'_>,
+    ) -> Evidence {
+        let ratio = (slower.now - slower.usual).exp();
+        let usual = (slower.usual + explained).exp();
+        let takes = human_span(span(usual * ratio));
+        let usual_text = human_span(span(usual));
+        // The range is told for the hour of this run, too.
+        let told = slower.baseline.moved(usual / slower.baseline.median);
+        let headline = format!(
+            "Slower: {} takes {takes}, usual {} (+{:.0} %, since run {}, {} of {}; {} before: {})",
+            ctx.title(),
+            beside(&takes, &usual_text),
+            (ratio - 1.0) * 100.0,
+            run_time(ctx, slower.since),
+            slower.beyond,
+            slower.runs,
+            told.count,
+            range(&told, &usual_text),
+        );
+        let mut facts = vec![
+            Fact::new("Observed", human_span(span(sample.seconds))),
+            Fact::new(
+                "Usual",
+                format!(
+                    "{usual_text}; nine of ten of {} runs before: {} to {}",
+                    told.count,
+                    human_span(span(told.min)),
+                    human_span(span(told.max)),
+                ),
+            ),
+        ];
+        if slower.threshold > 0.0 {
+            facts.push(Fact::new(
+                "Confidence",
+                format!(
+                    "{:.2} % (log likelihood ratio {:.1}, needs {:.0})",
+                    (slower.confidence * 100.0).min(99.99),
+                    slower.strength,
+                    slower.threshold
+                ),
+            ));
+        }
+        facts.extend(slower.around.iter().cloned());
+        Evidence {
+            headline,
+            facts,
+            run_id: sample.run.map(|run| run.id.clone()),
+            weight: usual * (ratio - 1.0),
+            baseline: Some(slower.baseline),
+            since: Some(slower.since),
+            change_key: (slower.rises > 0).then(|| slower.rises.to_string()),
+            ..Evidence::default()
+        }
+    }
+
+    /// A level is so far above another that it is told.
+    fn is_slower(&self, usual: f64, now: f64, explained: f64) -> bool {
+        let (usual, now) = ((usual + explained).exp(), (now + explained).exp());
+        now >= self.slow_from(usual)
+    }
+
+    /// A level is back: under `clear` of the threshold, but not nearer to what is usual than half way.
+    fn is_back(&self, usual: f64, now: f64, explained: f64, clear: f64) -> bool {
+        let (usual, now) = ((usual + explained).exp(), (now + explained).exp());
+        let threshold = self.slow_from(usual);
+        now <= (threshold * clear).max(f64::midpoint(usual, threshold))
+    }
+
+    /// From this level on, in seconds, a job with a usual one is slower.
+    pub(super) fn slow_from(&self, usual: f64) -> f64 {
+        (usual * self.min_ratio).max(usual + seconds(self.min_delta))
+    }
+}
+
+/// Finds the first slow run among runs of which the last one made it known, and what is around it.
+fn date_within(ctx: &Context<'_>, watched: &mut Watched, samples: &[Sample<'_>]) {
+    let Some(slower) = &mut watched.slower else {
+        return;
+    };
+    let runs = usize::try_from(slower.runs).unwrap_or(usize::MAX);
+    let first = samples.len().saturating_sub(runs);
+    if let Some(sample) = samples.get(first) {
+        slower.since = sample.created_at;
+        slower.around = around(ctx, &samples[..first], sample);
+    }
+}
