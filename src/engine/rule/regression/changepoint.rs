@@ -440,3 +440,200 @@ fn date_within(ctx: &Context<'_>, watched: &mut Watched, samples: &[Sample<'_>])
         slower.around = around(ctx, &samples[..first], sample);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::RuleKind;
+    use super::super::super::fixture::{Case, at};
+    use super::super::Method;
+    use super::*;
+    use crate::engine::time::Span;
+
+    fn rule() -> Regression {
+        Regression {
+            method: Method::Changepoint,
+            percent: 0.5,
+            z: 4.0,
+            min_ratio: 1.2,
+            min_delta: Span::seconds(10),
+            baseline_runs: 20,
+            min_runs: 8,
+            horizon: Span::days(14),
+            limit: None,
+            clock: Clock::Run,
+        }
+    }
+
+    /// A few percent around 1, the same each time.
+    fn noise(n: i64) -> f64 {
+        #[allow(clippy::cast_precision_loss)]
+        let share = (n * 7_919 % 101) as f64 / 101.0 - 0.5;
+        (0.2 * share).exp()
+    }
+
+    /// Feeds hourly runs of 10 min times each factor, and says after how many of each stretch a level began,
+    /// rose or ended.
+    fn story(stretches: &[(i64, f64)]) -> Vec<String> {
+        let (rule, mut watched) = (rule(), Watched::new(None, Clock::Run));
+        let mut n = 0;
+        let mut said = Vec::new();
+        for (stretch, (count, factor)) in stretches.iter().enumerate() {
+            for run in 1..=*count {
+                let ended = at("00:00") + Span::hours(1) * i32::try_from(n).unwrap();
+                let sample = Sample {
+                    seconds: 600.0 * factor * noise(n),
+                    created_at: ended,
+                    finished_at: ended,
+                    run: None,
+                };
+                let before = watched.slower.as_ref().map(|slower| slower.rises);
+                watched.take(&rule, 0.9, &sample, Tz::UTC);
+                let after = watched.slower.as_ref().map(|slower| slower.rises);
+                let word = match (before, after) {
+                    (None, Some(_)) => "slower",
+                    (Some(_), None) => "back",
+                    (Some(before), Some(after)) if before != after => "rose",
+                    _ => "",
+                };
+                if !word.is_empty() {
+                    said.push(format!("{word} {stretch}:{run}"));
+                }
+                n += 1;
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn levels_begin_rise_and_end() {
+        for (name, stretches, wanted) in [
+            ("nothing", &[(300, 1.0)][..], &[][..]),
+            (
+                "twice as slow, for good",
+                &[(60, 1.0), (900, 2.0)],
+                &["slower 1:3"],
+            ),
+            (
+                "and back",
+                &[(60, 1.0), (200, 2.0), (60, 1.0)],
+                &["slower 1:3", "back 2:3"],
+            ),
+            (
+                "and worse, and better, and back",
+                &[(60, 1.0), (100, 1.5), (100, 3.0), (100, 1.5), (60, 1.0)],
+                &["slower 1:3", "rose 2:3", "back 4:3"],
+            ),
+            (
+                "too little, twice",
+                &[(100, 1.0), (60, 1.15), (60, 1.32)],
+                &["slower 2:5"],
+            ),
+            ("too little", &[(100, 1.0), (600, 1.15)], &[]),
+            (
+                "three slow runs and back",
+                &[(60, 1.0), (3, 3.0), (60, 1.0)],
+                &["slower 1:3", "back 2:3"],
+            ),
+            (
+                "two slow runs",
+                &[(60, 1.0), (2, 3.0), (60, 1.0), (1, 5.0), (60, 1.0)],
+                &[],
+            ),
+            (
+                "quicker is the new usual",
+                &[(60, 1.0), (60, 0.5), (60, 1.0)],
+                &["slower 2:3"],
+            ),
+        ] {
+            assert_eq!(story(stretches), wanted, "{name}");
+        }
+    }
+
+    fn case(before: i64, slow: &[i64]) -> Case {
+        let mut case = Case::new(RuleKind::RunRegression(rule()));
+        let start = at("00:30");
+        let past = (0..before).map(|n| {
+            (
+                start - Span::hours(1) * i32::try_from(before - n).unwrap(),
+                10,
+            )
+        });
+        let now = (0..)
+            .zip(slow)
+            .map(|(n, took)| (start + Span::hours(1) * n, *took));
+        for (from, took) in past.chain(now).collect::<Vec<_>>() {
+            let to = from + Span::minutes(took);
+            case = case.run(&from.to_string(), &format!("{from} -> {to} success"));
+        }
+        case
+    }
+
+    #[test]
+    fn the_message_stands_alone() {
+        let said = case(24, &[20, 20, 20]).judge("23:00");
+        assert_eq!(
+            said.last().unwrap(),
+            "02:50 breach Slower: p1 job takes 20 min, usual 10 (+100 %, since run at 00:30 UTC, 3 of 3; \
+             24 before: 10)"
+        );
+    }
+
+    #[test]
+    fn what_is_slow_already_is_told_unless_it_has_become_usual() {
+        let words = |case: Case| {
+            let said = case.judge("2026-03-12T23:00:00Z");
+            let word = |line: &String| line.split(' ').nth(1).unwrap_or_default().to_owned();
+            said.iter().map(word).collect::<Vec<_>>()
+        };
+        let watched_late = |slow: usize| {
+            let mut case = case(40, &vec![20; slow]);
+            let now = at("2026-03-12T12:00:00Z");
+            (case.memory.watching_since, case.memory.judged_until) = (now, now);
+            case
+        };
+        assert_eq!(words(watched_late(6)), ["breach"]);
+        assert_eq!(words(watched_late(30)), ["ok"]);
+        assert_eq!(words(case(3, &[10, 10])), ["unknown", "unknown"]);
+    }
+
+    #[test]
+    fn runs_by_hand_have_a_level_of_their_own() {
+        let mut case = case(24, &[]);
+        for hour in 1..9 {
+            case = case.run_by(
+                &format!("m{hour}"),
+                "alice",
+                &format!("0{hour}:35 -> 0{hour}:55 success"),
+            );
+        }
+        assert!(
+            case.judge("23:00")
+                .iter()
+                .all(|line| !line.contains("breach"))
+        );
+    }
+
+    #[test]
+    fn an_accepted_level_is_usual_and_the_next_on_top_is_found() {
+        let (rule, mut watched) = (rule(), Watched::new(None, Clock::Run));
+        let push = |watched: &mut Watched, n: i64, factor: f64| {
+            let ended = at("00:00") + Span::hours(1) * i32::try_from(n).unwrap();
+            let sample = Sample {
+                seconds: 600.0 * factor * noise(n),
+                created_at: ended,
+                finished_at: ended,
+                run: None,
+            };
+            watched.take(&rule, 0.9, &sample, Tz::UTC);
+        };
+        (0..60).for_each(|n| push(&mut watched, n, 1.0));
+        (60..66).for_each(|n| push(&mut watched, n, 2.0));
+        assert!(watched.slower.is_some());
+        watched.adopt();
+        (66..69).for_each(|n| push(&mut watched, n, 2.0));
+        assert!(watched.slower.is_none());
+        (69..73).for_each(|n| push(&mut watched, n, 4.0));
+        let slower = watched.slower.unwrap();
+        assert!(((slower.now - slower.usual).exp() - 2.0).abs() < 0.2);
+    }
+}
