@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ use crate::engine::history::{History, JobRecord, ProjectRecord};
 use crate::engine::labels::{Fingerprint, Labels};
 use crate::engine::ledger::{Ledger, LedgerRow};
 use crate::engine::notification::{ConversationId, Notification, Reason};
-use crate::engine::observation::{Name, Observation, ProjectKey};
+use crate::engine::observation::{DayAverage, Name, Observation, ProjectKey, day_end};
 use crate::engine::rule::context::Memory;
 use crate::engine::time::Timestamp;
 use crate::engine::{Saved, Step};
@@ -312,10 +313,25 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
         let key = hashed_key("job/", &[&project.source, &project.project_id, job]);
         commit.put(Table::History, key, json(&(project, record)));
     }
+    for ((project, day), averages) in &step.changed.averages {
+        let key = averages_key(project, *day);
+        commit.put(Table::History, key, json(&(project, averages)));
+    }
     for segment in segment::pack(&step.changed.observations) {
         let key = segment_key(&segment, sequences.segments.next());
         commit.put(Table::History, key, segment.to_bytes());
     }
+}
+
+/// Prefix of the records of daily averages.
+pub(super) const AVERAGES: &str = "averages/";
+
+/// The day is at the end, so that old ones are found without being read.
+fn averages_key(project: &ProjectKey, day: NaiveDate) -> Vec<u8> {
+    let mut key = project_key(AVERAGES, project);
+    let day = day_end(day).as_millis() / segment::DAY_MILLIS - 1;
+    key.extend(u32::try_from(day).unwrap_or(0).to_be_bytes());
+    key
 }
 
 pub(super) fn segment_key(segment: &Segment, number: u64) -> Vec<u8> {
@@ -486,6 +502,15 @@ fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError
     for (project, record) in jobs {
         loaded.history.restore_job(&project, record);
     }
+    let averages = read_under::<(ProjectKey, Vec<DayAverage>)>(
+        store,
+        Table::History,
+        AVERAGES,
+        problems,
+    )?;
+    for (project, averages) in averages {
+        loaded.history.observe_averages(&project, averages);
+    }
     for record in store.scan(Table::History, b"segment/") {
         let (key, bytes) = record?;
         loaded.last_segment = loaded.last_segment.max(segment_number(&key));
@@ -550,7 +575,8 @@ fn restore(history: &mut History, observations: Vec<Observation>) {
             Observation::Project(_)
             | Observation::ProjectGone(_)
             | Observation::Jobs(..)
-            | Observation::Protections(..) => {}
+            | Observation::Protections(..)
+            | Observation::Averages(..) => {}
         }
     }
 }
@@ -575,6 +601,9 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
                     key: readable(key),
                     why,
                 })
+        }
+        Table::History if key.starts_with(AVERAGES.as_bytes()) => {
+            from_json::<(ProjectKey, Vec<DayAverage>)>(table, key, bytes).map(drop)
         }
         Table::Meta if key == b"format" => Ok(()),
         Table::Meta if key.starts_with(b"owed/") => from_json::<Owed>(table, key, bytes).map(drop),

@@ -35,6 +35,13 @@
 //! Fewer than `min_runs` like successes before the judged ones: Unknown. For a tick of the week, five
 //! are enough; until then, it is compared with the whole week.
 //!
+//! Where single runs or model executions cannot be read, only their averages by day (UTC), `percent` works
+//! from those: the average of the newest complete day against the median of the last `baseline_runs` days with
+//! any, at least `min_runs` of them, otherwise Unknown. The runs of all jobs of a project are one subject then,
+//! and a model is one whichever jobs execute it, so a rule with `job` or `triggered_by`, or whose `job_type`
+//! leaves out `run`, says nothing of them. The other methods need single runs, and so does a `clock` other than
+//! `run`: they are Unknown, and `tardy status` says so.
+//!
 //! ## Resolve
 //! The baseline is frozen when the alert opens, so that a regression cannot clear itself by becoming
 //! normal. It closes when runs are back under `clear` of the threshold (as many as make the breach
@@ -48,6 +55,7 @@ use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp, human_span};
+use super::averages;
 use super::context::{Context, Judgement, MAX_SEARCHED, clock_time, is_like, resolved};
 use super::season::{Point, SEASON_RUNS, SEASON_SPAN, SEASON_WEEKS, Season};
 use super::{Clock, Times};
@@ -172,6 +180,9 @@ fn may_have_season(newest_first: &[Sample<'_>]) -> bool {
 impl Regression {
     /// Judges a job or a model.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
+        if ctx.subject.is_averaged() {
+            return averages::judge(self, ctx);
+        }
         let mut judgement = Judgement::start(ctx.memory);
         let new = self.new_samples(*ctx);
         let times = ctx.rule.times.unwrap_or(Times { needed: 1, of: 1 });
