@@ -141,21 +141,16 @@ impl Engine {
         match subject.project() {
             // Nothing more will be known of a project that is gone.
             Some(_) if self.is_deleted(subject) => Some(now),
-            Some(project) => match self.history.project(project)?.coverage {
-                // What its days came to is told when they are over.
-                None if subject.is_averaged() => Some(now),
-                coverage => Some(coverage?.min(now)),
-            },
+            // What a day came to is told when it is over, and nothing waits for more.
+            Some(_) if subject.is_averaged() => Some(now),
+            Some(project) => Some(self.history.project(project)?.coverage?.min(now)),
             None => Some(now),
         }
     }
 
     /// Time passes for the subject as runs become known; for others, by the clock.
     fn waits_for_runs(&self, subject: &SubjectKey) -> bool {
-        let project = subject.project().and_then(|key| self.history.project(key));
-        project.is_some_and(|project| {
-            !project.is_gone && (project.coverage.is_some() || !subject.is_averaged())
-        })
+        subject.project().is_some() && !subject.is_averaged() && !self.is_deleted(subject)
     }
 
     /// The subject's project is taken to be deleted.

@@ -141,6 +141,22 @@ impl ProjectHistory {
         self.averages.subjects(&self.key)
     }
 
+    /// The newest day of runs, and the newest of models, where those are known by daily averages and not by
+    /// single rows that are newer.
+    pub fn averaged_until(&self) -> (Option<NaiveDate>, Option<NaiveDate>) {
+        let is_newer = |day: &NaiveDate, known: Option<Timestamp>| {
+            known.is_none_or(|known| known < day_end(*day))
+        };
+        let (runs, models) = (
+            self.averages.newest_of_runs(),
+            self.averages.newest_of_models(),
+        );
+        (
+            runs.filter(|day| is_newer(day, self.coverage)),
+            models.filter(|day| is_newer(day, self.executions_known_until)),
+        )
+    }
+
     /// Something of the project is known to the engine: its runs, or averages of them.
     pub fn is_read(&self) -> bool {
         self.coverage.is_some() || !self.averages.is_empty()

@@ -24,12 +24,12 @@ const NEEDS_RUNS: &str = "only daily averages can be read; use method \"percent\
 /// Without a day for so long, an alert is about nothing that goes on.
 const NO_DAY_FOR_LONG: Span = Span::days(35);
 
-/// Single rows known so long after the newest day take its place.
-const SUPERSEDED_AFTER: Span = Span::days(2);
+/// Where the memory keeps up to when days are closed: they are not judged again.
+const CLOSED: &str = "days closed until";
 
 /// The rule may judge daily averages of all jobs together: it is about durations, and does not ask for what
 /// they do not tell apart.
-pub(in super::super) fn may_judge(rule: &Rule) -> bool {
+pub fn may_judge(rule: &Rule) -> bool {
     let selectors = &rule.selectors;
     regression_of(&rule.kind).is_some()
         && selectors.job.is_any()
@@ -39,7 +39,7 @@ pub(in super::super) fn may_judge(rule: &Rule) -> bool {
 
 /// Why a rule about regressions cannot tell anything from daily averages; `None` when it can, or is about
 /// something else.
-pub(in super::super) fn blind_spot(rule: &Rule) -> Option<&'static str> {
+pub fn blind_spot(rule: &Rule) -> Option<&'static str> {
     unfit(regression_of(&rule.kind)?)
 }
 
@@ -116,6 +116,10 @@ pub(super) fn judge(rule: &Regression, ctx: &Context<'_>) -> Judgement {
     if let Some(ended) = ending(ctx, &newest, &mut judgement) {
         return ended;
     }
+    // Nothing else tells that there are no more days.
+    if ctx.open.iter().any(Alert::is_open) {
+        judgement.wake(day_end(ctx.now.to_utc().date_naive()));
+    }
     if let Some(why) = unfit(rule) {
         judgement.find(newest.ended_at, Verdict::Unknown(why.to_owned()));
         return judgement;
@@ -155,45 +159,37 @@ fn to_judge(ctx: &Context<'_>, days: &Days, newest: &Sample) -> Vec<Sample> {
     found
 }
 
-/// What is open ends when single rows are read instead, or when nothing has been told for long.
+/// What is open ends when single rows are read instead, or when the others had days for long and it had none.
+/// What is closed stays so: the days up to then are not judged again.
 fn ending(ctx: &Context<'_>, newest: &Sample, judgement: &mut Judgement) -> Option<Judgement> {
-    let is_open = ctx.open.iter().any(Alert::is_open);
-    let known = match ctx.subject {
-        SubjectKey::Model(..) => ctx.project.executions_known_until,
-        _ => ctx.project.coverage,
-    };
-    let superseded_at = newest.ended_at + SUPERSEDED_AFTER;
-    let forgotten_at = newest.ended_at + NO_DAY_FOR_LONG;
-    let is_superseded = known.is_some_and(|known| known >= superseded_at);
-    if !is_superseded && ctx.known_until < forgotten_at {
-        if is_open {
-            let next = [superseded_at, forgotten_at].into_iter();
-            let next = next.filter(|at| *at > ctx.known_until).min();
-            wake(ctx, next.unwrap_or(forgotten_at), judgement);
+    let averages = ctx.project.averages();
+    let (known, told) = match ctx.subject {
+        SubjectKey::Model(..) => {
+            let known = ctx.project.executions_known_until;
+            (known, averages.newest_of_models())
         }
-        return None;
-    }
-    let (at, headline) = if is_superseded {
+        _ => (ctx.project.coverage, averages.newest_of_runs()),
+    };
+    let forgotten_at = newest.ended_at + NO_DAY_FOR_LONG;
+    let (at, headline) = if known.is_some_and(|known| known >= newest.ended_at) {
         let what = "single runs are read again, and judged instead of daily averages";
-        (superseded_at, format!("Closed: {}: {what}", ctx.title()))
-    } else {
+        let headline = format!("Closed: {}: {what}", ctx.title());
+        (known.unwrap_or(newest.ended_at), headline)
+    } else if told.is_some_and(|day| day_end(day) >= forgotten_at) {
         let since = newest.day.format("%-d %b");
         let headline = format!("Closed: {} has no daily average since {since}", ctx.title());
         (forgotten_at, headline)
+    } else if judgement.memory.instants.get(CLOSED) >= Some(&newest.ended_at) {
+        return Some(judgement.clone());
+    } else {
+        return None;
     };
+    let closed = (CLOSED.into(), newest.ended_at);
+    judgement.memory.instants.extend([closed]);
     for alert in ctx.open.iter().filter(|alert| alert.is_open()) {
         judgement.find_occurrence(ctx.occurrence(alert), at, expired(headline.clone()));
     }
     Some(judgement.clone())
-}
-
-/// Time passes with what is known of runs, and by the clock where nothing is.
-fn wake(ctx: &Context<'_>, at: Timestamp, judgement: &mut Judgement) {
-    if ctx.project.coverage.is_some() {
-        judgement.wake_known(at);
-    } else {
-        judgement.wake(at);
-    }
 }
 
 fn verdict(
@@ -220,10 +216,7 @@ fn verdict(
         return Verdict::Unknown(format!("no earlier days, needs {}", rule.min_runs));
     };
     if baseline.count < rule.min_runs {
-        return Verdict::Unknown(format!(
-            "{} days, needs {}",
-            baseline.count, rule.min_runs
-        ));
+        return Verdict::Unknown(format!("{} days, needs {}", baseline.count, rule.min_runs));
     }
     let threshold = baseline.median * (1.0 + rule.percent);
     let is_slow = |sample: &&Sample| sample.seconds > threshold;
@@ -269,13 +262,13 @@ fn evidence(
         Fact::new("Observed", format!("{} on {}", shown.took(), shown.on())),
         Fact::new(
             "Usual",
-            format!(
-                "{usual}, range {least} to {most}, {} days",
-                baseline.count
-            ),
+            format!("{usual}, range {least} to {most}, {} days", baseline.count),
         ),
         Fact::new("Threshold", human_span(span(threshold))),
-        Fact::new("From", "daily averages, days in UTC; single runs cannot be read"),
+        Fact::new(
+            "From",
+            "daily averages, days in UTC; single runs cannot be read",
+        ),
     ];
     if let Some(times) = ctx.rule.times {
         facts.push(Fact::new(

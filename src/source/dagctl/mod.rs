@@ -15,6 +15,7 @@
 //!
 //! It does not judge runs, keep history, or know about alerts.
 
+mod averages;
 mod client;
 mod expected;
 mod intake;

@@ -2,10 +2,11 @@
 //!
 //! Order: jobs and plans when due (runs need the jobs' names), then runs, then the error texts of failures
 //! where the list has none, then model executions, then active runs that the list has not mentioned for
-//! long.
+//! long. Daily averages, where there is nothing better, come after all projects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::averages::Averages;
 use super::client::{FetchError, Target};
 use super::expected::Emptiness;
 use super::jobs::JobNames;
@@ -20,7 +21,7 @@ use crate::engine::time::{Span, Timestamp};
 use crate::source::{Cursor, ProblemKind, Progress};
 
 /// An endpoint that is not served is asked again after this long.
-const FEATURE_REST: Span = Span::hours(1);
+pub(super) const FEATURE_REST: Span = Span::hours(1);
 /// An active run that no list mentioned for this long is asked for by itself.
 const RECHECK_AFTER: Span = Span::minutes(10);
 /// Active runs asked for in one poll.
@@ -63,6 +64,7 @@ pub(super) struct Tracked {
     /// A run seen in this poll: the server must be able to tell its details.
     pub(super) witness: Option<Name>,
     pub(super) execution_list: Feature,
+    pub(super) averages: Averages,
     plan_list: Feature,
     run_detail: Feature,
     /// Error texts of runs that only their details carry; `None` where those have none either.
@@ -131,6 +133,7 @@ impl Tracked {
             active: BTreeMap::new(),
             witness: None,
             execution_list: Feature::default(),
+            averages: Averages::default(),
             plan_list: Feature::default(),
             run_detail: Feature::default(),
             details: HashMap::new(),
@@ -174,6 +177,7 @@ impl Tracked {
         self.jobs = JobNames::default();
         self.plans.clear();
         self.waiting.clear();
+        self.averages.rewind();
         for active in self.active.values_mut() {
             active.is_removed = false;
         }
@@ -226,7 +230,9 @@ impl Tracked {
             return Ok(());
         }
         self.witness = None;
-        let Some(news_at) = self.read_runs(round).await? else {
+        let runs = self.read_runs(round).await;
+        self.averages.note_runs(runs.as_ref().err());
+        let Some(news_at) = runs? else {
             return Ok(());
         };
         self.explain_failures(news_at, round).await?;
