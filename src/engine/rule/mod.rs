@@ -3,7 +3,6 @@
 //! A [`Rule`] is a checked value: whatever configuration could be wrong about it has been refused
 //! before. Each kind has one file with its documentation, its parameters and its verdict.
 
-pub mod averages;
 pub mod context;
 pub mod deadline;
 #[cfg(test)]

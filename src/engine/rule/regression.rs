@@ -48,17 +48,20 @@
 //! impossible under `times`), each held against what was usual for its tick of the week. It expires when the
 //! job has been held for 7 days without a run, or the job or model has not been run for 35 days.
 
-use super::super::alert::{Evidence, Verdict};
-use super::super::baseline::{Baseline, seconds, span};
-use super::super::history::{ModelHistory, Outcome};
-use super::super::notification::Fact;
+pub mod averages;
+mod expected;
+mod message;
+mod samples;
+
+use super::super::alert::Verdict;
+use super::super::baseline::{Baseline, seconds};
 use super::super::observation::{Name, Run};
-use super::super::subject::SubjectKey;
-use super::super::time::{Span, Timestamp, human_span};
-use super::averages;
-use super::context::{Context, Judgement, MAX_SEARCHED, clock_time, is_like, resolved};
-use super::season::{Point, SEASON_RUNS, SEASON_SPAN, SEASON_WEEKS, Season};
+use super::super::time::Span;
+use super::context::{Context, Judgement};
 use super::{Clock, Times};
+use expected::Frozen;
+use message::recovery;
+use samples::{Sample, is_alike};
 
 /// How durations are compared with their baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,87 +98,8 @@ pub struct Regression {
     /// Which time of the run; default run.
     pub clock: Clock,
 }
-
-/// A finished success, as far as it matters here.
-#[derive(Clone, Copy, Debug)]
-struct Sample<'a> {
-    seconds: f64,
-    created_at: Timestamp,
-    finished_at: Timestamp,
-    run: Option<&'a Run>,
-}
-
-/// What an open alert holds still.
-#[derive(Clone, Copy, Debug)]
-struct Frozen {
-    baseline: Baseline,
-    /// Runs from then on are in no baseline.
-    since: Timestamp,
-}
-
-/// What is expected of runs: of each tick of the week where they differ, else of all alike.
-struct Expected {
-    frozen: Option<Baseline>,
-    plain: Option<Baseline>,
-    season: Option<Season>,
-}
-
-impl Expected {
-    fn of(&self, sample: &Sample<'_>) -> Option<Baseline> {
-        let own = self
-            .season
-            .as_ref()
-            .and_then(|season| season.baseline(sample.created_at));
-        match (self.frozen, own) {
-            (Some(frozen), Some(own)) if frozen.slot.is_some() && frozen.slot != own.slot => {
-                Some(own)
-            }
-            (Some(frozen), _) if frozen.slot.is_none() || own.is_some() => Some(frozen),
-            (_, own) => own.or(self.plain),
-        }
-    }
-}
-
-/// Most runs judged in one evaluation: after a long absence the older ones are history.
-const MAX_JUDGED: usize = 200;
-
 /// How far back the row of slow runs is followed.
 const MAX_ROW: usize = 100;
-
-/// Index of the first slow run of the unbroken row that the last one belongs to; single quick ones inside
-/// do not end it.
-fn first_slow(samples: &[Sample<'_>], is_slow: impl Fn(&Sample<'_>) -> bool) -> usize {
-    let mut first = samples.len() - 1;
-    let mut quick = 0;
-    let row = samples.iter().enumerate().rev().take(MAX_ROW);
-    for (index, sample) in row {
-        if is_slow(sample) {
-            first = index;
-            quick = 0;
-        } else {
-            quick += 1;
-            if quick > 1 {
-                break;
-            }
-        }
-    }
-    first
-}
-
-/// May be compared. What is not known to differ may.
-fn is_alike(a: Option<&Run>, b: Option<&Run>) -> bool {
-    a.zip(b).is_none_or(|(a, b)| is_like(a, b))
-}
-
-/// At the pace of these samples, as many as are looked at for a season cover the weeks that one needs.
-fn may_have_season(newest_first: &[Sample<'_>]) -> bool {
-    let (Some(newest), Some(oldest)) = (newest_first.first(), newest_first.last()) else {
-        return false;
-    };
-    let count = i32::try_from(newest_first.len()).unwrap_or(i32::MAX);
-    let gap = newest.created_at.since(oldest.created_at) / count;
-    gap * i32::try_from(SEASON_RUNS).unwrap_or(i32::MAX) >= SEASON_WEEKS
-}
 
 impl Regression {
     /// Judges a job or a model.
@@ -215,122 +139,6 @@ impl Regression {
             judgement.find(sample.finished_at, verdict);
         }
         judgement
-    }
-
-    /// Samples that are to be judged, oldest first: those since the last look, and on the first look the
-    /// newest one, the condition that is true already.
-    fn new_samples<'a>(&self, ctx: Context<'a>) -> Vec<Sample<'a>> {
-        let is_first_look = ctx.memory.judged_until == ctx.memory.watching_since;
-        let all = self.newest_first(ctx, None);
-        let mut new: Vec<Sample<'_>> = all
-            .enumerate()
-            .take_while(|(index, sample)| {
-                sample.finished_at > ctx.memory.judged_until || (is_first_look && *index == 0)
-            })
-            .map(|(_, sample)| sample)
-            .take(MAX_JUDGED)
-            .collect();
-        new.reverse();
-        new
-    }
-
-    /// The samples like `last` that lead up to it, oldest first, and it.
-    fn samples_up_to<'a>(&self, ctx: Context<'a>, last: &Sample<'a>) -> Vec<Sample<'a>> {
-        let wanted = self.wanted(&ctx);
-        let since = last.created_at - SEASON_SPAN;
-        let alike = self
-            .newest_first(ctx, Some(*last))
-            .take(MAX_SEARCHED)
-            .filter(|sample| is_alike(sample.run, last.run));
-        let mut samples: Vec<Sample<'_>> = Vec::new();
-        for sample in alike.take(wanted.max(SEASON_RUNS)) {
-            let is_enough = samples.len() >= wanted
-                && (sample.created_at <= since
-                    || (samples.len() == wanted && !may_have_season(&samples)));
-            if is_enough {
-                break;
-            }
-            samples.push(sample);
-        }
-        samples.reverse();
-        samples
-    }
-
-    /// Samples needed: what is judged, the row of slow runs it may belong to, and the baseline before it.
-    fn wanted(&self, ctx: &Context<'_>) -> usize {
-        let times = ctx.rule.times.map_or(1, |times| times.of);
-        (self.baseline_runs + times) as usize + MAX_ROW
-    }
-
-    /// Successes of the subject that finished at or before `last` did, newest first.
-    fn newest_first<'a>(
-        &self,
-        ctx: Context<'a>,
-        last: Option<Sample<'a>>,
-    ) -> Box<dyn Iterator<Item = Sample<'a>> + 'a> {
-        match ctx.subject {
-            SubjectKey::Job(..) => Box::new(self.run_samples(ctx, last)),
-            SubjectKey::Model(_, job, model) => {
-                let history = ctx.project.model(job, model);
-                let samples = history.map(|history| model_samples(ctx, history, last));
-                Box::new(samples.into_iter().flatten())
-            }
-            _ => Box::new(std::iter::empty()),
-        }
-    }
-
-    fn run_samples<'a>(
-        &self,
-        ctx: Context<'a>,
-        last: Option<Sample<'a>>,
-    ) -> impl Iterator<Item = Sample<'a>> + use<'a> {
-        let (job, clock) = (ctx.job(), self.clock);
-        let up_to = job
-            .zip(last.and_then(|last| last.run))
-            .map(|(job, run)| ctx.project.successes_up_to(job, run));
-        let all = job
-            .filter(|_| last.is_none())
-            .map(|job| ctx.project.successes(job));
-        up_to
-            .into_iter()
-            .flatten()
-            .chain(all.into_iter().flatten())
-            .filter(move |run| ctx.is_judged(run))
-            .filter_map(move |run| {
-                Some(Sample {
-                    seconds: seconds(clock_time(run, clock, ctx.now)?),
-                    created_at: run.created_at,
-                    finished_at: run.settled_at(),
-                    run: Some(run),
-                })
-            })
-            .filter(|sample| sample.seconds > 0.0)
-    }
-
-    /// What is expected, from the samples before those that are judged.
-    fn expected(
-        &self,
-        ctx: &Context<'_>,
-        before: &[Sample<'_>],
-        frozen: Option<Frozen>,
-    ) -> Expected {
-        // The judged runs may be of any tick: what became slow since is usual for none of them.
-        let is_usual =
-            |sample: &&Sample<'_>| frozen.is_none_or(|frozen| sample.finished_at < frozen.since);
-        let usual: Vec<&Sample<'_>> = before.iter().filter(is_usual).collect();
-        let base_start = usual.len().saturating_sub(self.baseline_runs as usize);
-        let points: Vec<Point> = usual
-            .iter()
-            .map(|sample| Point {
-                created_at: sample.created_at,
-                seconds: sample.seconds,
-            })
-            .collect();
-        Expected {
-            frozen: frozen.map(|frozen| frozen.baseline),
-            plain: Baseline::of(usual[base_start..].iter().map(|sample| sample.seconds)),
-            season: Season::of(&points, ctx.schedule_zone, self.baseline_runs as usize),
-        }
     }
 
     /// Judges the last of `samples`.
@@ -389,127 +197,10 @@ impl Regression {
                 .max(baseline.median + seconds(self.min_delta)),
         }
     }
-
-    fn evidence(
-        &self,
-        ctx: &Context<'_>,
-        samples: &[Sample<'_>],
-        expected: &Expected,
-        breaching: usize,
-    ) -> Evidence {
-        let newest = &samples[samples.len() - 1];
-        let is_slow = |sample: &Sample<'_>| {
-            let baseline = expected.of(sample);
-            baseline.is_some_and(|baseline| sample.seconds > self.threshold(&baseline))
-        };
-        let first = first_slow(samples, is_slow);
-        let row = &samples[first..];
-        let slow = row.iter().filter(|sample| is_slow(sample)).count();
-        let shown = row.iter().rev().find(|sample| is_slow(sample));
-        let shown = shown.unwrap_or(newest);
-        let Some(baseline) = expected.of(shown) else {
-            return Evidence::default();
-        };
-        let threshold = self.threshold(&baseline);
-        let (took, usual) = (span(shown.seconds), span(baseline.median));
-        let more = (shown.seconds / baseline.median - 1.0) * 100.0;
-        let since = ctx.clock(samples[first].finished_at);
-        let headline = format!(
-            "Slower: {} took {}, usual {} (+{more:.0} %, {slow} of {} runs since {since})",
-            ctx.title(),
-            human_span(took),
-            human_span(usual),
-            samples.len() - first,
-        );
-        let mut facts = vec![
-            Fact::new("Observed", human_span(took)),
-            Fact::new(
-                "Usual",
-                format!(
-                    "{}, range {} to {}, {}",
-                    human_span(usual),
-                    human_span(span(baseline.min)),
-                    human_span(span(baseline.max)),
-                    baseline.basis()
-                ),
-            ),
-            Fact::new("Threshold", human_span(span(threshold))),
-        ];
-        if self.method == Method::RobustZ {
-            facts.push(Fact::new(
-                "Robust z",
-                format!("{:.1} (limit {})", baseline.z(shown.seconds), self.z),
-            ));
-        }
-        if let Some(times) = ctx.rule.times {
-            facts.push(Fact::new(
-                "Times",
-                format!("{breaching} of the last {} runs", times.of),
-            ));
-        }
-        Evidence {
-            headline,
-            facts,
-            run_id: shown.run.map(|run| run.id.clone()),
-            weight: shown.seconds - baseline.median,
-            baseline: Some(baseline),
-            ..Evidence::default()
-        }
-    }
 }
 
 fn run_by_id<'a>(ctx: &Context<'a>, id: Option<&Name>) -> Option<&'a Run> {
     ctx.project.run(id?)
-}
-
-/// Executions by start: those of one model follow one another.
-fn model_samples<'a>(
-    ctx: Context<'a>,
-    history: &'a ModelHistory,
-    last: Option<Sample<'a>>,
-) -> impl Iterator<Item = Sample<'a>> {
-    history
-        .executions()
-        .iter()
-        .rev()
-        .filter(|execution| execution.outcome() == Outcome::Success)
-        .filter_map(move |execution| {
-            let run = ctx.project.run_of(execution);
-            Some(Sample {
-                seconds: seconds(execution.run_time()?),
-                created_at: run.map_or(execution.started_at, |run| run.created_at),
-                finished_at: execution.finished_at()?,
-                run,
-            })
-            .filter(|_| run.is_none_or(|run| ctx.is_judged(run)))
-        })
-        .filter(|sample| sample.seconds > 0.0)
-        .skip_while(move |sample| last.is_some_and(|last| sample.finished_at > last.finished_at))
-}
-
-fn recovery(ctx: &Context<'_>, window: &[Sample<'_>], baseline: &Baseline) -> Verdict {
-    let now = window
-        .last()
-        .map_or(Span::zero(), |sample| span(sample.seconds));
-    resolved(
-        format!(
-            "Back to usual: {} took {}, usual {}",
-            ctx.title(),
-            human_span(now),
-            human_span(span(baseline.median))
-        ),
-        vec![
-            Fact::new("Observed", human_span(now)),
-            Fact::new(
-                "Usual",
-                format!(
-                    "{}, {}",
-                    human_span(span(baseline.median)),
-                    baseline.basis()
-                ),
-            ),
-        ],
-    )
 }
 
 #[cfg(test)]
