@@ -35,6 +35,8 @@ const MARGIN: Span = Span::hours(3);
 const MAX_DAYS: u64 = 30;
 /// Days of models read in one poll of a project.
 const DAYS_PER_POLL: usize = 5;
+/// Where runs were read before, refusals are waited out for so long.
+const PATIENCE: Span = Span::minutes(15);
 /// Pages of one answer.
 const MAX_PAGES: u32 = 5;
 /// After trouble that may pass it is asked again this much later.
@@ -47,8 +49,8 @@ const MAX_SECONDS: f64 = 366.0 * 86_400.0;
 /// What is between two polls of a project.
 #[derive(Debug, Default)]
 pub(super) struct Averages {
-    /// The list of runs was refused when it was last asked for.
-    is_needed_for_runs: bool,
+    /// Local time since when the list of runs has been refused.
+    refused_since: Option<Timestamp>,
     runs: Feature,
     models: Feature,
     reading: Option<Reading>,
@@ -91,8 +93,16 @@ impl Averages {
     }
 
     /// Notes how reading the runs went.
-    pub(super) fn note_runs(&mut self, error: Option<&FetchError>) {
-        self.is_needed_for_runs = error.is_some_and(is_refusal);
+    pub(super) fn note_runs(&mut self, error: Option<&FetchError>, now: Timestamp) {
+        let is_refused = error.is_some_and(is_refusal);
+        self.refused_since = is_refused.then(|| self.refused_since.unwrap_or(now));
+    }
+
+    /// Runs that were read once may be so again in a moment.
+    fn is_without_runs(&self, was_read: bool, now: Timestamp) -> bool {
+        let patience = if was_read { PATIENCE } else { Span::zero() };
+        self.refused_since
+            .is_some_and(|since| now - since >= patience)
     }
 }
 
@@ -197,7 +207,8 @@ impl Tracked {
     /// Reads the averages that are needed and due.
     pub(super) async fn read_averages(&mut self, round: &mut Round<'_>) {
         let newest = newest_day(round.server_now());
-        let is_needed = self.averages.is_needed_for_runs;
+        let was_read = self.cursor.runs_updated_at.is_some() && !self.is_backfilling();
+        let is_needed = self.averages.is_without_runs(was_read, round.now);
         if is_needed && !self.averages.runs.is_off(round.now) {
             let read = self.read_daily_stats(newest, round).await;
             self.note(

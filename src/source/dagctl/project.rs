@@ -231,7 +231,7 @@ impl Tracked {
         }
         self.witness = None;
         let runs = self.read_runs(round).await;
-        self.averages.note_runs(runs.as_ref().err());
+        self.averages.note_runs(runs.as_ref().err(), round.now);
         let Some(news_at) = runs? else {
             return Ok(());
         };

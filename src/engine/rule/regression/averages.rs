@@ -505,7 +505,7 @@ mod tests {
         assert_eq!(
             longer.judge("04:00"),
             [
-                "03-09T00:00 breach Slower: p1 orders took 95 s on average on 8 Mar, usual 60 s (+58 %; median of the last 4 Sundays)"
+                "03-09T00:00 breach Slower: p1 orders took 1 min 35 s on average on 8 Mar, usual 1 min (+58 %; median of the last 4 Sundays)"
             ]
         );
         let monday = longer.average(9, None, 60);
