@@ -4,6 +4,7 @@
 //! is atomic and, when it returns, durable. What the records mean is decided by the typed layer above it, the same
 //! for every backend. A store knows nothing of rules or alerts.
 
+mod averages;
 mod promises;
 pub mod records;
 mod segment;

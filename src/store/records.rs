@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chrono::NaiveDate;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::averages;
 use super::promises;
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
@@ -22,7 +22,7 @@ use crate::engine::history::{History, JobRecord, ProjectRecord};
 use crate::engine::labels::{Fingerprint, Labels};
 use crate::engine::ledger::{Ledger, LedgerRow};
 use crate::engine::notification::{ConversationId, Notification, Reason};
-use crate::engine::observation::{DayAverage, Name, Observation, ProjectKey, day_end};
+use crate::engine::observation::{Name, Observation, ProjectKey};
 use crate::engine::rule::context::Memory;
 use crate::engine::time::Timestamp;
 use crate::engine::{Saved, Step};
@@ -135,7 +135,7 @@ pub struct Loaded {
 }
 
 /// Writes a JSON record.
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![JSON_VERSION];
     // Serialising our own types to memory cannot fail: no maps with non-text keys, no I/O.
     serde_json::to_writer(&mut bytes, value).expect("own records are always valid JSON");
@@ -143,7 +143,11 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Reads a JSON record.
-fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(
+    table: Table,
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<T, StoreError> {
     let refuse = |why: String| StoreError::Record {
         table,
         key: readable(key),
@@ -180,7 +184,7 @@ fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
     key
 }
 
-fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
+pub(super) fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
     hashed_key(prefix, &[&project.source, &project.project_id])
 }
 
@@ -313,25 +317,11 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
         let key = hashed_key("job/", &[&project.source, &project.project_id, job]);
         commit.put(Table::History, key, json(&(project, record)));
     }
-    for ((project, day), averages) in &step.changed.averages {
-        let key = averages_key(project, *day);
-        commit.put(Table::History, key, json(&(project, averages)));
-    }
+    averages::put(step, commit);
     for segment in segment::pack(&step.changed.observations) {
         let key = segment_key(&segment, sequences.segments.next());
         commit.put(Table::History, key, segment.to_bytes());
     }
-}
-
-/// Prefix of the records of daily averages.
-pub(super) const AVERAGES: &str = "averages/";
-
-/// The day is at the end, so that old ones are found without being read.
-fn averages_key(project: &ProjectKey, day: NaiveDate) -> Vec<u8> {
-    let mut key = project_key(AVERAGES, project);
-    let day = day_end(day).as_millis() / segment::DAY_MILLIS - 1;
-    key.extend(u32::try_from(day).unwrap_or(0).to_be_bytes());
-    key
 }
 
 pub(super) fn segment_key(segment: &Segment, number: u64) -> Vec<u8> {
@@ -461,7 +451,7 @@ fn read<T: DeserializeOwned>(
 }
 
 /// All records of a table under a prefix that can be read; the others are listed.
-fn read_under<T: DeserializeOwned>(
+pub(super) fn read_under<T: DeserializeOwned>(
     store: &dyn Store,
     table: Table,
     prefix: &str,
@@ -502,15 +492,7 @@ fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError
     for (project, record) in jobs {
         loaded.history.restore_job(&project, record);
     }
-    let averages = read_under::<(ProjectKey, Vec<DayAverage>)>(
-        store,
-        Table::History,
-        AVERAGES,
-        problems,
-    )?;
-    for (project, averages) in averages {
-        loaded.history.observe_averages(&project, averages);
-    }
+    averages::load(store, &mut loaded.history, problems)?;
     for record in store.scan(Table::History, b"segment/") {
         let (key, bytes) = record?;
         loaded.last_segment = loaded.last_segment.max(segment_number(&key));
@@ -602,9 +584,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
                     why,
                 })
         }
-        Table::History if key.starts_with(AVERAGES.as_bytes()) => {
-            from_json::<(ProjectKey, Vec<DayAverage>)>(table, key, bytes).map(drop)
-        }
+        Table::History if averages::is_key(key) => averages::check(key, bytes),
         Table::Meta if key == b"format" => Ok(()),
         Table::Meta if key.starts_with(b"owed/") => from_json::<Owed>(table, key, bytes).map(drop),
         Table::Meta | Table::Cursor | Table::History => as_json(),

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::averages;
 use super::promises;
-use super::records::{AVERAGES, Segments, segment_key, time_key};
+use super::records::{Segments, segment_key, time_key};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
 use crate::engine::labels::Fingerprint;
@@ -30,7 +31,7 @@ pub fn compact_history(
             .or_default()
             .push(key);
     }
-    forget_averages(store, cutoff)?;
+    averages::forget_before(store, cutoff)?;
     let before = by_day.values().map(Vec::len).sum();
     let mut after = 0;
     for (day_key, keys) in by_day {
@@ -50,22 +51,10 @@ pub fn compact_history(
 }
 
 /// The day at the end of a key is over by `cutoff`.
-fn is_before(day_key: &[u8], cutoff: Timestamp) -> bool {
+pub(super) fn is_before(day_key: &[u8], cutoff: Timestamp) -> bool {
     let day = day_key.last_chunk::<4>();
     let day = day.map_or(0, |bytes| u32::from_be_bytes(*bytes));
     i64::from(day) < cutoff.as_millis() / segment::DAY_MILLIS
-}
-
-/// Deletes daily averages of days before `cutoff`.
-fn forget_averages(store: &dyn Store, cutoff: Timestamp) -> Result<(), StoreError> {
-    let mut commit = Commit::default();
-    for record in store.scan(Table::History, AVERAGES.as_bytes()) {
-        let (key, _) = record?;
-        if is_before(&key, cutoff) {
-            commit.delete(Table::History, key);
-        }
-    }
-    store.commit(&commit)
 }
 
 fn merge(

@@ -72,7 +72,7 @@ fn project(rig: &Rig) -> &ProjectHistory {
 
 fn told(rig: &Rig) -> String {
     let said = rig.hook.said();
-    let bodies = said.iter().map(|said| said.body.to_string());
+    let bodies = said.iter().map(|said| said.body.clone());
     bodies.collect::<Vec<_>>().join("\n")
 }
 

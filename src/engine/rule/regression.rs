@@ -37,7 +37,8 @@
 //!
 //! Where single runs or model executions cannot be read, only their averages by day (UTC), `percent` works
 //! from those: the average of the newest complete day against the median of the last `baseline_runs` days with
-//! any, at least `min_runs` of them, otherwise Unknown. The runs of all jobs of a project are one subject then,
+//! any, at least `min_runs` of them, otherwise Unknown; a weekday of which at least three are known and that
+//! takes longer than the others is held against its like. The runs of all jobs of a project are one subject then,
 //! and a model is one whichever jobs execute it, so a rule with `job` or `triggered_by`, or whose `job_type`
 //! leaves out `run`, says nothing of them. The other methods need single runs, and so does a `clock` other than
 //! `run`: they are Unknown, and `tardy status` says so.

@@ -20,9 +20,10 @@ use chrono::{Days, NaiveDate};
 use serde::Deserialize;
 
 use super::client::{FetchError, Target};
+use super::feature::{FEATURE_REST, Feature};
 use super::names::Interner;
 use super::poll::Round;
-use super::project::{FEATURE_REST, Feature, Tracked, bad_body};
+use super::project::{Tracked, bad_body};
 use super::rows::RowFault;
 use super::wire::{Listed, Text, WireError};
 use crate::engine::observation::{Averaged, DayAverage, Name, Observation};
@@ -219,6 +220,9 @@ impl Tracked {
             );
         }
         let is_needed = is_needed || self.execution_list.is_off(round.now);
+        if !is_needed {
+            self.averages.reading = None;
+        }
         if is_needed && !round.is_over && !self.averages.models.is_off(round.now) {
             let read = self.read_model_stats(newest, round).await;
             let what = "daily averages of models";

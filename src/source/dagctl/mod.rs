@@ -18,6 +18,7 @@
 mod averages;
 mod client;
 mod expected;
+mod feature;
 mod intake;
 mod jobs;
 mod lists;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::averages::Averages;
 use super::client::{FetchError, Target};
 use super::expected::Emptiness;
+use super::feature::Feature;
 use super::jobs::JobNames;
 use super::lists::Feed;
 use super::poll::{Round, is_due};
@@ -20,8 +21,6 @@ use crate::engine::observation::{
 use crate::engine::time::{Span, Timestamp};
 use crate::source::{Cursor, ProblemKind, Progress};
 
-/// An endpoint that is not served is asked again after this long.
-pub(super) const FEATURE_REST: Span = Span::hours(1);
 /// An active run that no list mentioned for this long is asked for by itself.
 const RECHECK_AFTER: Span = Span::minutes(10);
 /// Active runs asked for in one poll.
@@ -88,31 +87,6 @@ pub(super) struct Active {
     pub(super) checked_at: Timestamp,
     /// Reported as removed by the poll under way.
     pub(super) is_removed: bool,
-}
-
-/// An endpoint that may not be served.
-#[derive(Debug, Default)]
-pub(super) struct Feature {
-    pub(super) is_proven: bool,
-    off_until: Option<Timestamp>,
-}
-
-impl Feature {
-    pub(super) fn is_off(&self, now: Timestamp) -> bool {
-        self.off_until.is_some_and(|until| now < until)
-    }
-
-    /// Does not ask before an instant.
-    pub(super) fn rest_until(&mut self, until: Timestamp) {
-        self.off_until = Some(until);
-    }
-
-    pub(super) fn prove(&mut self) {
-        *self = Self {
-            is_proven: true,
-            off_until: None,
-        };
-    }
 }
 
 impl Tracked {
@@ -575,25 +549,6 @@ impl Tracked {
             Err(error) if error.is_absent() => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-impl Feature {
-    /// Rests the endpoint, and says so once.
-    pub(super) fn turn_off(
-        &mut self,
-        round: &mut Round<'_>,
-        project_id: Option<&Name>,
-        what: &str,
-        error: &FetchError,
-    ) {
-        self.off_until = Some(round.now + FEATURE_REST);
-        round
-            .memory
-            .notes
-            .add_once(ProblemKind::FeatureOff, project_id, what, || {
-                format!("{what} are not read (asked again every hour): {error}")
-            });
     }
 }
 
