@@ -11,6 +11,7 @@ pub mod annotate;
 mod aside;
 pub mod baseline;
 pub mod calendar;
+pub mod detect;
 pub mod flapping;
 pub mod forecast;
 pub mod group;
