@@ -418,6 +418,11 @@ fn show_source(source: &SourceStatus, status: &Status, context: &Context) {
             plain(project)
         ));
     }
+    for (project, averages) in &source.averages {
+        for line in averages.lines() {
+            out.line(&format!("          {} {}", plain(project), plain(&line)));
+        }
+    }
     for problem in &source.problems {
         out.line(&format!(
             "          {} {}",

@@ -45,13 +45,14 @@ use std::sync::Arc;
 
 use acting::{Act, Acted};
 use alert::{Alert, Transition};
+use chrono::NaiveDate;
 use group::{Group, GroupKey};
 use health::Health;
 use history::{History, JobRecord, ProjectRecord};
 use labels::{Fingerprint, Labels};
 use ledger::{Ledger, LedgerRow};
 use notification::Notification;
-use observation::{Name, Observation, ProjectKey, Run, WaitingPlans};
+use observation::{DayAverage, Name, Observation, ProjectKey, Run, WaitingPlans};
 use policy::Policy;
 use rule::context::Memory;
 use subject::SubjectKey;
@@ -140,6 +141,8 @@ pub struct Changed {
     pub projects: BTreeMap<ProjectKey, ProjectRecord>,
     /// Jobs.
     pub jobs: BTreeMap<(ProjectKey, Name), JobRecord>,
+    /// Daily averages: all that is known of a day.
+    pub averages: BTreeMap<(ProjectKey, NaiveDate), Vec<DayAverage>>,
     /// How far projects are known.
     pub coverage: BTreeMap<ProjectKey, Timestamp>,
     /// When rules and projects began to be watched.

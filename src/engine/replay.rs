@@ -442,6 +442,7 @@ fn row_key(fact: &Observation) -> (u8, Name) {
         Observation::Jobs(project, _) => (4, project.project_id.clone()),
         Observation::Protections(source, _) => (5, source.clone()),
         Observation::ProjectGone(project) => (3, project.project_id.clone()),
+        Observation::Averages(project, _) => (6, project.project_id.clone()),
     }
 }
 
@@ -450,7 +451,7 @@ fn rank(fact: &Observation) -> u8 {
         Observation::Project(_) | Observation::ProjectGone(_) | Observation::Protections(..) => 0,
         Observation::Jobs(..) => 1,
         Observation::Run(..) => 2,
-        Observation::Execution(..) | Observation::Plan(..) => 3,
+        Observation::Execution(..) | Observation::Plan(..) | Observation::Averages(..) => 3,
     }
 }
 
@@ -462,6 +463,7 @@ fn updated_at(fact: &Observation) -> Timestamp {
         Observation::Project(_)
         | Observation::ProjectGone(_)
         | Observation::Jobs(..)
-        | Observation::Protections(..) => Timestamp::MIN,
+        | Observation::Protections(..)
+        | Observation::Averages(..) => Timestamp::MIN,
     }
 }

@@ -5,6 +5,7 @@
 //! for every backend. A store knows nothing of rules or alerts.
 
 pub mod acts;
+mod averages;
 mod promises;
 pub mod records;
 mod segment;

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{acts, promises};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
+use super::{acts, averages, promises};
 use crate::engine::acting::Acted;
 use crate::engine::alert::{Alert, Transition};
 use crate::engine::group::{Group, GroupKey};
@@ -184,7 +184,7 @@ fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
     key
 }
 
-fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
+pub(super) fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
     hashed_key(prefix, &[&project.source, &project.project_id])
 }
 
@@ -318,6 +318,7 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
         let key = hashed_key("job/", &[&project.source, &project.project_id, job]);
         commit.put(Table::History, key, json(&(project, record)));
     }
+    averages::put(step, commit);
     for segment in segment::pack(&step.changed.observations) {
         let key = segment_key(&segment, sequences.segments.next());
         commit.put(Table::History, key, segment.to_bytes());
@@ -451,7 +452,7 @@ fn read<T: DeserializeOwned>(
 }
 
 /// All records of a table under a prefix that can be read; the others are listed.
-fn read_under<T: DeserializeOwned>(
+pub(super) fn read_under<T: DeserializeOwned>(
     store: &dyn Store,
     table: Table,
     prefix: &str,
@@ -492,6 +493,7 @@ fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError
     for (project, record) in jobs {
         loaded.history.restore_job(&project, record);
     }
+    averages::load(store, &mut loaded.history, problems)?;
     for record in store.scan(Table::History, b"segment/") {
         let (key, bytes) = record?;
         loaded.last_segment = loaded.last_segment.max(segment_number(&key));
@@ -556,7 +558,8 @@ fn restore(history: &mut History, observations: Vec<Observation>) {
             Observation::Project(_)
             | Observation::ProjectGone(_)
             | Observation::Jobs(..)
-            | Observation::Protections(..) => {}
+            | Observation::Protections(..)
+            | Observation::Averages(..) => {}
         }
     }
 }
@@ -583,6 +586,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
                     why,
                 })
         }
+        Table::History if averages::is_key(key) => averages::check(key, bytes),
         Table::Meta if key == b"format" => Ok(()),
         Table::Meta if key.starts_with(b"owed/") => from_json::<Owed>(table, key, bytes).map(drop),
         Table::Meta | Table::Cursor | Table::History => as_json(),

@@ -10,10 +10,11 @@ use super::super::calendar::Calendar;
 use super::super::history::History;
 use super::super::ledger::{Ledger, Promise};
 use super::super::observation::{
-    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status, WaitingPlans,
+    Averaged, DayAverage, Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status,
+    WaitingPlans,
 };
-use super::super::subject::SubjectKey;
-use super::super::time::Timestamp;
+use super::super::subject::{ALL_JOBS, SubjectKey};
+use super::super::time::{Span, Timestamp};
 use super::context::{Context, Judgement, Memory};
 use super::survey::Survey;
 use super::{Rule, RuleKind};
@@ -185,6 +186,50 @@ impl Case {
     pub(super) fn model(mut self, model: &str) -> Self {
         self.subject = SubjectKey::Model(key(), "job".into(), model.into());
         self
+    }
+
+    /// All jobs of the project instead of the job, known by daily averages: a model of theirs, or their runs.
+    pub(super) fn averaged(mut self, model: Option<&str>) -> Self {
+        let job = Name::from(ALL_JOBS);
+        self.subject = match model {
+            Some(model) => SubjectKey::Model(key(), job, model.into()),
+            None => SubjectKey::Job(key(), job),
+        };
+        self
+    }
+
+    /// What the subject took on average on a day, counted from the last of February.
+    pub(super) fn average(mut self, day: i64, count: Option<u64>, seconds: u64) -> Self {
+        let of = match &self.subject {
+            SubjectKey::Model(_, _, model) => Averaged::Model(model.clone()),
+            _ => Averaged::Runs,
+        };
+        self.observe_average(of, day, count, seconds);
+        self
+    }
+
+    /// What another model took on average on a day.
+    pub(super) fn average_of(
+        mut self,
+        model: &str,
+        day: i64,
+        count: Option<u64>,
+        seconds: u64,
+    ) -> Self {
+        self.observe_average(Averaged::Model(model.into()), day, count, seconds);
+        self
+    }
+
+    fn observe_average(&mut self, of: Averaged, day: i64, count: Option<u64>, seconds: u64) {
+        let day = (at("00:00") + Span::days(day - 10)).to_utc().date_naive();
+        let millis = seconds * 1_000;
+        let average = DayAverage {
+            of,
+            day,
+            count,
+            millis,
+        };
+        self.history.observe_averages(&key(), vec![average]);
     }
 
     /// The job as it is listed at an instant.

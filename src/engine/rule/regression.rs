@@ -35,6 +35,14 @@
 //! Fewer than `min_runs` like successes before the judged ones: Unknown. For a tick of the week, five
 //! are enough; until then, it is compared with the whole week.
 //!
+//! Where single runs or model executions cannot be read, only their averages by day (UTC), `percent` works
+//! from those: the average of the newest complete day against the median of the last `baseline_runs` days with
+//! any, at least `min_runs` of them, otherwise Unknown; a weekday of which at least three are known and that
+//! takes longer than the others is held against its like. The runs of all jobs of a project are one subject then,
+//! and a model is one whichever jobs execute it, so a rule with `job` or `triggered_by`, or whose `job_type`
+//! leaves out `run`, says nothing of them. The other methods need single runs, and so does a `clock` other than
+//! `run`: they are Unknown, and `tardy status` says so.
+//!
 //! ## Resolve
 //! The baseline is frozen when the alert opens, so that a regression cannot clear itself by becoming
 //! normal. It closes when runs are back under `clear` of the threshold (as many as make the breach
@@ -49,6 +57,7 @@
 //! top is found at its first run. An acceptance is about runs of one type and trigger; the newest one counts.
 
 mod accepting;
+pub mod averages;
 mod changed;
 mod changepoint;
 mod expected;
@@ -127,6 +136,9 @@ const MAX_ROW: usize = 100;
 impl Regression {
     /// Judges a job or a model.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
+        if ctx.subject.is_averaged() {
+            return averages::judge(self, ctx);
+        }
         match self.method {
             Method::Trend => return self.judge_trend(ctx),
             Method::Changepoint => return self.judge_changepoint(ctx),

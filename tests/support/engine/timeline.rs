@@ -99,6 +99,7 @@ impl Stored {
         all.observations.extend(changed.observations.clone());
         all.projects.extend(changed.projects.clone());
         all.jobs.extend(changed.jobs.clone());
+        all.averages.extend(changed.averages.clone());
         all.coverage.extend(changed.coverage.clone());
         all.since.extend(changed.since.clone());
         for (key, alert) in &changed.alerts {
@@ -127,6 +128,9 @@ impl Stored {
         for ((project, _), record) in &self.changed.jobs {
             history.restore_job(project, json(record));
         }
+        for ((project, _), averages) in &self.changed.averages {
+            history.observe_averages(project, json(averages));
+        }
         let mut observations = self.changed.observations.clone();
         reorder(&mut observations);
         for observation in observations {
@@ -137,7 +141,8 @@ impl Stored {
                 Observation::Project(_)
                 | Observation::ProjectGone(_)
                 | Observation::Jobs(..)
-                | Observation::Protections(..) => {}
+                | Observation::Protections(..)
+                | Observation::Averages(..) => {}
             }
         }
         let mut ledger = Ledger::default();
@@ -680,7 +685,10 @@ fn rank(row: &Observation) -> u8 {
         Observation::Project(_) | Observation::ProjectGone(_) => 0,
         Observation::Jobs(..) => 1,
         Observation::Protections(..) => 2,
-        Observation::Run(..) | Observation::Execution(..) | Observation::Plan(..) => 3,
+        Observation::Run(..)
+        | Observation::Execution(..)
+        | Observation::Plan(..)
+        | Observation::Averages(..) => 3,
     }
 }
 
