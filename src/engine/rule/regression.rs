@@ -315,15 +315,24 @@ mod tests {
         for method in [Method::RobustZ, Method::Percent] {
             for (quick, wanted) in [
                 (8, "ok Back to usual: p1 job took 20 min, usual 20"),
-                (14, "breach Slower: p1 job took 20 min, usual 10 (+100 %, since run "),
-                (30, "breach Slower: p1 job took 20 min, usual 10 (+100 %, since run "),
+                (
+                    14,
+                    "breach Slower: p1 job took 20 min, usual 10 (+100 %, since run ",
+                ),
+                (
+                    30,
+                    "breach Slower: p1 job took 20 min, usual 10 (+100 %, since run ",
+                ),
             ] {
                 let mut last = vec![10; quick];
                 last.push(20);
                 let said = case(method, 20, 20, &last).judge("2026-03-12T12:00:00Z");
                 let (before, said) = (said.len() - 1, said.last().unwrap());
                 let verdict = said.split_once(' ').unwrap().1;
-                assert!(verdict.starts_with(wanted), "{method:?}, {quick} quick: {said}");
+                assert!(
+                    verdict.starts_with(wanted),
+                    "{method:?}, {quick} quick: {said}"
+                );
                 assert_eq!(before, quick, "each quick run was judged");
             }
         }
