@@ -339,6 +339,34 @@ mod tests {
     }
 
     #[test]
+    fn facts_name_the_runs_around_the_change_and_the_plan_between_them() {
+        let case = case(Method::RobustZ, 10, 10, &[20])
+            .plan("2026-03-09T20:00:00Z g0 p0 execute completed Before the last good run")
+            .plan("00:14 g1 p1 explain completed Join by day")
+            .plan("00:15 g1 p2 execute completed Join by day")
+            .plan("00:16 g2 p3 execute failed Never applied")
+            .plan("00:55 g3 p4 execute completed After the slow run");
+        let judgement = case.judgement("23:00");
+        let Verdict::Breach(evidence) = &judgement.findings[0].verdict else {
+            panic!("{judgement:?}");
+        };
+        let fact = |name: &str| {
+            let mut facts = evidence.facts.iter();
+            let found = facts.find(|fact| fact.name == name);
+            found.map_or("", |fact| fact.value.as_str())
+        };
+        assert_eq!(
+            fact("Last good run"),
+            "9 Mar 23:30 UTC, 10 min, run 2026-03-09T23:30:00Z"
+        );
+        assert_eq!(
+            fact("First slow run"),
+            "00:30 UTC, 20 min, run 2026-03-10T00:30:00Z"
+        );
+        assert_eq!(fact("Changed"), "plan g1 applied 00:15 UTC \"Join by day\"");
+    }
+
+    #[test]
     fn only_like_runs_are_compared() {
         let scheduled = case(Method::RobustZ, 10, 10, &[]);
         let manual = scheduled.run_by("manual", "alice", "05:00 -> 05:40 success");
