@@ -99,3 +99,46 @@ fn subjects<'a>(
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Environment};
+
+    #[test]
+    fn a_rule_that_nothing_limits_is_named() {
+        const GROWING: &str =
+            "[[rule]]\nname = \"growing\"\nkind = \"run_regression\"\nmethod = \"trend\"\n";
+        for (more, is_named) in [
+            ("", true),
+            ("limit = \"45m\"", false),
+            (
+                "[[rule]]\nname = \"long\"\nkind = \"run_duration\"\nmax = \"45m\"",
+                false,
+            ),
+            (
+                "[[rule]]\nname = \"long\"\nkind = \"run_duration\"\nmax = \"1.5x p95\"",
+                true,
+            ),
+            (
+                "[[rule]]\nname = \"long\"\nkind = \"run_duration\"\nmax = \"45m\"\nclock = \"queue\"",
+                true,
+            ),
+            (
+                "[[rule]]\nname = \"long\"\nkind = \"model_duration\"\nmax = \"45m\"",
+                true,
+            ),
+            (
+                "[[rule]]\nname = \"by\"\nkind = \"deadline\"\nby = \"07:00\"\ntimezone = \"Europe/Berlin\"",
+                false,
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("rules.toml");
+            std::fs::write(&path, format!("{GROWING}{more}\n")).unwrap();
+            let rules = config::load_rules_only(&[path], &Environment::default());
+            let notes = without_any_limit(&rules.unwrap().rules);
+            assert_eq!(notes.len(), usize::from(is_named), "{more}: {notes:?}");
+        }
+    }
+}

@@ -449,7 +449,7 @@ fn notice_text(body: &Body) -> Option<String> {
 mod tests {
     use super::*;
     use crate::engine::labels::{Fingerprint, Labels};
-    use crate::engine::notification::{ConversationId, Suppressed, SuppressionReason};
+    use crate::engine::notification::{ConversationId, Rollup, Suppressed, SuppressionReason};
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(&format!("2026-03-10T{text}:00Z")).unwrap()
@@ -498,6 +498,31 @@ mod tests {
 
     fn first_line_of(reason: Reason, alerts: Vec<AlertView>) -> String {
         Message::new(&told(reason, alerts), Tz::UTC).first_line
+    }
+
+    #[test]
+    fn what_is_told_together_has_one_first_line_and_counts_what_it_leaves_out() {
+        use Severity::Warning;
+        let alerts = ["a", "b", "c", "d"].map(|id| alert(id, Warning)).to_vec();
+        let mut notification = told(Reason::First, alerts);
+        notification.rollup = Some(Rollup {
+            headline: "Slower: the whole warehouse of finance nightly".to_owned(),
+            ids: ["a", "c", "d"].map(str::to_owned).to_vec(),
+            left_out: 1,
+            more: Some("and 1 more, +3 min together".to_owned()),
+        });
+        let message = Message::new(&notification, Tz::UTC);
+        assert_eq!(
+            message.first_line,
+            "Slower: the whole warehouse of finance nightly and 1 more"
+        );
+        assert_eq!((message.cards.len(), message.counted.len()), (3, 1));
+        assert_eq!(message.hidden_alerts, 0);
+        let more = |shown| message.remainder(shown).unwrap();
+        assert_eq!(more(3), "and 1 more, +3 min together");
+        assert_eq!(more(2), "and 1 more, +3 min together; and 1 more");
+        let text = message.plain(9);
+        assert!(text.contains("Failed: c") && !text.contains("Failed: d"), "{text}");
     }
 
     #[test]

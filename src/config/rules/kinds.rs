@@ -105,6 +105,14 @@ pub(super) fn check_times(cursor: &Cursor<'_>, kind: &RuleKind) {
         );
     }
     let (why, remedy) = match kind {
+        RuleKind::RunRegression(rule) | RuleKind::ModelRegression(rule)
+            if rule.method == Method::Trend =>
+        {
+            (
+                "growth is judged over many runs, not one run after the other",
+                "remove `times`; `min_runs` and `min_ratio` say how much growth is meant",
+            )
+        }
         RuleKind::RunFailed(_)
         | RuleKind::ModelFailed(_)
         | RuleKind::RunDuration(_)

@@ -125,6 +125,7 @@ pub fn slower(times: Option<(u32, u32)>) -> Rule {
             baseline_runs: 20,
             min_runs: 8,
             horizon: span("14d"),
+            limit: None,
             clock: Clock::Run,
         }),
     );

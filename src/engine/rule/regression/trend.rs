@@ -121,7 +121,7 @@ impl Regression {
         (days < needed - 0.5).then(|| format!("{unit} of {days:.0} days, needs {needed:.0}"))
     }
 
-    /// The growth of all values, or of the newer half when that began to grow later.
+    /// The growth of all values, or of the newer half, whichever reaches the limit first: it may have begun late.
     fn course(
         &self,
         series: &Series,
@@ -133,7 +133,7 @@ impl Regression {
         let half = (self.baseline_runs / 2).max(self.min_runs) as usize;
         let newer = &all[all.len().saturating_sub(half)..];
         let windows = [Some(all), (newer.len() < all.len()).then_some(newer)];
-        windows.into_iter().flatten().find_map(|values| {
+        let courses = windows.into_iter().flatten().filter_map(|values| {
             let slope = Slope::of(values, proof)?;
             let grown = slope.last - slope.first;
             let is_enough = grown >= slope.first * (self.min_ratio - 1.0) * share
@@ -143,7 +143,8 @@ impl Regression {
                 count: values.len(),
                 days_left: (ceiling.seconds - slope.last) / slope.per_day,
             })
-        })
+        });
+        courses.min_by(|a, b| a.days_left.total_cmp(&b.days_left))
     }
 
     /// One value a day that leads up to `last`.
