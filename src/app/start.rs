@@ -229,12 +229,8 @@ impl Bot {
             stopping: CancellationToken::new(),
             tasks: JoinSet::new(),
         };
-        let asked = Asked {
-            shared: Arc::clone(&shared),
-            events: events.clone(),
-        };
-        let answering = control::listen(listener, socket, asked, bot.stopping.clone());
-        bot.spawn_other(answering);
+        let asked = Asked::new(&shared, &events);
+        bot.spawn_other(control::listen(listener, socket, asked, bot.stopping.clone()));
         let upkeep = upkeep::keep_up(Arc::clone(&shared), bot.stopping.clone());
         bot.spawn_other(upkeep);
         let evaluator = Evaluator {
