@@ -108,6 +108,9 @@ impl Asked {
     }
 }
 
+/// On which questions come.
+pub type Listener = UnixListener;
+
 /// Where the socket of a store is: beside it, `data` -> `data.sock`.
 pub fn socket_path(store: &Path) -> PathBuf {
     store.with_added_extension("sock")

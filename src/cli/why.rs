@@ -335,9 +335,12 @@ fn show_regression(why: &RegressionWhy, out: &Output) {
         row(out, "moved", Tone::Plain, &text);
     }
     for condition in &why.conditions {
-        let number = |value: f64| match condition.is_seconds {
-            true => seconds(value),
-            false => format!("{value:.2}"),
+        let number = |value: f64| {
+            if condition.is_seconds {
+                seconds(value)
+            } else {
+                format!("{value:.2}")
+            }
         };
         let (word, tone) = if condition.is_met {
             ("holds", Tone::Bad)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tardy::engine::acting::{Act, ActKind, Acted, Outcome, Refusal};
+use tardy::engine::alert::Alert;
 use tardy::engine::history::History;
 use tardy::engine::observation::{Observation, Status};
 use tardy::engine::query::{Why, WhyAnswer, why};
@@ -120,7 +121,7 @@ impl Watched {
     /// Ids of open alerts.
     fn open(&self) -> Vec<String> {
         let open = self.engine.alerts().filter(|alert| alert.is_open());
-        open.map(|alert| alert.id()).collect()
+        open.map(Alert::id).collect()
     }
 
     fn why(&self, id: &str, at: &str) -> Why {
@@ -166,6 +167,54 @@ fn an_acceptance_is_done_once_and_loses_against_the_end() {
         assert!(is_polite && again.to_string().contains("by ada"), "{again}");
     }
     assert!(watched.open().is_empty());
+}
+
+#[test]
+fn a_slowdown_on_top_before_the_end_was_told_is_another_alert_in_the_same_conversation() {
+    let timeline = hours(&[20])
+        .run("orders", "on-top", "00:40", "01:23 success")
+        .run("orders", "same", "02:00", "02:20 success")
+        .rule(slower(None))
+        .accept("01:21", "slower", "orders", "");
+    for is_restart in [false, true] {
+        let played = timeline.play_with(timeline.at("04:00"), &mut |_, _| Disturbance {
+            is_restart,
+            ..Disturbance::default()
+        });
+        check(
+            &news(&played),
+            "01:20:15 team first: + critical Slower: finance orders took 20 min, usual 10 min (+100 %, 1 of 1 runs since 01:20 UTC)
+             02:20 team all_resolved: - critical Back to usual: finance orders took 20 min, usual 20 min",
+        );
+        check(
+            &played.states_text(),
+            "01:20 firing: Slower: finance orders took 20 min, usual 10 min (+100 %, 1 of 1 runs since 01:20 UTC)
+             01:21 resolved: Accepted: finance orders now takes 20 min (was 10 min), by ada
+             01:23 firing: Slower: finance orders took 43 min, usual 20 min (+115 %, 1 of 1 runs since 01:23 UTC)
+             02:20 resolved: Back to usual: finance orders took 20 min, usual 20 min",
+        );
+        let ids: Vec<&String> = played.transitions.iter().map(|change| &change.id).collect();
+        assert!(
+            ids[0] == ids[1] && ids[2] == ids[3] && ids[1] != ids[2],
+            "{ids:?}"
+        );
+    }
+}
+
+#[test]
+fn runs_that_are_back_leave_nothing_to_accept() {
+    let mut rule = slower(None);
+    rule.keep_firing_for = span("2h");
+    let mut watched = Watched::new(hours(&[20, 10]).rule(rule));
+    watched.see("01:30", Vec::new());
+    watched.see("02:30", Vec::new());
+    let id = watched.open().pop().unwrap();
+    let back = refusal(watched.accept(&id, "02:31"));
+    assert!(
+        back.to_string().contains("back to usual since 02:10 UTC"),
+        "{back}"
+    );
+    assert_eq!(watched.open(), [id]);
 }
 
 #[test]
