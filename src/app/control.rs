@@ -98,6 +98,19 @@ pub struct Asked {
     pub events: mpsc::Sender<Event>,
 }
 
+impl Asked {
+    /// Answers from what is shared, and has the evaluator act.
+    pub fn new(shared: &Arc<Shared>, events: &mpsc::Sender<Event>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            events: events.clone(),
+        }
+    }
+}
+
+/// On which questions come.
+pub type Listener = UnixListener;
+
 /// Where the socket of a store is: beside it, `data` -> `data.sock`.
 pub fn socket_path(store: &Path) -> PathBuf {
     store.with_added_extension("sock")

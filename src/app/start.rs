@@ -229,12 +229,7 @@ impl Bot {
             stopping: CancellationToken::new(),
             tasks: JoinSet::new(),
         };
-        let asked = Asked {
-            shared: Arc::clone(&shared),
-            events: events.clone(),
-        };
-        let answering = control::listen(listener, socket, asked, bot.stopping.clone());
-        bot.spawn_other(answering);
+        bot.answer(listener, socket);
         let upkeep = upkeep::keep_up(Arc::clone(&shared), bot.stopping.clone());
         bot.spawn_other(upkeep);
         let evaluator = Evaluator {
@@ -275,6 +270,13 @@ impl Bot {
             task.await;
             Ok(())
         });
+    }
+
+    /// Answers questions, and hands over acts, from now on.
+    fn answer(&mut self, listener: control::Listener, socket: PathBuf) {
+        let asked = Asked::new(&self.shared, &self.events);
+        let stopping = self.stopping.clone();
+        self.spawn_other(control::listen(listener, socket, asked, stopping));
     }
 
     fn start_pollers(&mut self, sources: Vec<(Dagctl, Duration)>) {

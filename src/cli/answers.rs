@@ -96,10 +96,12 @@ fn answer(text: &str, limit: Option<usize>, context: &Context) -> ExitCode {
             context.out.error(&plain(unknown));
             ExitCode::Problems
         }
-        Ok(Answer::Why(answer)) => super::why::tell(&answer, context),
         Ok(answer) => {
             show(&answer, context);
-            ExitCode::Fine
+            match &answer {
+                Answer::Why(answer) => super::why::code(answer),
+                _ => ExitCode::Fine,
+            }
         }
         Err(code) => code,
     }

@@ -39,19 +39,21 @@ pub(super) struct WhyArgs {
 pub(super) fn run(args: &WhyArgs, context: &Context) -> ExitCode {
     let question = Question::Command(Command::Why(args.alert.clone()));
     match state::ask(&question, context) {
-        Ok(Answer::Why(answer)) => tell(&answer, context),
+        Ok(Answer::Why(answer)) => {
+            if context.out.is_json {
+                context.out.json(&answer);
+            } else {
+                show(&answer, context);
+            }
+            code(&answer)
+        }
         Ok(_) => ExitCode::Bug,
         Err(code) => code,
     }
 }
 
-/// Shows an answer; an alert that is not there is a mistake of the one who asked.
-pub(super) fn tell(answer: &WhyAnswer, context: &Context) -> ExitCode {
-    if context.out.is_json {
-        context.out.json(answer);
-    } else {
-        show(answer, context);
-    }
+/// An alert that is not there is a mistake of the one who asked.
+pub(super) fn code(answer: &WhyAnswer) -> ExitCode {
     match answer {
         WhyAnswer::Unknown(_) => ExitCode::Problems,
         WhyAnswer::Alert(_) | WhyAnswer::Past(_) => ExitCode::Fine,
@@ -333,9 +335,12 @@ fn show_regression(why: &RegressionWhy, out: &Output) {
         row(out, "moved", Tone::Plain, &text);
     }
     for condition in &why.conditions {
-        let number = |value: f64| match condition.is_seconds {
-            true => seconds(value),
-            false => format!("{value:.2}"),
+        let number = |value: f64| {
+            if condition.is_seconds {
+                seconds(value)
+            } else {
+                format!("{value:.2}")
+            }
         };
         let (word, tone) = if condition.is_met {
             ("holds", Tone::Bad)

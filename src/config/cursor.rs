@@ -106,10 +106,12 @@ impl<'c> Cursor<'c> {
     pub(super) fn raw(&self) -> Vec<(String, String)> {
         let raw = |entry: &Entry| {
             let place = entry.node.place;
-            self.context.with_raw(place, |raw| raw.to_owned())
+            self.context.with_raw(place, str::to_owned)
         };
         let entries = self.table.entries.iter();
-        entries.map(|entry| (entry.key.clone(), raw(entry))).collect()
+        entries
+            .map(|entry| (entry.key.clone(), raw(entry)))
+            .collect()
     }
 
     /// The place of a key that is written here, else of the table.

@@ -230,6 +230,14 @@ fn one_line(text: &str, max: usize) -> String {
     format!("{head}…")
 }
 
+impl Alert {
+    /// It ended because a person accepted the new level.
+    pub fn is_accepted(&self) -> bool {
+        let ending = self.ending.as_ref().filter(|_| self.ended_at.is_some());
+        ending.is_some_and(|ending| ending.reason == EndReason::Accepted)
+    }
+}
+
 impl Engine {
     /// The alert whose short id is, or begins with, `asked`.
     pub fn find_alert(&self, asked: &str) -> Result<&Alert, Refusal> {

@@ -270,12 +270,6 @@ impl Alert {
         matches!(self.state, AlertState::Pending | AlertState::Firing)
     }
 
-    /// It ended because a person accepted the new level.
-    pub fn is_accepted(&self) -> bool {
-        let ending = self.ending.as_ref().filter(|_| self.ended_at.is_some());
-        ending.is_some_and(|ending| ending.reason == EndReason::Accepted)
-    }
-
     /// As people are told of it.
     pub fn view(&self, is_new: bool) -> AlertView {
         let (headline, facts) = match &self.ending {

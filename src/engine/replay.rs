@@ -224,7 +224,8 @@ impl Replay {
             hints: (None, None),
             wishes: std::mem::take(&mut self.wishes),
         };
-        player.wishes.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        player.wishes.sort_by_key(|(at, _)| *at);
+        player.wishes.reverse();
         let past = std::mem::replace(&mut self.facts, new);
         let past = past.into_iter().map(|(_, fact)| fact).collect();
         player.look(newest(past), from, self.is_blind(from));

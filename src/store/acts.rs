@@ -151,7 +151,7 @@ mod tests {
                 transitions: vec![transition(id, minute)],
                 ..Default::default()
             };
-            let cursors = Default::default();
+            let cursors = std::collections::BTreeMap::default();
             let (commit, _) =
                 records::commit_step(&step, &cursors, &[], &mut sequences, at(minute));
             store.commit(&commit).unwrap();

@@ -548,7 +548,8 @@ impl Timeline {
         let mut engine = stored.engine(&policy, |_| {});
         let mut reloads = self.reloads.clone();
         let mut wishes = self.wishes.clone();
-        wishes.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        wishes.sort_by_key(|(at, _)| *at);
+        wishes.reverse();
         let (mut poll_at, mut read_until) = (self.from, Timestamp::MIN);
         let mut regular_at = self.from;
         let mut wake_at: Option<Timestamp> = None;
