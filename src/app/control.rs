@@ -14,6 +14,7 @@ use super::live::Shared;
 use super::status::Status;
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
+use crate::engine::query::{PictureAnswer, PictureQuestion, picture};
 
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub enum Request {
     Status,
     /// A question of the chat grammar.
     Command(Command),
+    /// What a picture of durations shows.
+    Picture(PictureQuestion),
 }
 
 /// What is answered.
@@ -33,6 +36,8 @@ pub enum Response {
     Status(Box<Status>),
     /// An answer.
     Answer(Answer),
+    /// What a picture of durations shows.
+    Picture(Box<PictureAnswer>),
     /// The question could not be read.
     Refused(String),
 }
@@ -135,6 +140,10 @@ fn respond(request: &Request, shared: &Shared) -> Response {
         Request::Command(command) => {
             let now = shared.clock.now();
             Response::Answer(shared.read(|engine| answer(engine, command, now)))
+        }
+        Request::Picture(question) => {
+            let answer = shared.read(|engine| picture(engine, question));
+            Response::Picture(Box::new(answer))
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod dispatch;
 pub mod evaluate;
 pub mod live;
+pub mod picture;
 pub mod pipeline;
 pub mod poll;
 pub mod rule_test;

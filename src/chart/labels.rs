@@ -114,12 +114,12 @@ impl Frame<'_> {
             .map(|label| self.y(label.seconds))
             .collect();
         let room = self.sheet.small * 1.32;
-        let places = spread(
-            &wanted,
-            room,
-            self.top + room / 2.0,
-            self.bottom - room / 2.0,
-        );
+        let low = match self.chart.change {
+            // Its words are above the plot.
+            Some(_) => self.top + room / 2.0,
+            None => self.top,
+        };
+        let places = spread(&wanted, room, low, self.bottom - room / 2.0);
         let x = self.right + self.sheet.label_gap;
         for ((label, wanted), y) in self.labels.iter().zip(wanted).zip(places) {
             if (wanted - y).abs() > 3.0 {

@@ -128,6 +128,11 @@ pub fn svg(chart: &DurationChart, theme: Theme, size: Size) -> String {
     frame::draw(&presentable(chart), theme, size)
 }
 
+/// What is seen, in one sentence: for screen readers, and as the text beside the picture.
+pub fn describe(chart: &DurationChart) -> String {
+    words::describe(&presentable(chart))
+}
+
 /// The chart as PNG, for chats and mails, at twice (on a phone three times) the CSS pixels. Takes tens of
 /// milliseconds: not for a thread that others wait for.
 pub fn png(chart: &DurationChart, theme: Theme, size: Size) -> Result<Vec<u8>, ChartError> {

@@ -13,6 +13,7 @@ use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
 use crate::config::{self, Config, Diagnostics};
 use crate::engine::history::History;
+use crate::engine::query::{self, PictureAnswer, PictureQuestion};
 use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Input, Saved};
 use crate::store::Store as _;
@@ -76,10 +77,26 @@ pub(super) fn ask(question: &Question, context: &Context) -> Result<Answer, Exit
     match ask_running(&Request::Command(command.clone()), context)? {
         Asked::Answered(Response::Answer(answer)) => Ok(answer),
         Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
-        Asked::Answered(Response::Status(_)) => Err(ExitCode::Bug),
+        Asked::Answered(Response::Status(_) | Response::Picture(_)) => Err(ExitCode::Bug),
         Asked::NotRunning(config) => {
             let (engine, now) = open_engine(&config, context)?;
             Ok(answer(&engine, command, now))
+        }
+    }
+}
+
+/// What a picture of durations shows.
+pub(super) fn picture(
+    question: &PictureQuestion,
+    context: &Context,
+) -> Result<PictureAnswer, ExitCode> {
+    match ask_running(&Request::Picture(question.clone()), context)? {
+        Asked::Answered(Response::Picture(answer)) => Ok(*answer),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(Response::Status(_) | Response::Answer(_)) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => {
+            let (engine, _) = open_engine(&config, context)?;
+            Ok(query::picture(&engine, question))
         }
     }
 }
@@ -89,7 +106,7 @@ pub(super) fn status(context: &Context) -> Result<Status, ExitCode> {
     match ask_running(&Request::Status, context)? {
         Asked::Answered(Response::Status(status)) => Ok(*status),
         Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
-        Asked::Answered(Response::Answer(_)) => Err(ExitCode::Bug),
+        Asked::Answered(Response::Answer(_) | Response::Picture(_)) => Err(ExitCode::Bug),
         Asked::NotRunning(config) => stopped_status(&config, context),
     }
 }
