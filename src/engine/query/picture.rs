@@ -202,7 +202,12 @@ fn find<'a>(engine: &'a Engine, text: &str) -> Result<(SubjectKey, Option<&'a Al
             }
         }
     }
-    let names: Vec<String> = named.into_iter().flat_map(|(_, names)| names).collect();
+    // Long names are near only to those who wrote one.
+    let kept = if text.contains(' ') { usize::MAX } else { 1 };
+    let names = named
+        .into_iter()
+        .flat_map(|(_, names)| names.into_iter().take(kept))
+        .collect();
     Err(format!(
         "no job, model or open alert is called {}",
         near_names(
