@@ -225,7 +225,7 @@ impl<'a> Frame<'a> {
     }
 
     fn draw_nothing(&self, canvas: &mut Canvas) {
-        let (x, y) = (self.sheet.width / 2.0, (self.top + self.bottom) / 2.0);
+        let (x, y) = (self.sheet.width / 2.0, f64::midpoint(self.top, self.bottom));
         let text = "no finished runs yet".to_owned();
         canvas.text(&self.text(x, y, Anchor::Middle, text));
     }

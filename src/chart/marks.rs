@@ -68,8 +68,9 @@ pub(super) fn draw(canvas: &mut Canvas, mark: &Placed, ink: &Ink, tooltip: Optio
         }
         Mark::Failed => {
             let s = s * 0.8;
-            let (l, r, t, b) = (N(x - s), N(x + s), N(y - s), N(y + s));
-            format!("M{l} {t}L{r} {b}M{l} {b}L{r} {t}")
+            let (left, right) = (N(x - s), N(x + s));
+            let (top, bottom) = (N(y - s), N(y + s));
+            format!("M{left} {top}L{right} {bottom}M{left} {bottom}L{right} {top}")
         }
     };
     if mark.point.mark != Mark::Failed {

@@ -1,5 +1,7 @@
 //! Twelve charts as they are kept, and what holds for every chart.
 
+#![allow(clippy::cast_precision_loss)]
+
 use std::path::Path;
 
 use super::*;

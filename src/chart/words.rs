@@ -1,5 +1,7 @@
 //! What a chart shows, in words: for screen readers, and for those who point at a run.
 
+use std::fmt::Write as _;
+
 use super::scale::duration;
 use super::times::moment;
 use super::{ChartPoint, DurationChart, Mark};
@@ -15,8 +17,7 @@ pub(super) fn clean(text: &str) -> String {
     for c in text.chars().take(MAX_CHARS) {
         let c = match c {
             c if c.is_control() || c.is_whitespace() => ' ',
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => continue,
-            '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}' => continue,
+            c if is_unseen(c) => continue,
             c => c,
         };
         if c != ' ' || !cleaned.ends_with(' ') {
@@ -24,6 +25,21 @@ pub(super) fn clean(text: &str) -> String {
         }
     }
     cleaned.trim().to_owned()
+}
+
+/// Joins, turns or marks what is beside it, and has no form of its own; or is no character.
+fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{fffe}'..='\u{ffff}'
+    )
 }
 
 /// One sentence that says what is seen.
@@ -44,29 +60,31 @@ pub(super) fn describe(chart: &DurationChart) -> String {
         Mark::Failed => "failed after",
         Mark::Usual | Mark::Slow | Mark::Bad => "took",
     };
-    text.push_str(&format!("; the newest {how} {}", duration(newest.seconds)));
+    _ = write!(text, "; the newest {how} {}", duration(newest.seconds));
     if let Some(band) = chart.band.last() {
-        text.push_str(&format!(
+        _ = write!(
+            text,
             ", usual are {} to {}",
             duration(band.low),
             duration(band.high)
-        ));
+        );
     }
     if let Some(limit) = &chart.limit {
         let over = chart.points.iter().filter(|p| p.seconds > limit.seconds);
-        text.push_str(&format!(
+        _ = write!(
+            text,
             "; {} of them over the limit of {}",
             over.count(),
             duration(limit.seconds)
-        ));
+        );
     }
     let failed = chart.points.iter().filter(|p| p.mark == Mark::Failed);
     match failed.count() {
         0 => {}
-        count => text.push_str(&format!("; {count} failed")),
+        count => _ = write!(text, "; {count} failed"),
     }
     if let Some(change) = &chart.change {
-        text.push_str(&format!("; {}", clean(&change.label)));
+        _ = write!(text, "; {}", clean(&change.label));
     }
     text.push('.');
     text

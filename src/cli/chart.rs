@@ -98,11 +98,11 @@ pub(super) fn run(args: &ChartArgs, context: &Context) -> ExitCode {
         Err(code) => return code,
     };
     let chart = duration_chart(&picture);
-    if let Some(path) = &args.output {
-        if let Err(why) = write(path, &chart, args) {
-            context.out.error(&why);
-            return ExitCode::Failed;
-        }
+    if let Some(path) = &args.output
+        && let Err(why) = write(path, &chart, args)
+    {
+        context.out.error(&why);
+        return ExitCode::Failed;
     }
     match &args.output {
         _ if context.out.is_json => context.out.json(&picture),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::Engine;
 use super::super::alert::Alert;
 use super::super::baseline::{Baseline, seconds};
-use super::super::history::{JobHistory, Outcome, ProjectHistory};
+use super::super::history::{JobHistory, ModelHistory, Outcome, ProjectHistory};
 use super::super::labels::Glob;
 use super::super::observation::{Name, ProjectKey, Run, Status};
 use super::super::rule::context::{MAX_SEARCHED, clock_bounds, is_like};
@@ -182,7 +182,7 @@ fn find<'a>(engine: &'a Engine, text: &str) -> Result<(SubjectKey, Option<&'a Al
         })?;
         return Ok((subject, Some(alert)));
     }
-    let named = named(engine);
+    let subjects = named(engine);
     let glob = Glob::new(text);
     let is_exact = |names: &[String]| names.iter().any(|name| name == text);
     let is_match = |names: &[String]| names.iter().any(|name| glob.is_match(name));
@@ -190,7 +190,7 @@ fn find<'a>(engine: &'a Engine, text: &str) -> Result<(SubjectKey, Option<&'a Al
     // A name before a pattern, a job before a model of the same name.
     for is_wanted in [&is_exact as &dyn Fn(&[String]) -> bool, &is_match] {
         for wants_job in [true, false] {
-            let mut found = named
+            let mut found = subjects
                 .iter()
                 .filter(|(subject, names)| is_job(subject) == wants_job && is_wanted(names));
             if let Some((subject, _)) = found.next() {
@@ -204,7 +204,7 @@ fn find<'a>(engine: &'a Engine, text: &str) -> Result<(SubjectKey, Option<&'a Al
     }
     // Long names are near only to those who wrote one.
     let kept = if text.contains(' ') { usize::MAX } else { 1 };
-    let names = named
+    let names = subjects
         .into_iter()
         .flat_map(|(_, names)| names.into_iter().take(kept))
         .collect();
@@ -250,12 +250,12 @@ fn several(engine: &Engine, text: &str, first: &SubjectKey, more: &[&SubjectKey]
 
 /// All subjects with durations, and the names each goes by.
 fn named(engine: &Engine) -> Vec<(SubjectKey, Vec<String>)> {
-    let mut named = Vec::new();
+    let mut subjects = Vec::new();
     for project in engine.history().projects() {
         let of = project.display_name();
         for job in project.jobs() {
             let subject = SubjectKey::Job(project.key.clone(), job.name.clone());
-            named.push((
+            subjects.push((
                 subject,
                 vec![job.name.to_string(), format!("{of} {}", job.name)],
             ));
@@ -267,10 +267,10 @@ fn named(engine: &Engine) -> Vec<(SubjectKey, Vec<String>)> {
                 format!("{of} {model}"),
                 format!("{job} {model}"),
             ];
-            named.push((subject, names));
+            subjects.push((subject, names));
         }
     }
-    named
+    subjects
 }
 
 fn subject_of(alert: &Alert) -> Option<SubjectKey> {
@@ -396,7 +396,7 @@ fn of_model<'a>(
     (job, model): (&Name, &Name),
     like: Option<&'a Run>,
 ) -> impl Iterator<Item = Sample> + 'a {
-    let executions = project.model(job, model).map(|model| model.executions());
+    let executions = project.model(job, model).map(ModelHistory::executions);
     let newest_first = executions.unwrap_or_default().iter().rev();
     newest_first.filter_map(move |execution| {
         let run = project.run_of(execution);
@@ -751,7 +751,12 @@ mod tests {
         engine.step(input, at(34));
         let picture = seen(&engine, "orders", 42);
         assert_eq!(picture.title, "finance orders");
-        assert!(picture.runs.iter().all(|run| run.seconds == 90.0));
+        assert!(
+            picture
+                .runs
+                .iter()
+                .all(|run| (run.seconds - 90.0).abs() < 1e-9)
+        );
         assert_eq!(picture.runs[0].id.as_deref(), Some("nightly-20"));
         assert_eq!(seen(&engine, "nightly orders", 42), picture);
         assert!(picture.limit.is_none(), "a limit of runs is none of models");
