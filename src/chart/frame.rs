@@ -96,6 +96,9 @@ const INSET: f64 = 7.0;
 /// Room above the scale for runs that are not to scale.
 const HEADROOM: f64 = 26.0;
 
+/// Runs nearer than this, in pixels, are joined by a thin line.
+const DENSE: f64 = 2.0;
+
 /// With more runs than this nobody points at one.
 const MAX_TOOLTIPS: usize = 150;
 
@@ -383,8 +386,7 @@ impl<'a> Frame<'a> {
     fn marks(&self) -> Vec<Placed> {
         let points = &self.chart.points;
         let room = self.right - self.left;
-        #[allow(clippy::cast_precision_loss)]
-        let apart = room / points.len().max(2) as f64;
+        let apart = room / as_f64(points.len().max(2));
         let last = points.len() - 1;
         let size = |index: usize, mark: Mark| {
             let usual = match apart {
@@ -415,8 +417,10 @@ impl<'a> Frame<'a> {
             .iter()
             .filter(|mark| mark.point.mark != Mark::Failed)
             .collect();
+        let is_dense = self.right - self.left < DENSE * as_f64(marks.len());
+        let width = if is_dense { 1.2 } else { 2.0 };
         canvas.open(format_args!(
-            "fill=\"none\" stroke=\"{}\" stroke-width=\"2\" stroke-linejoin=\"round\" stroke-linecap=\"round\"",
+            "fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\" stroke-linejoin=\"round\" stroke-linecap=\"round\"",
             self.ink.line
         ));
         let (mut solid, mut dashed) = (String::new(), String::new());
@@ -514,6 +518,11 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
         let _ = write!(path, "{command}{} {}", N(x), N(y));
     }
     path
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn as_f64(count: usize) -> f64 {
+    count as f64
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -93,14 +93,15 @@ pub(super) fn draw(canvas: &mut Canvas, mark: &Placed, ink: &Ink, tooltip: Optio
 pub(super) fn arrow(canvas: &mut Canvas, mark: &Placed, ink: &Ink) {
     let (color, _) = colors(mark.point.mark, ink);
     let (x, y) = (mark.x, mark.y - mark.size - 4.0);
+    let half = (mark.size * 0.8).min(3.5);
     let chevron = format_args!(
         "path d=\"M{} {}L{} {}L{} {}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.8\" \
          stroke-linecap=\"round\" stroke-linejoin=\"round\"",
-        N(x - 3.5),
+        N(x - half),
         N(y),
         N(x),
-        N(y - 3.5),
-        N(x + 3.5),
+        N(y - half),
+        N(x + half),
         N(y)
     );
     canvas.element(chevron);
