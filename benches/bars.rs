@@ -114,12 +114,12 @@ fn chart() {
 /// Median time of a call; the first one, which reads the fonts, does not count.
 fn repeated(times: usize, call: impl Fn() -> Vec<u8>) -> Duration {
     std::hint::black_box(call());
-    let timed = (0..times).map(|_| {
+    let samples = (0..times).map(|_| {
         let started = Instant::now();
         std::hint::black_box(call());
         started.elapsed()
     });
-    median(timed.collect())
+    median(samples.collect())
 }
 
 fn median(mut samples: Vec<Duration>) -> Duration {
