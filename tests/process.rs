@@ -202,12 +202,13 @@ async fn a_failing_run_is_told_within_seconds_and_answers_are_the_same_running_o
 
     home.run(&["status"])
         .assert(0, &["running tardy", "acme", "hook"]);
-    let questions: [&[&str]; 5] = [
+    let questions: [&[&str]; 6] = [
         &["alerts", "--json"],
         &["runs", "failed", "--json"],
         &["ask", "/runs failed 24h", "--json"],
         &["rules", "--json"],
         &["models", "--json"],
+        &["chart", "job-000", "--json"],
     ];
     let answers = questions.map(|question| home.run(question).assert(0, &[]).json());
     assert!(

@@ -18,6 +18,7 @@ use super::status::Status;
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
 use crate::engine::acting::{Act, ActKind, Acted};
+use crate::engine::query::{PictureAnswer, PictureQuestion, picture};
 use crate::notify::mask;
 
 /// What can be asked.
@@ -37,6 +38,8 @@ pub enum Request {
         /// What.
         what: ActKind,
     },
+    /// What a picture of durations shows.
+    Picture(PictureQuestion),
 }
 
 /// What is answered.
@@ -49,6 +52,8 @@ pub enum Response {
     Answer(Answer),
     /// What came of an act.
     Acted(Box<Acted>),
+    /// What a picture of durations shows.
+    Picture(Box<PictureAnswer>),
     /// The question could not be read.
     Refused(String),
 }
@@ -198,6 +203,10 @@ async fn respond(request: Request, asked: &Asked) -> Response {
                         .into(),
                 ),
             }
+        }
+        Request::Picture(question) => {
+            let answer = shared.read(|engine| picture(engine, &question));
+            Response::Picture(Box::new(answer))
         }
     }
 }

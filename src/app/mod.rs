@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod live;
 pub mod offline;
 pub mod past;
+pub mod picture;
 pub mod pipeline;
 pub mod poll;
 pub mod rule_test;

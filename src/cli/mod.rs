@@ -2,6 +2,7 @@
 
 mod accept;
 mod answers;
+mod chart;
 mod check;
 mod completions;
 mod demo;
@@ -110,6 +111,8 @@ enum Command {
     Alerts(answers::WordsArgs),
     /// Show promises kept, late, missed and excused
     Sla(sla::SlaArgs),
+    /// Draw how long runs took, against what is usual and allowed, as SVG or PNG
+    Chart(chart::ChartArgs),
     /// Ask as in chat: tardy ask "/runs failed 24h"
     Ask(answers::AskArgs),
     /// List the rules in force, or explain a kind
@@ -164,6 +167,7 @@ impl Command {
             Self::Silence(_) => "silence",
             Self::Accept(_) => "accept",
             Self::Sla(_) => "sla",
+            Self::Chart(_) => "chart",
             Self::Why(_) => "why",
             Self::WhyNot(_) => "why-not",
             Self::Routes(_) => "routes",
@@ -227,6 +231,7 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Sla(args) => sla::run(&args, context),
         Command::Accept(args) => accept::run(&args, context),
         Command::Why(args) => why::run(&args, context),
+        Command::Chart(args) => chart::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Ack(_)

@@ -15,6 +15,7 @@ use crate::chat::run::{Answer, answer};
 use crate::config::{self, Config, Diagnostics};
 use crate::engine::acting::{Act, ActKind, Acted};
 use crate::engine::history::History;
+use crate::engine::query::{self, PictureAnswer, PictureQuestion};
 use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Input, Saved};
 use crate::notify::mask;
@@ -78,7 +79,7 @@ pub(super) fn ask(question: &Question, context: &Context) -> Result<Answer, Exit
     match ask_running(&Request::Command(command.clone()), context)? {
         Asked::Answered(Response::Answer(answer)) => Ok(answer),
         Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
-        Asked::Answered(Response::Status(_) | Response::Acted(_)) => Err(ExitCode::Bug),
+        Asked::Answered(_) => Err(ExitCode::Bug),
         Asked::NotRunning(config) => answer_stopped(&config, command, context),
     }
 }
@@ -118,7 +119,7 @@ pub(super) fn act(
     let (acted, is_bot_running) = match ask_running(&request, context)? {
         Asked::Answered(Response::Acted(acted)) => (*acted, true),
         Asked::Answered(Response::Refused(why)) => return Err(failed(context, &why)),
-        Asked::Answered(Response::Status(_) | Response::Answer(_)) => return Err(ExitCode::Bug),
+        Asked::Answered(_) => return Err(ExitCode::Bug),
         Asked::NotRunning(config) => {
             let (opened, now) = open_store(&config, context)?;
             let comment = comment.map(mask::mask);
@@ -144,12 +145,29 @@ fn caller(context: &Context) -> String {
         .map_or_else(uid, str::to_owned)
 }
 
+/// What a picture of durations shows.
+pub(super) fn picture(
+    question: &PictureQuestion,
+    context: &Context,
+) -> Result<PictureAnswer, ExitCode> {
+    match ask_running(&Request::Picture(question.clone()), context)? {
+        Asked::Answered(Response::Picture(answer)) => Ok(*answer),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(_) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => {
+            let (opened, now) = open_store(&config, context)?;
+            let engine = engine(&config, opened.loaded.history, opened.loaded.saved, now);
+            Ok(query::picture(&engine, question))
+        }
+    }
+}
+
 /// The state of the whole program.
 pub(super) fn status(context: &Context) -> Result<Status, ExitCode> {
     match ask_running(&Request::Status, context)? {
         Asked::Answered(Response::Status(status)) => Ok(*status),
         Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
-        Asked::Answered(Response::Answer(_) | Response::Acted(_)) => Err(ExitCode::Bug),
+        Asked::Answered(_) => Err(ExitCode::Bug),
         Asked::NotRunning(config) => stopped_status(&config, context),
     }
 }

@@ -4,8 +4,9 @@
 //! A job (or a model) has become slower than its own history says, by how much, and since which run.
 //!
 //! ## When to use
-//! For every job whose length matters and has no fixed limit. With `times = "2 of 3"` a single slow run
-//! says nothing.
+//! For every job whose length matters and has no fixed limit. `changepoint` is the one to begin with: it
+//! needs no limits, learns each job's own habits, and says nothing of single slow runs. `robust_z` and `percent`
+//! judge single runs, at once; with `times = "2 of 3"` a single slow run says nothing. `trend` looks ahead.
 //!
 //! Beside `run_duration`: while an alert of that kind about the job is in flight and told, this is not told.
 //! When the run ends, that alert ends with it and says how long the run took; if the run was slow for its own
@@ -13,14 +14,15 @@
 //! another kind: how much slower than usual, for how many runs, and open until runs are back.
 //!
 //! ## Keys
-//! `method` (`robust_z`, `percent` or `trend`; `changepoint` is not built yet), `percent` (0.5), `z` (4),
+//! `method` (`robust_z`, `percent`, `changepoint` or `trend`), `percent` (0.5), `z` (4),
 //! `min_ratio` (1.2), `min_delta` (`"10s"`), `baseline_runs` (20; `trend`: 60), `min_runs` (8; `trend`: 20),
-//! `horizon` (`"14d"`) and `limit` (`trend` only), `clock` (`run`), and the common `times` (not with `trend`) and
+//! `horizon` (`"14d"`) and `limit` (`trend` only), `clock` (`run`), and the common `times` (with `robust_z` and `percent`) and
 //! `clear` (0.9).
 //!
 //! * `percent`: breach if x > (1 + percent) * median of the baseline.
 //! * `robust_z`: breach if z >= `z` and x / median >= `min_ratio` and x - median >= `min_delta`, all three,
 //!   with z on ln x, centre the median, scale 1.4826 MAD with a floor.
+//! * `changepoint`: breach if the level has shifted, by `min_ratio` and `min_delta` at least.
 //! * `trend`: breach if runs grow, and at this pace the middle of them is at the limit within `horizon`.
 //!
 //! Only successes are judged and only like runs (same job, job type and trigger class) are compared. The
@@ -41,6 +43,17 @@
 //! within a quarter of the median ratio), it says that the whole warehouse is slower. A run whose models
 //! explain it (they add at least half of what it took longer) is not told beside them.
 //!
+//! With `changepoint`, the last 3 to 50 runs are held against up to 120 runs before them: how much likelier
+//! are they under the distribution of those, moved by some factor, than under that distribution as it is? The
+//! distribution is learned from the job's own runs (a job with a cache has two usual durations, another has
+//! outliers), a season by hour and weekday only once it is proved, and the logarithm of the likelihood ratio has to
+//! pass 12: about one false alarm in 10 000 runs, a doubled duration found at its third slow run. Not taken for
+//! a shift: what happened at the same time yesterday or a week ago, the end of a weekend, a wave of the day. While
+//! the alert is open, a level that rises by `min_ratio` once more is told again. Rises that are each too small add up
+//! until the last of them is 120 runs old. `baseline_runs` says how long ago, in runs, a shift may lie that is
+//! told when watching begins; `min_runs` counts all like runs. The same detector runs over any series with
+//! `tardy detect`.
+//!
 //! With `trend`, the limit is `limit`, else the lowest that the policy sets for the job or model: a fixed `max` of
 //! `run_duration` on the same clock (of `model_duration` for models), or the time that a `deadline` usually leaves
 //! from the start of a run. `tardy check` names rules that find none. A verdict is made at the first success of a
@@ -55,7 +68,9 @@
 //!
 //! ## No data
 //! Fewer than `min_runs` like successes before the judged ones: Unknown. For a tick of the week, five
-//! are enough; until then, it is compared with the whole week. With `trend` also: runs of less than 14 days, and
+//! are enough; until then, it is compared with the whole week. With `changepoint`, five like runs have to lie
+//! before the slow ones, and a job that runs several times a day is judged with more doubt in its first days, while
+//! its hours are not known. With `trend` also: runs of less than 14 days, and
 //! no limit.
 //!
 //! Where single runs or model executions cannot be read, only their averages by day (UTC), `percent` works
@@ -69,7 +84,8 @@
 //! ## Resolve
 //! The baseline is frozen when the alert opens, so that a regression cannot clear itself by becoming
 //! normal. It closes when runs are back under `clear` of the threshold (as many as make the breach
-//! impossible under `times`), each held against what was usual for its tick of the week. With `trend` it closes
+//! impossible under `times`), each held against what was usual for its tick of the week. With `changepoint` it
+//! closes when the level has shifted back there, or when the middle of 50 runs is there. With `trend` it closes
 //! when runs do not grow any more (the newest seven lie below the line, or 2 standard deviations are not reached),
 //! or when the limit is further away than `horizon` / `clear`; between the two it stays as it is. It expires when
 //! the job has been held for 7 days without a run, or the job or model has not been run for 35 days.
@@ -155,10 +171,32 @@ pub struct Regression {
     /// Which time of the run; default run.
     pub clock: Clock,
 }
+
 /// How far back the row of slow runs is followed.
 const MAX_ROW: usize = 100;
 
 impl Regression {
+    /// A method with the defaults of durations.
+    pub fn new(method: Method) -> Self {
+        let (baseline_runs, min_runs) = match method {
+            // A slope of twenty daily runs is mostly noise.
+            Method::Trend => (60, 20),
+            Method::RobustZ | Method::Percent | Method::Changepoint => (20, 8),
+        };
+        Self {
+            method,
+            percent: 0.5,
+            z: 4.0,
+            min_ratio: 1.2,
+            min_delta: Span::seconds(10),
+            baseline_runs,
+            min_runs,
+            horizon: Span::days(14),
+            limit: None,
+            clock: Clock::Run,
+        }
+    }
+
     /// Judges a job or a model.
     pub fn judge(&self, ctx: &Context<'_>) -> Judgement {
         if ctx.subject.is_averaged() {
@@ -274,18 +312,7 @@ mod tests {
 
     /// `count` runs of `took` minutes, one an hour from 1 o'clock the day before, then `last` minutes.
     fn case(method: Method, count: i64, took: i64, last: &[i64]) -> Case {
-        let kind = Regression {
-            method,
-            percent: 0.5,
-            z: 4.0,
-            min_ratio: 1.2,
-            min_delta: Span::seconds(10),
-            baseline_runs: 20,
-            min_runs: 8,
-            horizon: Span::days(14),
-            limit: None,
-            clock: Clock::Run,
-        };
+        let kind = Regression::new(method);
         let mut case = Case::new(RuleKind::RunRegression(kind));
         let start = super::super::fixture::at("00:30");
         let past = (0..count).map(|n| (start - Span::hours(count - n), took));

@@ -384,17 +384,7 @@ mod tests {
     use super::*;
 
     fn kind(method: Method) -> Regression {
-        Regression {
-            method,
-            percent: 0.5,
-            z: 4.0,
-            min_ratio: 1.2,
-            min_delta: Span::seconds(10),
-            baseline_runs: 20,
-            min_runs: 8,
-            horizon: Span::days(14),
-            clock: Clock::Run,
-        }
+        Regression::new(method)
     }
 
     /// The model `orders` on the days up to 9 March, one after another; looked at on the tenth.

@@ -450,18 +450,7 @@ mod tests {
     use crate::engine::time::Span;
 
     fn rule() -> Regression {
-        Regression {
-            method: Method::Changepoint,
-            percent: 0.5,
-            z: 4.0,
-            min_ratio: 1.2,
-            min_delta: Span::seconds(10),
-            baseline_runs: 20,
-            min_runs: 8,
-            horizon: Span::days(14),
-            limit: None,
-            clock: Clock::Run,
-        }
+        Regression::new(Method::Changepoint)
     }
 
     /// A few percent around 1, the same each time.

@@ -358,16 +358,8 @@ mod tests {
 
     fn kind(limit: Option<Span>) -> Regression {
         Regression {
-            method: Method::Trend,
-            percent: 0.5,
-            z: 4.0,
-            min_ratio: 1.2,
-            min_delta: Span::seconds(10),
-            baseline_runs: 60,
-            min_runs: 20,
-            horizon: Span::days(14),
             limit,
-            clock: Clock::Run,
+            ..Regression::new(Method::Trend)
         }
     }
 
