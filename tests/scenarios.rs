@@ -18,6 +18,8 @@ mod flapping;
 mod interleavings;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
+#[path = "support/engine/levels.rs"]
+mod levels;
 #[path = "support/engine/models.rs"]
 mod models;
 #[path = "support/engine/objectives.rs"]

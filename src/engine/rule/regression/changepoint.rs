@@ -17,7 +17,7 @@ use super::super::Clock;
 use super::super::context::{Context, Judgement, is_scheduled};
 use super::message::{around, beside, range, recovery, run_time};
 use super::samples::{Sample, is_alike};
-use super::{Regression, run_by_id};
+use super::{Condition, Regression, run_by_id};
 
 /// What is remembered of like runs. Stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,9 +29,18 @@ pub struct Watched {
     detector: Detector,
     /// Runs that ended up to here were taken in.
     taken_until: Timestamp,
-    /// The level before rises that were too small to tell, as a logarithm.
-    crept_from: Option<f64>,
+    crept: Option<Crept>,
     slower: Option<Slower>,
+}
+
+/// A level that is held in mind: the one before rises that were too small to tell, or the usual one after an
+/// alert ended.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Crept {
+    /// As a logarithm, less what hour and weekday explain.
+    from: f64,
+    /// Runs since then.
+    runs: usize,
 }
 
 /// A level that is told as slower. Levels are logarithms, less what hour and weekday explain.
@@ -51,6 +60,8 @@ struct Slower {
     rises: u32,
     /// Runs since the level last changed.
     settled: u32,
+    /// How much likelier the newest runs are at the usual level, as a logarithm; from nought whenever they are not.
+    back: f64,
     /// What was usual.
     baseline: Baseline,
     strength: f64,
@@ -68,6 +79,11 @@ const SETTLED_RUNS: u32 = 50;
 /// Runs at a level that crept up, before it is held against the one before.
 const CREPT_RUNS: usize = 10;
 
+/// So much likelier at the usual level, as a logarithm, have the newest runs to be for the level to be back; and
+/// most that one run says: three runs at least.
+const BACK_LIKELIHOOD: f64 = 8.0;
+const RUN_LIKELIHOOD: f64 = 3.0;
+
 /// What was usual, from runs in order; its range leaves out one in twenty at either end.
 fn usual_of(base: &[f64]) -> Option<Baseline> {
     let baseline = Baseline::of(base.iter().copied())?;
@@ -84,6 +100,21 @@ fn wall(at: Timestamp, zone: Tz) -> i64 {
     at.in_zone(zone).naive_local().and_utc().timestamp()
 }
 
+impl Slower {
+    /// Counts a run at the slow level, or one that is not any more.
+    fn count(&mut self, log: f64) {
+        self.runs += 1;
+        self.beyond += u32::from(log > f64::midpoint(self.usual, self.now));
+        self.settled += 1;
+        // Both levels have the spread that was usual.
+        let spread = self.baseline.log_scale;
+        let (slow, usual) = ((log - self.now) / spread, (log - self.usual) / spread);
+        let likelihood = 0.5 * (slow * slow - usual * usual);
+        let likelihood = likelihood.clamp(-RUN_LIKELIHOOD, RUN_LIKELIHOOD);
+        self.back = (self.back + likelihood).max(0.0);
+    }
+}
+
 impl Watched {
     fn new(like: Option<(Name, bool)>, clock: Clock) -> Self {
         Self {
@@ -91,7 +122,7 @@ impl Watched {
             clock,
             detector: Detector::new(),
             taken_until: Timestamp::MIN,
-            crept_from: None,
+            crept: None,
             slower: None,
         }
     }
@@ -110,7 +141,7 @@ impl Watched {
     /// The slow level is accepted, or told no more: it is the usual one.
     fn adopt(&mut self) {
         self.slower = None;
-        self.crept_from = None;
+        self.crept = None;
     }
 
     /// Takes in a run, and follows what it says of the level.
@@ -119,13 +150,14 @@ impl Watched {
         self.taken_until = self.taken_until.max(sample.finished_at);
         let shift = self.detector.push(wall, sample.seconds);
         let explained = self.detector.explained(wall);
+        if let Some(crept) = &mut self.crept {
+            crept.runs += 1;
+        }
+        self.crept = self.crept.filter(|crept| crept.runs <= BASE_RUNS);
         match &mut self.slower {
             None => self.look_for_slower(rule, shift, explained, sample),
             Some(slower) => {
-                let log = sample.seconds.ln() - explained;
-                slower.runs += 1;
-                slower.beyond += u32::from(log > f64::midpoint(slower.usual, slower.now));
-                slower.settled += 1;
+                slower.count(sample.seconds.ln() - explained);
                 self.follow(rule, clear, shift, explained);
             }
         }
@@ -139,31 +171,20 @@ impl Watched {
         sample: &Sample<'_>,
     ) {
         let Some(shift) = shift else {
-            let crept = self.detector.segment_runs();
-            let level = self.detector.level(crept.min(SETTLED_RUNS as usize));
-            if crept > BASE_RUNS {
-                self.crept_from = None;
-            } else if let Some((from, now)) = self.crept_from.zip(level)
-                && crept >= CREPT_RUNS
-                && rule.is_slower(from, now, explained)
-            {
-                let baseline = Baseline::of([(from + explained).exp()]);
-                self.begin(from, now, crept, crept, baseline, sample);
-            }
+            self.look_back(rule, explained, sample);
             return;
         };
         if shift.direction == Direction::Down {
-            self.crept_from = None;
+            self.crept = None;
             return;
         }
-        let from = self.crept_from.unwrap_or(shift.levels.0);
+        let from = self.crept.map_or(shift.levels.0, |crept| crept.from);
         if rule.is_slower(from, shift.levels.1, explained) {
             let baseline = usual_of(&shift.base);
             self.begin(
                 from,
                 shift.levels.1,
-                shift.runs,
-                shift.beyond,
+                (shift.runs, shift.beyond),
                 baseline,
                 sample,
             );
@@ -172,7 +193,21 @@ impl Watched {
                 slower.confidence = shift.confidence();
             }
         } else {
-            self.crept_from = Some(from);
+            let runs = shift.runs;
+            self.crept = Some(Crept { from, runs });
+        }
+    }
+
+    /// Small rises may add up, and an alert may have ended too soon: runs are held against the level that is
+    /// held in mind.
+    fn look_back(&mut self, rule: &Regression, explained: f64, sample: &Sample<'_>) {
+        let Some(Crept { from, runs }) = self.crept.filter(|crept| crept.runs >= CREPT_RUNS) else {
+            return;
+        };
+        let level = self.detector.level(runs.min(SETTLED_RUNS as usize));
+        if let Some(now) = level.filter(|now| rule.is_slower(from, *now, explained)) {
+            let baseline = Baseline::of([(from + explained).exp()]);
+            self.begin(from, now, (runs, runs), baseline, sample);
         }
     }
 
@@ -180,8 +215,7 @@ impl Watched {
         &mut self,
         usual: f64,
         now: f64,
-        runs: usize,
-        beyond: usize,
+        (runs, beyond): (usize, usize),
         baseline: Option<Baseline>,
         sample: &Sample<'_>,
     ) {
@@ -198,6 +232,7 @@ impl Watched {
             told: now,
             rises: 0,
             settled: 0,
+            back: 0.0,
             baseline,
             strength: 0.0,
             threshold: 0.0,
@@ -223,11 +258,13 @@ impl Watched {
             }
         } else if let Some(level) = settled {
             slower.now = level;
-        } else {
-            return;
         }
-        if rule.is_back(slower.usual, slower.now, explained, clear) {
-            self.adopt();
+        let from = slower.usual;
+        let is_back =
+            slower.back >= BACK_LIKELIHOOD || rule.is_back(from, slower.now, explained, clear);
+        if is_back {
+            self.slower = None;
+            self.crept = Some(Crept { from, runs: 0 });
         }
     }
 }
@@ -334,7 +371,7 @@ impl Regression {
             (Some(slower), _) => {
                 let wall = wall(sample.created_at, ctx.schedule_zone);
                 let explained = watched.detector.explained(wall);
-                Verdict::Breach(self.level_evidence(ctx, slower, explained, sample))
+                Verdict::Breach(level_evidence(ctx, slower, explained, sample))
             }
             (None, Some(before)) => recovery(ctx, &[*sample], &before.baseline),
             (None, None) => {
@@ -349,64 +386,33 @@ impl Regression {
         }
     }
 
-    fn level_evidence(
+    /// The numbers by which a level is told as slower; `None` with another method, or when none is.
+    pub(super) fn level_conditions(
         &self,
         ctx: &Context<'_>,
-        slower: &Slower,
-        explained: f64,
-        sample: &Sample<'_>,
-    ) -> Evidence {
+        run: Option<&Run>,
+    ) -> Option<Vec<Condition>> {
+        let is_it = |watched: &&Watched| watched.clock == self.clock && watched.is_about(run);
+        let watched = ctx.memory.watched.iter().find(is_it)?;
+        let slower = watched.slower.as_ref()?;
         let ratio = (slower.now - slower.usual).exp();
-        let usual = (slower.usual + explained).exp();
-        let takes = human_span(span(usual * ratio));
-        let usual_text = human_span(span(usual));
-        // The range is told for the hour of this run, too.
-        let told = slower.baseline.moved(usual / slower.baseline.median);
-        let headline = format!(
-            "Slower: {} takes {takes}, usual {} (+{:.0} %, since run {}, {} of {}; {} before: {})",
-            ctx.title(),
-            beside(&takes, &usual_text),
-            (ratio - 1.0) * 100.0,
-            run_time(ctx, slower.since),
-            slower.beyond,
-            slower.runs,
-            told.count,
-            range(&told, &usual_text),
-        );
-        let mut facts = vec![
-            Fact::new("Observed", human_span(span(sample.seconds))),
-            Fact::new(
-                "Usual",
-                format!(
-                    "{usual_text}; nine of ten of {} runs before: {} to {}",
-                    told.count,
-                    human_span(span(told.min)),
-                    human_span(span(told.max)),
-                ),
-            ),
+        let more = slower.baseline.median * (ratio - 1.0);
+        let condition = |key: &str, value: f64, limit: f64| Condition {
+            key: key.to_owned(),
+            value,
+            limit,
+            is_seconds: key == "min_delta",
+            is_met: value >= limit,
+        };
+        let mut conditions = vec![
+            condition("min_ratio", ratio, self.min_ratio),
+            condition("min_delta", more, seconds(self.min_delta)),
         ];
         if slower.threshold > 0.0 {
-            facts.push(Fact::new(
-                "Confidence",
-                format!(
-                    "{:.2} % (log likelihood ratio {:.1}, needs {:.0})",
-                    (slower.confidence * 100.0).min(99.99),
-                    slower.strength,
-                    slower.threshold
-                ),
-            ));
+            let likelihood = condition("log likelihood ratio", slower.strength, slower.threshold);
+            conditions.insert(0, likelihood);
         }
-        facts.extend(slower.around.iter().cloned());
-        Evidence {
-            headline,
-            facts,
-            run_id: sample.run.map(|run| run.id.clone()),
-            weight: usual * (ratio - 1.0),
-            baseline: Some(slower.baseline),
-            since: Some(slower.since),
-            change_key: (slower.rises > 0).then(|| slower.rises.to_string()),
-            ..Evidence::default()
-        }
+        Some(conditions)
     }
 
     /// A level is so far above another that it is told.
@@ -425,6 +431,66 @@ impl Regression {
     /// From this level on, in seconds, a job with a usual one is slower.
     pub(super) fn slow_from(&self, usual: f64) -> f64 {
         (usual * self.min_ratio).max(usual + seconds(self.min_delta))
+    }
+}
+
+/// What a slow level says, as of a run.
+fn level_evidence(
+    ctx: &Context<'_>,
+    slower: &Slower,
+    explained: f64,
+    sample: &Sample<'_>,
+) -> Evidence {
+    let ratio = (slower.now - slower.usual).exp();
+    let usual = (slower.usual + explained).exp();
+    let takes = human_span(span(usual * ratio));
+    let usual_text = human_span(span(usual));
+    // The range is told for the hour of this run, too.
+    let told = slower.baseline.moved(usual / slower.baseline.median);
+    let headline = format!(
+        "Slower: {} takes {takes}, usual {} (+{:.0} %, since run {}, {} of {}; {} before: {})",
+        ctx.title(),
+        beside(&takes, &usual_text),
+        (ratio - 1.0) * 100.0,
+        run_time(ctx, slower.since),
+        slower.beyond,
+        slower.runs,
+        told.count,
+        range(&told, &usual_text),
+    );
+    let mut facts = vec![
+        Fact::new("Observed", human_span(span(sample.seconds))),
+        Fact::new(
+            "Usual",
+            format!(
+                "{usual_text}; nine of ten of {} runs before: {} to {}",
+                told.count,
+                human_span(span(told.min)),
+                human_span(span(told.max)),
+            ),
+        ),
+    ];
+    if slower.threshold > 0.0 {
+        facts.push(Fact::new(
+            "Confidence",
+            format!(
+                "{:.2} % (log likelihood ratio {:.1}, needs {:.0})",
+                (slower.confidence * 100.0).min(99.99),
+                slower.strength,
+                slower.threshold
+            ),
+        ));
+    }
+    facts.extend(slower.around.iter().cloned());
+    Evidence {
+        headline,
+        facts,
+        run_id: sample.run.map(|run| run.id.clone()),
+        weight: usual * (ratio - 1.0),
+        baseline: Some(slower.baseline),
+        since: Some(slower.since),
+        change_key: (slower.rises > 0).then(|| slower.rises.to_string()),
+        ..Evidence::default()
     }
 }
 

@@ -151,7 +151,10 @@ impl Regression {
             baseline_runs: runs,
             is_exact: again.is_some_and(|again| is_same(&again, &baseline)),
             moved_by,
-            conditions: self.conditions(run, &baseline),
+            conditions: self
+                .level_conditions(ctx, run.run)
+                .filter(|_| self.method == Method::Changepoint)
+                .unwrap_or_else(|| self.conditions(run, &baseline)),
             threshold: self.threshold(&baseline),
             clear_at: self.clear_at(ctx, &baseline),
             judged: judged_newest.into_iter().filter_map(judged).collect(),
@@ -239,7 +242,8 @@ impl Regression {
                 let limit = 1.0 + self.percent;
                 vec![condition("percent", ratio, limit, baseline.median * limit)]
             }
-            Method::RobustZ | Method::Changepoint | Method::Trend => {
+            Method::Changepoint => Vec::new(),
+            Method::RobustZ | Method::Trend => {
                 let delta = seconds(self.min_delta);
                 vec![
                     condition("z", baseline.z(run.seconds), self.z, baseline.at_z(self.z)),
@@ -262,6 +266,13 @@ impl Regression {
 
     fn resolves(&self, ctx: &Context<'_>, baseline: &Baseline, times: Times) -> String {
         let clear_at = human_span(span(self.clear_at(ctx, baseline)));
+        if self.method == Method::Changepoint {
+            return format!(
+                "when the level is at most {clear_at} ({} of the threshold, not nearer to usual than half \
+                 way), or when a person accepts the new level",
+                ctx.rule.clear
+            );
+        }
         let needed = times.of - times.needed + 1;
         let runs = if needed == 1 {
             "the newest run takes".to_owned()
