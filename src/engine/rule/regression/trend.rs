@@ -214,7 +214,7 @@ impl Regression {
                 ),
                 Fact::new("Pace", format!("{pace}, {basis}")),
                 Fact::new("Limit", ceiling.origin.clone()),
-                Fact::new("1 in 20 runs over it", tail),
+                Fact::new("P95 over limit", tail),
                 Fact::new(
                     "Evidence",
                     format!("{:.1} standard deviations beyond chance", slope.z),
