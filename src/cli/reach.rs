@@ -1,5 +1,7 @@
 //! What `tardy check` says of rules that watch for growth: whether there is anything to grow into.
 
+use std::fmt::Write as _;
+
 use crate::engine::Engine;
 use crate::engine::history::ProjectHistory;
 use crate::engine::rule::regression::{Method, Regression};
@@ -41,7 +43,7 @@ pub(super) fn without_limit(rule: &Rule, engine: &Engine) -> Option<String> {
     }
     let mut names = lacking[..lacking.len().min(NAMED)].join(", ");
     if lacking.len() > NAMED {
-        names.push_str(&format!(" and {} more", lacking.len() - NAMED));
+        let _ = write!(names, " and {} more", lacking.len() - NAMED);
     }
     Some(nothing(rule, &format!("no rule sets one for {names}")))
 }

@@ -85,7 +85,7 @@ pub struct Evidence {
     pub since: Option<Timestamp>,
     /// The jobs that fail together: of a platform incident alone.
     #[serde(default)]
-    pub incident: Option<Incident>,
+    pub incident: Option<Box<Incident>>,
 }
 
 /// Jobs that fail together.

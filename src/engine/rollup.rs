@@ -208,7 +208,7 @@ fn largest<'a>(
     alerts: impl Iterator<Item = &'a Alert>,
     run: impl Fn(&Alert) -> Option<Name>,
 ) -> Vec<&'a Alert> {
-    let mut by_run: BTreeMap<([&str; 3], Option<Name>), BTreeMap<&str, &Alert>> = BTreeMap::new();
+    let mut by_run: BTreeMap<_, BTreeMap<&str, &Alert>> = BTreeMap::new();
     for alert in alerts {
         let job = ["source", "project_id", "job"].map(|label| alert.identity.get(label));
         let models = by_run.entry((job, run(alert))).or_default();

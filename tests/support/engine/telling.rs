@@ -484,7 +484,7 @@ fn a_regression_stays_open_until_it_is_back_and_its_baseline_does_not_follow() {
     let told = timeline.play("03-11 12:00");
     check(
         &told.states_text(),
-        "07:20 firing: Slower: finance a took 20 min, usual 10 (+100 %, since run at 06:00 UTC, 2 in a row; last 20: 10-20)
+        "07:20 firing: Slower: finance a took 20 min, usual 10 (+100 %, since run at 06:00 UTC, 2 in a row; last 19: 10)
          03-11 09:10 resolved: Back to usual: finance a took 10 min, usual 10",
     );
 }

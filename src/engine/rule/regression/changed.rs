@@ -1,5 +1,7 @@
 //! What changed between the last good run and the first slow one, as far as is known: deployments.
 
+use std::fmt::Write as _;
+
 use super::super::super::notification::Fact;
 use super::super::super::observation::{Name, Plan};
 use super::super::super::time::Timestamp;
@@ -66,13 +68,13 @@ fn words(ctx: &Context<'_>, plan: &Plan) -> String {
     );
     if let Some(commit) = &plan.to_commit {
         let short: String = commit.chars().take(COMMIT_CHARS).collect();
-        text.push_str(&format!(", commit {short}"));
+        let _ = write!(text, ", commit {short}");
     }
     if let Some(message) = &plan.commit_message {
         let line = message.lines().next().unwrap_or_default().trim();
         let short: String = line.chars().take(MESSAGE_CHARS).collect();
         if !short.is_empty() {
-            text.push_str(&format!(" \"{short}\""));
+            let _ = write!(text, " \"{short}\"");
         }
     }
     text

@@ -93,7 +93,7 @@ impl Regression {
         let horizon = seconds(self.horizon) / DAY_SECONDS;
         let course = self.course(&series, &ceiling, &BELIEVE, 1.0);
         if let Some(course) = course.filter(|course| course.days_left <= horizon) {
-            return Verdict::Breach(self.growing(ctx, last, &series, &course, &ceiling));
+            return Verdict::Breach(Self::growing(ctx, last, &series, &course, &ceiling));
         }
         if !is_open {
             return resolved(format!("Not growing: {}", ctx.title()), Vec::new());
@@ -175,7 +175,6 @@ impl Regression {
     }
 
     fn growing(
-        &self,
         ctx: &Context<'_>,
         last: &Sample<'_>,
         series: &Series,
@@ -214,7 +213,7 @@ impl Regression {
                 ),
                 Fact::new("Pace", format!("{pace}, {basis}")),
                 Fact::new("Limit", ceiling.origin.clone()),
-                Fact::new("1 in 20 runs over it", tail),
+                Fact::new("P95 over limit", tail),
                 Fact::new(
                     "Evidence",
                     format!("{:.1} standard deviations beyond chance", slope.z),
