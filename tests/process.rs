@@ -519,9 +519,12 @@ async fn without_a_bot_an_acceptance_is_stored_and_told_at_the_next_start() {
             .contains(", by uid "),
         "{acted}"
     );
-    home.run(&["accept", &id]).assert(1, &["is over", "by uid"]);
-    home.run(&["ask", &format!("/why {id}")])
-        .assert(0, &["What people did", "is over"]);
+    home.run(&["accept", &id])
+        .assert(1, &["was accepted already", "by uid"]);
+    home.run(&["ask", &format!("/why {id}")]).assert(
+        0,
+        &["What people did", "over; this is what the store still has"],
+    );
     let mut bot = home.start();
     until(30, "the end is told", || world.hook.said().len() >= 2).await;
     bot.signal(Signal::TERM);
