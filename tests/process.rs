@@ -424,6 +424,15 @@ async fn an_acceptance_that_was_acknowledged_is_there_after_a_kill_and_told_once
             "percent",
         ],
     );
+    let narrow = home
+        .command(&["why", &id, "--color", "never"])
+        .env("COLUMNS", "60")
+        .output();
+    let narrow = String::from_utf8(narrow.unwrap().stdout).unwrap();
+    assert!(
+        narrow.lines().all(|line| line.chars().count() <= 60),
+        "{narrow}"
+    );
     home.run(&["accept", "zzzzzz"])
         .assert(2, &["there is no alert `zzzzzz`", &id]);
     home.run(&["why", "zzzzzz"])
@@ -457,15 +466,6 @@ async fn an_acceptance_that_was_acknowledged_is_there_after_a_kill_and_told_once
         .map(|told| told["event"].clone())
         .collect();
     assert_eq!(events, ["firing", "resolved"]);
-    let narrow = home
-        .command(&["why", &id, "--color", "never"])
-        .env("COLUMNS", "60")
-        .output();
-    let narrow = String::from_utf8(narrow.unwrap().stdout).unwrap();
-    assert!(
-        narrow.lines().all(|line| line.chars().count() <= 60),
-        "{narrow}"
-    );
     home.run(&["store", "verify"])
         .assert(0, &["all records are good"]);
 }
