@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{acts, promises};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
+use super::{acts, promises};
 use crate::engine::acting::Acted;
 use crate::engine::alert::{Alert, Transition};
 use crate::engine::group::{Group, GroupKey};
