@@ -425,6 +425,15 @@ async fn an_acceptance_that_was_acknowledged_is_there_after_a_kill_and_told_once
             "percent",
         ],
     );
+    let narrow = home
+        .command(&["why", &id, "--color", "never"])
+        .env("COLUMNS", "60")
+        .output();
+    let narrow = String::from_utf8(narrow.unwrap().stdout).unwrap();
+    assert!(
+        narrow.lines().all(|line| line.chars().count() <= 60),
+        "{narrow}"
+    );
     home.run(&["accept", "zzzzzz"])
         .assert(2, &["there is no alert `zzzzzz`", &id]);
     home.run(&["why", "zzzzzz"])
@@ -458,15 +467,6 @@ async fn an_acceptance_that_was_acknowledged_is_there_after_a_kill_and_told_once
         .map(|told| told["event"].clone())
         .collect();
     assert_eq!(events, ["firing", "resolved"]);
-    let narrow = home
-        .command(&["why", &id, "--color", "never"])
-        .env("COLUMNS", "60")
-        .output();
-    let narrow = String::from_utf8(narrow.unwrap().stdout).unwrap();
-    assert!(
-        narrow.lines().all(|line| line.chars().count() <= 60),
-        "{narrow}"
-    );
     home.run(&["store", "verify"])
         .assert(0, &["all records are good"]);
 }
@@ -520,9 +520,12 @@ async fn without_a_bot_an_acceptance_is_stored_and_told_at_the_next_start() {
             .contains(", by uid "),
         "{acted}"
     );
-    home.run(&["accept", &id]).assert(1, &["is over", "by uid"]);
-    home.run(&["ask", &format!("/why {id}")])
-        .assert(0, &["What people did", "is over"]);
+    home.run(&["accept", &id])
+        .assert(1, &["was accepted already", "by uid"]);
+    home.run(&["ask", &format!("/why {id}")]).assert(
+        0,
+        &["What people did", "over; this is what the store still has"],
+    );
     let mut bot = home.start();
     until(30, "the end is told", || world.hook.said().len() >= 2).await;
     bot.signal(Signal::TERM);

@@ -79,7 +79,10 @@ const LEFT: usize = 12;
 
 /// A name on the left and what belongs to it, wrapped to the terminal.
 fn row(out: &Output, name: &str, tone: Tone, text: &str) {
-    let room = out.width.saturating_sub(LEFT + 2).max(20);
+    let room = out
+        .width
+        .saturating_sub(LEFT.max(width_of(name)) + 2)
+        .max(20);
     for (index, line) in wrapped(&plain(text), room).iter().enumerate() {
         let name = if index == 0 { name } else { "" };
         let gap = " ".repeat(LEFT.saturating_sub(width_of(name)) + 2);
@@ -117,6 +120,14 @@ fn time(at: Timestamp) -> String {
     let text = text.get(..19).unwrap_or(&text);
     text.replace('T', " ")
 }
+
+/// `2026-03-10 06:10`, UTC, for tables.
+fn minute(at: Timestamp) -> String {
+    time(at).chars().take(16).collect()
+}
+
+/// Columns below which tables leave out what can be worked out from the rest.
+const NARROW: usize = 80;
 
 fn show_alert(why: &Why, out: &Output) {
     let state = match why.state {
@@ -371,39 +382,46 @@ fn show_regression(why: &RegressionWhy, out: &Output) {
 
 fn show_runs(why: &RegressionWhy, out: &Output) {
     out.line("");
+    // A narrow terminal has room for what decides: how long, against what is usual, and the word for it.
+    let is_narrow = out.width < NARROW;
     let judged = why.judged.iter().map(|run| {
         let (word, tone) = match (run.is_slow, run.is_back) {
             (true, _) => ("slow", Tone::Bad),
             (false, true) => ("back", Tone::Good),
             (false, false) => ("between", Tone::Warn),
         };
-        vec![
-            (Tone::Plain, time(run.finished_at)),
+        let mut cells = vec![
+            (Tone::Plain, minute(run.finished_at)),
             (Tone::Bold, seconds(run.seconds)),
-            (Tone::Dim, seconds(run.usual)),
             (Tone::Plain, format!("{:.2}", run.ratio)),
-            (Tone::Plain, format!("{:.1}", run.z)),
             (tone, word.to_owned()),
-            (Tone::Dim, plain(run.id.as_deref().unwrap_or("-"))),
-        ]
+        ];
+        if !is_narrow {
+            cells.push((Tone::Dim, seconds(run.usual)));
+            cells.push((Tone::Plain, format!("{:.1}", run.z)));
+        }
+        cells.push((Tone::Dim, plain(run.id.as_deref().unwrap_or("-"))));
+        cells
     });
-    let heads = ["JUDGED", "TOOK", "USUAL", "RATIO", "Z", "", "RUN"];
-    out.table(&heads, &judged.collect::<Vec<_>>());
+    let heads: &[&str] = if is_narrow {
+        &["JUDGED", "TOOK", "RATIO", "", "RUN"]
+    } else {
+        &["JUDGED", "TOOK", "RATIO", "", "USUAL", "Z", "RUN"]
+    };
+    out.table(heads, &judged.collect::<Vec<_>>());
     out.line("");
     let usual = why.baseline_runs.iter().map(|run| {
         vec![
-            (Tone::Plain, time(run.finished_at)),
+            (Tone::Plain, minute(run.finished_at)),
             (Tone::Bold, seconds(run.seconds)),
             (Tone::Dim, plain(run.id.as_deref().unwrap_or("-"))),
         ]
     });
     out.table(&["USUAL RUNS", "TOOK", "RUN"], &usual.collect::<Vec<_>>());
     if !why.is_exact {
-        out.line(&out.paint(
-            Tone::Warn,
-            "these runs give other figures than those above, which were kept when it began: \
-             runs were read late, or are forgotten",
-        ));
+        let text = "these runs give other figures than those above, which were kept when it \
+                    began: runs were read late, or are forgotten";
+        row(out, "note", Tone::Warn, text);
     }
     if let Some(accepted) = &why.accepted {
         let comment = accepted.comment.as_deref().unwrap_or("no comment");

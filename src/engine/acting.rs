@@ -448,5 +448,21 @@ impl Engine {
             None => self.watches.disown(print),
         }
         self.note_change(print, rule, now, step);
+        self.hasten(print, now, step);
+    }
+
+    /// What a person did is told at once to those who know of the alert, whatever the interval of its groups.
+    fn hasten(&mut self, print: Fingerprint, now: Timestamp, step: &mut Step) {
+        for key in self.memberships.get(&print).cloned().unwrap_or_default() {
+            let group = self.groups.get_mut(&key);
+            let Some(group) = group.filter(|group| group.told_at.is_some()) else {
+                continue;
+            };
+            if let Some(due_at) = group.due_at.replace(now) {
+                self.due_groups.remove(&(due_at, key.clone()));
+            }
+            self.due_groups.insert((now, key.clone()));
+            step.changed.groups.insert(key, Some(group.clone()));
+        }
     }
 }

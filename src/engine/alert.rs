@@ -526,10 +526,7 @@ fn fold_ok(
             }
             is_changed
         }
-        (
-            AlertState::Firing,
-            EndReason::Expired | EndReason::RuleRemoved | EndReason::Accepted,
-        ) => {
+        (AlertState::Firing, EndReason::Expired | EndReason::RuleRemoved | EndReason::Accepted) => {
             alert.ending = Some(ending.clone());
             transitions.push(end(alert, at, look.now));
             true
@@ -633,6 +630,36 @@ mod tests {
             evidence,
             at(0),
         )
+    }
+
+    #[test]
+    fn on_top_of_an_accepted_level_it_begins_anew_and_is_held_against_that_level() {
+        let breach = |usual: f64, minute: i64| Finding {
+            occurrence: Labels::default(),
+            at: at(minute),
+            verdict: Verdict::Breach(Evidence {
+                baseline: Baseline::of([usual]),
+                ..Evidence::default()
+            }),
+        };
+        let (rule, mut slot) = (rule(0, 0), None);
+        fold(&mut slot, &breach(10.0, 1), &rule, new, at(1));
+        let ending = Ending {
+            reason: EndReason::Accepted,
+            headline: String::new(),
+            facts: Vec::new(),
+        };
+        close(&mut slot, ending, at(2));
+        let first = slot.clone().unwrap();
+        assert_eq!(
+            (first.state, first.is_accepted()),
+            (AlertState::Resolved, true)
+        );
+        fold(&mut slot, &breach(20.0, 3), &rule, new, at(3));
+        let second = slot.unwrap();
+        assert_eq!((second.state, second.began_at), (AlertState::Firing, at(3)));
+        assert_ne!(second.id(), first.id());
+        assert_eq!(second.frozen, Baseline::of([20.0]));
     }
 
     /// Plays words: `b5` breach since minute 5, `o7` over since 7, `x7` expired at 7, `?5` unknown, `t9`

@@ -170,11 +170,12 @@ fn an_acceptance_is_done_once_and_loses_against_the_end() {
 }
 
 #[test]
-fn a_slowdown_on_top_before_the_end_was_told_is_another_alert_in_the_same_conversation() {
+fn an_acceptance_is_told_at_once_and_a_slowdown_on_top_is_another_alert() {
     let timeline = hours(&[20])
         .run("orders", "on-top", "00:40", "01:23 success")
         .run("orders", "same", "02:00", "02:20 success")
         .rule(slower(None))
+        .policy(|policy| policy.route.group_interval = span("10m"))
         .accept("01:21", "slower", "orders", "");
     for is_restart in [false, true] {
         let played = timeline.play_with(timeline.at("04:00"), &mut |_, _| Disturbance {
@@ -184,6 +185,8 @@ fn a_slowdown_on_top_before_the_end_was_told_is_another_alert_in_the_same_conver
         check(
             &news(&played),
             "01:20:15 team first: + critical Slower: finance orders took 20 min, usual 10 min (+100 %, 1 of 1 runs since 01:20 UTC)
+             01:21 team all_resolved: - critical Accepted: finance orders now takes 20 min (was 10 min), by ada
+             01:23:15 team first: + critical Slower: finance orders took 43 min, usual 20 min (+115 %, 1 of 1 runs since 01:23 UTC)
              02:20 team all_resolved: - critical Back to usual: finance orders took 20 min, usual 20 min",
         );
         check(

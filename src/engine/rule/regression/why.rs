@@ -242,8 +242,9 @@ impl Regression {
                 let limit = 1.0 + self.percent;
                 vec![condition("percent", ratio, limit, baseline.median * limit)]
             }
-            Method::Changepoint => Vec::new(),
-            Method::RobustZ | Method::Trend => {
+            // These decide otherwise.
+            Method::Changepoint | Method::Trend => Vec::new(),
+            Method::RobustZ => {
                 let delta = seconds(self.min_delta);
                 vec![
                     condition("z", baseline.z(run.seconds), self.z, baseline.at_z(self.z)),
