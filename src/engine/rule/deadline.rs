@@ -46,6 +46,7 @@
 //! opens; after the schedule when a later tick's run succeeds, or the next promise falls due. Early warnings
 //! become the breach in place, or end quietly.
 
+mod outlook;
 mod upstream;
 mod windows;
 mod words;
@@ -54,14 +55,14 @@ use chrono::NaiveTime;
 use chrono_tz::Tz;
 
 use super::super::alert::Verdict;
-use super::super::forecast;
 use super::super::history::JobHistory;
 use super::super::labels::{Labels, Patterns};
 use super::super::ledger::Promise;
-use super::super::observation::{Run, Status};
+
 use super::super::time::{Span, Timestamp};
-use super::context::{Context, Judgement, expired, is_like, resolved};
-use windows::{Occurrence, Window, attempts, excuse, qualifying};
+use super::context::{Context, Judgement, expired, resolved};
+use outlook::Outlook;
+use windows::{Occurrence, Window, excuse, qualifying};
 
 /// A qualifying success by a local time on each day of the calendar, or by so long after each tick.
 #[derive(Clone, Debug, PartialEq)]
@@ -253,17 +254,20 @@ impl Deadline {
         }
         // Forecasts are made for whole minutes, so that one look more changes nothing.
         let as_of = whole(ctx.known_until, FORECAST_EVERY);
-        let risk = self.at_risk.and_then(|limit| {
+        let outlook = self.at_risk.and_then(|_| {
             judgement.wake_known(as_of + FORECAST_EVERY);
-            Some((limit, miss_probability(ctx, job, window, as_of)?))
+            Outlook::of(ctx, job, window, as_of)
         });
+        let risk = self
+            .at_risk
+            .zip(outlook.as_ref().map(|outlook| outlook.risk));
         let is_at_risk = risk.is_some_and(|(limit, p)| p >= limit);
         let at = match (warn_at, is_warned) {
             (Some(at), true) if !is_at_risk => at,
             _ => as_of,
         };
         if is_warned || is_at_risk {
-            let evidence = self.early_evidence(ctx, job, window, as_of, risk.map(|(_, p)| p));
+            let evidence = self.early_evidence(ctx, job, window, as_of, outlook.as_ref());
             judgement.find_occurrence(occurrence(window), at, Verdict::Breach(evidence));
         } else if match (self.at_risk, risk) {
             // No forecast is no good news.
@@ -288,41 +292,6 @@ fn occurrence(window: &Window) -> Labels {
         Occurrence::Day(date) => Labels::default().with("date", date.to_string()),
         Occurrence::Tick(tick) => Labels::default().with("scheduled_at", tick.at.to_string()),
     }
-}
-
-fn miss_probability(
-    ctx: &Context<'_>,
-    job: &JobHistory,
-    window: &Window,
-    now: Timestamp,
-) -> Option<f64> {
-    let candidate = attempts(ctx, job, window)
-        .filter(|run| run.status.is_active())
-        .last();
-    let model = candidate.or_else(|| ctx.last_success(job))?;
-    let past: Vec<&Run> = ctx
-        .finished(job)
-        .filter(|run| run.status == Status::Success && is_like(run, model))
-        .take(20)
-        .collect();
-    let durations: Vec<Span> = past.iter().filter_map(|run| run.run_time()).collect();
-    if let Some(started_at) = candidate.and_then(|run| run.started_at) {
-        return forecast::miss_when_running(
-            &durations,
-            now.since(started_at),
-            window.by_at.since(now),
-        );
-    }
-    let tick = window.tick?.at;
-    let delays: Vec<Span> = past
-        .iter()
-        .filter_map(|run| {
-            let started_at = run.started_at?;
-            let tick = job.previous_tick(ctx.schedule_zone, started_at + windows::EARLY)?;
-            Some(started_at.since(tick.at))
-        })
-        .collect();
-    forecast::miss_when_not_started(&delays, &durations, tick, now, window.by_at)
 }
 
 #[cfg(test)]

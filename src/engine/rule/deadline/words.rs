@@ -8,6 +8,7 @@ use super::super::super::observation::{Name, Run};
 use super::super::super::time::{Span, Timestamp, human_span, human_time};
 use super::super::context::{Context, error_end, error_line, resolved};
 use super::Deadline;
+use super::outlook::{Outlook, Stage};
 use super::windows::{Window, attempts};
 
 /// Why a deadline is missed, or about to be.
@@ -27,11 +28,10 @@ impl Deadline {
         job: &JobHistory,
         window: &Window,
         as_of: Timestamp,
-        risk: Option<f64>,
+        outlook: Option<&Outlook>,
     ) -> Evidence {
         let left = human_span(window.by_at.since(as_of));
         let cause = self.cause(ctx, job, window, as_of);
-        let chance = risk.map(|p| format!("{:.0} % of like runs would miss it", p * 100.0));
         let headline = format!(
             "At risk: {} due {} in {left} ({})",
             ctx.title(),
@@ -39,7 +39,9 @@ impl Deadline {
             cause.text
         );
         let mut facts = self.facts(ctx, job, window, &cause);
-        facts.extend(chance.map(|text| Fact::new("Forecast", text)));
+        if let Some(outlook) = outlook {
+            facts.extend(self.outlook_facts(ctx, window, outlook));
+        }
         Evidence {
             headline,
             facts,
@@ -47,6 +49,45 @@ impl Deadline {
             run_id: cause.run_id,
             ..Evidence::default()
         }
+    }
+
+    /// What is expected, and why, in numbers that can be checked.
+    fn outlook_facts(&self, ctx: &Context<'_>, window: &Window, outlook: &Outlook) -> Vec<Fact> {
+        let tally = outlook.tally;
+        let by = self.clock(ctx, window.by_at);
+        let ends = format!("would end after {by}");
+        let counted = match (tally.stage, tally.of) {
+            (_, 0) => format!(
+                "it takes longer than each of the last {} runs",
+                outlook.runs
+            ),
+            (Stage::Running, of) => {
+                format!(
+                    "{} of {of} like runs that got this far {ends}",
+                    tally.missing
+                )
+            }
+            (Stage::Waiting, of) => {
+                format!(
+                    "{} of {of} like runs {ends} if they started now",
+                    tally.missing
+                )
+            }
+        };
+        let [early, middle, late] = outlook.ends.map(|at| self.clock(ctx, at));
+        let mut facts = vec![
+            Fact::new("Forecast", format!("{}: {counted}", chance(outlook.risk))),
+            Fact::new("Expected", format!("{middle} (between {early} and {late})")),
+        ];
+        if let Some(work) = outlook.work {
+            let rest = human_span(work.remaining);
+            let text = format!(
+                "{} of {} models done, usual remaining {rest}, last {} runs",
+                work.done, work.usual, outlook.runs
+            );
+            facts.push(Fact::new("Work", text));
+        }
+        facts
     }
 
     /// Evidence that the promise of `window` is broken, as things stood at `as_of`.
@@ -237,4 +278,19 @@ impl Deadline {
     pub(super) fn clock(&self, ctx: &Context<'_>, at: Timestamp) -> String {
         human_time(at, ctx.now, self.zone)
     }
+}
+
+/// A probability in words and as a number: `very likely late (87 %)`.
+fn chance(risk: f64) -> String {
+    let words = match risk {
+        p if p >= 0.95 => "almost certainly late",
+        p if p >= 0.8 => "very likely late",
+        p if p >= 0.6 => "likely late",
+        p if p >= 0.4 => "as likely late as not",
+        p if p >= 0.1 => "possibly late",
+        _ => "hardly late",
+    };
+    // Nothing is certain before it is so.
+    let percent = (risk * 100.0).round().clamp(1.0, 99.0);
+    format!("{words} ({percent:.0} %)")
 }

@@ -1,0 +1,203 @@
+//! How much of a run's usual work is done, and how long past runs took from that point on.
+//!
+//! Work is counted by models: a finished one counts as much as it usually takes, an open one in part. For
+//! each past run the instant is sought at which it had done the same share; what it took from there to its
+//! end is what remains. That is wall time, so models that run side by side, and the time between and after
+//! them, are in it. Where past runs that were slow up to that point were slow after it, too, the pace of the
+//! run so far is carried on, as far as they show.
+
+use std::collections::BTreeMap;
+
+use super::experts::Mixture;
+use super::law::{Law, median, spread};
+
+/// One model in a run: seconds since the start of the run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Piece {
+    /// Which model, by a number of the caller's.
+    pub model: u32,
+    /// When it started.
+    pub from: f64,
+    /// When it finished; `None` while it goes on.
+    pub to: Option<f64>,
+}
+
+/// A finished run with its models.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Course {
+    /// Its models, of each the last execution.
+    pub pieces: Vec<Piece>,
+    /// How long it took, in seconds.
+    pub took: f64,
+}
+
+/// How far a run has come, and what is usual from there.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Usual models that are done.
+    pub done: usize,
+    /// Models that are usual.
+    pub usual: usize,
+    /// What each past run would still take from this point, in seconds, at the pace of this run.
+    pub remaining: Vec<f64>,
+    pub(super) law: Mixture,
+}
+
+/// Past runs that are looked at.
+pub const PAST_COURSES: usize = 20;
+
+/// The share of an open model's usual work that is at most taken as done: it is not finished.
+const OPEN_SHARE: f64 = 0.9;
+
+/// With less of the usual work done than this, nothing can be told from it.
+const LEAST_DONE: f64 = 0.01;
+
+/// What remains is told to this, in seconds.
+const LEAST_SECONDS: f64 = 1.0;
+
+/// A run this much faster or slower than a past one says nothing more than one that is less so.
+const MOST_PACE: f64 = 1.1;
+
+/// What is believed of the pace before past runs show anything: that so much of it carries on. It weighs as
+/// much as runs whose logarithms have this sum of squares.
+const PACE_PRIOR: (f64, f64) = (0.5, 0.02);
+
+impl Progress {
+    /// From past runs, newest first, and the models of a run that has been running for `elapsed` seconds.
+    /// `None` while nothing usual has begun, and without [`super::MIN_RUNS`] past runs that show models.
+    pub fn of(past: &[Course], now: &[Piece], elapsed: f64) -> Option<Self> {
+        let past: Vec<&Course> = past
+            .iter()
+            .filter(|course| !course.pieces.is_empty())
+            .take(PAST_COURSES)
+            .collect();
+        if past.len() < super::MIN_RUNS || elapsed <= 0.0 {
+            return None;
+        }
+        let usual = usual_work(&past);
+        let total: f64 = usual.values().sum();
+        let share = work(&usual, now, elapsed) / total;
+        if !share.is_finite() || share < LEAST_DONE {
+            return None;
+        }
+        // Time until the same point, and from there to the end, as logarithms.
+        let splits: Vec<(f64, f64)> = past
+            .iter()
+            .map(|course| {
+                let reached = course.reached(&usual, share);
+                let rest = (course.took - reached).max(LEAST_SECONDS);
+                (reached.max(LEAST_SECONDS).ln(), rest.ln())
+            })
+            .collect();
+        let carried = carried_pace(&splits);
+        let logs: Vec<f64> = splits
+            .iter()
+            .map(|(reached, rest)| {
+                let pace = (elapsed.ln() - reached).clamp(-MOST_PACE, MOST_PACE);
+                rest + carried * pace
+            })
+            .collect();
+        let law = Law::new(logs.iter().map(|log| (*log, 1.0)), spread(&logs))?;
+        let is_done = |piece: &&Piece| {
+            usual.contains_key(&piece.model) && piece.to.is_some_and(|to| to <= elapsed)
+        };
+        Some(Self {
+            done: now.iter().filter(is_done).count(),
+            usual: usual.len(),
+            remaining: logs.iter().map(|log| log.exp()).collect(),
+            law: Mixture::single(law),
+        })
+    }
+}
+
+/// What each usual model takes: those in at least half of the runs, and in one of the newest three. A model
+/// that was added counts once it is usual, one that was removed no more once three runs were without it.
+fn usual_work(past: &[&Course]) -> BTreeMap<u32, f64> {
+    const NEWEST: usize = 3;
+    let mut seen: BTreeMap<u32, (Vec<f64>, bool)> = BTreeMap::new();
+    for (index, course) in past.iter().enumerate() {
+        for piece in &course.pieces {
+            let took = piece.to.unwrap_or(course.took) - piece.from;
+            let entry = seen.entry(piece.model).or_default();
+            entry.0.push(took.max(0.001));
+            entry.1 |= index < NEWEST;
+        }
+    }
+    let is_usual = |(times, is_new): &(Vec<f64>, bool)| *is_new && times.len() * 2 >= past.len();
+    seen.into_iter()
+        .filter(|(_, entry)| is_usual(entry))
+        .filter_map(|(model, (mut times, _))| Some((model, median(&mut times)?)))
+        .collect()
+}
+
+/// Usual work done at an instant.
+fn work(usual: &BTreeMap<u32, f64>, pieces: &[Piece], at: f64) -> f64 {
+    pieces
+        .iter()
+        .filter(|piece| piece.from < at)
+        .filter_map(|piece| {
+            let whole = *usual.get(&piece.model)?;
+            let share = match piece.to {
+                Some(to) if to <= at => 1.0,
+                Some(_) | None => ((at - piece.from) / whole).min(OPEN_SHARE),
+            };
+            Some(whole * share)
+        })
+        .sum()
+}
+
+impl Course {
+    /// When it had done this share of its usual work.
+    fn reached(&self, usual: &BTreeMap<u32, f64>, share: f64) -> f64 {
+        const STEPS: usize = 24;
+        let own = |piece: &Piece| usual.get(&piece.model).copied();
+        let wanted = share * self.pieces.iter().filter_map(own).sum::<f64>();
+        let (mut low, mut high) = (0.0, self.took);
+        for _ in 0..STEPS {
+            let middle = f64::midpoint(low, high);
+            if self.work(usual, middle) < wanted {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high
+    }
+
+    /// Usual work done at an instant, of a run whose end is known: an open model has done as much of it as of
+    /// its own time.
+    fn work(&self, usual: &BTreeMap<u32, f64>, at: f64) -> f64 {
+        let pieces = self.pieces.iter().filter(|piece| piece.from < at);
+        pieces
+            .filter_map(|piece| {
+                let whole = *usual.get(&piece.model)?;
+                let took = piece.to.unwrap_or(self.took) - piece.from;
+                let share = if took > 0.0 {
+                    (at - piece.from) / took
+                } else {
+                    1.0
+                };
+                Some(whole * share.min(1.0))
+            })
+            .sum()
+    }
+}
+
+/// How much of a run's pace up to the point carries on after it: the slope of the logarithms of past runs,
+/// between nothing (0) and all of it (1).
+fn carried_pace(splits: &[(f64, f64)]) -> f64 {
+    let middle = |pick: fn(&(f64, f64)) -> f64| {
+        let mut values: Vec<f64> = splits.iter().map(pick).collect();
+        median(&mut values).unwrap_or(0.0)
+    };
+    let (before, after) = (middle(|split| split.0), middle(|split| split.1));
+    let limit = |off: f64| off.clamp(-0.5, 0.5);
+    let (slope, weight) = PACE_PRIOR;
+    let (mut both, mut squares) = (slope * weight, weight);
+    for (reached, rest) in splits {
+        let (x, y) = (limit(reached - before), limit(rest - after));
+        both += x * y;
+        squares += x * x;
+    }
+    (both / squares).clamp(0.0, 1.0)
+}
