@@ -16,7 +16,9 @@ mod forecasting;
 use std::io::Read as _;
 use std::time::Instant;
 
-use forecasting::{Look, Plan, Score, Series, Warnings, same_false_share, simulated, walk, written};
+use forecasting::{
+    Look, Plan, Score, Series, Warnings, same_false_share, simulated, walk, written,
+};
 use tardy::engine::time::Span;
 
 const QUANTILES: [f64; 5] = [0.5, 0.75, 0.9, 0.95, 0.99];
@@ -92,16 +94,25 @@ fn report(name: &str, series: &[Series], plan: Plan<'_>) {
         let score = Score::of(&looks, way);
         println!("| {name} | {:.4} | {:+.3} |", score.brier(), score.skill());
     }
-    println!("\n| foretold | forecast: mean, came, looks | elapsed: mean, came, looks | normal law: mean, came, looks |\n|---|---|---|---|");
+    println!(
+        "\n| foretold | forecast: mean, came, looks | elapsed: mean, came, looks | normal law: mean, came, looks |\n|---|---|---|---|"
+    );
     let columns = [0, 1, 4].map(|way| Score::of(&looks, ways[way].1));
     for bin in 0..10 {
         let cells = columns.each_ref().map(|score| {
             let (count, sum, misses) = score.bins[bin];
             format!("{:.3}, {:.3}, {count}", sum / count, misses / count)
         });
-        println!("| {}-{} % | {} |", bin * 10, bin * 10 + 10, cells.join(" | "));
+        println!(
+            "| {}-{} % | {} |",
+            bin * 10,
+            bin * 10 + 10,
+            cells.join(" | ")
+        );
     }
-    println!("\n| warns | misses warned of | false: share of kept | precision | lead, median | lead, p10 |\n|---|---|---|---|---|---|");
+    println!(
+        "\n| warns | misses warned of | false: share of kept | precision | lead, median | lead, p10 |\n|---|---|---|---|---|---|"
+    );
     let elapsed = Warnings::of(&looks, |look| look.elapsed >= AT_RISK);
     let sigmas = Warnings::of(&looks, |look| look.sigmas < k);
     for (name, warned) in [
@@ -126,7 +137,13 @@ fn report(name: &str, series: &[Series], plan: Plan<'_>) {
 fn above(z: f64) -> f64 {
     let x = z.abs() / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * x);
-    let terms = [0.254_829_592, -0.284_496_736, 1.421_413_741, -1.453_152_027, 1.061_405_429];
+    let terms = [
+        0.254_829_592,
+        -0.284_496_736,
+        1.421_413_741,
+        -1.453_152_027,
+        1.061_405_429,
+    ];
     let sum = terms.iter().rev().fold(0.0, |sum, term| (sum + term) * t);
     let tail = 0.5 * sum * (-x * x).exp();
     if z >= 0.0 { tail } else { 1.0 - tail }

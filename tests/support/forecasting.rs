@@ -35,8 +35,12 @@ pub struct Look {
     /// The run with its deadline: looks of one case hang together.
     pub case: usize,
     pub left: Span,
+    /// Of the time from tick to deadline, the share that is left.
+    pub left_share: f64,
     pub is_missed: bool,
     pub is_running: bool,
+    /// It has taken longer than each of the last 20.
+    pub over: bool,
     /// By work where models are known, by elapsed time otherwise.
     pub forecast: f64,
     /// By elapsed time alone.
@@ -226,7 +230,9 @@ impl Guess<'_> {
         let is_running = at >= run.started_at;
         let elapsed = at.since(run.started_at);
         let (by_time, blind) = if is_running {
-            let whole = self.durations.miss_when_running(Span::zero(), elapsed + left);
+            let whole = self
+                .durations
+                .miss_when_running(Span::zero(), elapsed + left);
             (self.durations.miss_when_running(elapsed, left), whole)
         } else {
             let waited = at - run.tick_at;
@@ -239,8 +245,10 @@ impl Guess<'_> {
         Look {
             case,
             left,
+            left_share: seconds(left) / seconds(by_at - run.tick_at),
             is_missed: run.finished_at > by_at,
             is_running,
+            over: self.newest.iter().all(|run| run.took() < elapsed),
             forecast: progress.map_or(by_time, |progress| progress.miss(left)),
             elapsed: by_time,
             blind,
@@ -250,11 +258,19 @@ impl Guess<'_> {
     }
 
     fn counted(&self, elapsed: Span, left: Span) -> f64 {
-        let longer = self.newest.iter().map(Finished::took).filter(|took| *took > elapsed);
+        let longer = self
+            .newest
+            .iter()
+            .map(Finished::took)
+            .filter(|took| *took > elapsed);
         let (of, missing) = longer.fold((0, 0), |(of, missing), took| {
             (of + 1, missing + usize::from(took > elapsed + left))
         });
-        if of == 0 { 1.0 } else { index_f64(missing) / index_f64(of) }
+        if of == 0 {
+            1.0
+        } else {
+            index_f64(missing) / index_f64(of)
+        }
     }
 
     /// "mean + k sigma", as far as k.
@@ -320,7 +336,11 @@ impl Score {
         };
         bins.filter(is_off)
             .map(|(count, sum, misses)| {
-                format!("{:.2} foretold, {:.2} came, {count} runs", sum / count, misses / count)
+                format!(
+                    "{:.2} foretold, {:.2} came, {count} runs",
+                    sum / count,
+                    misses / count
+                )
             })
             .collect()
     }

@@ -52,6 +52,12 @@ impl Law {
         })
     }
 
+    /// The points stand for so many runs, not for one each.
+    pub(super) fn of_runs(mut self, runs: f64) -> Self {
+        self.unheard = UNHEARD_RUNS / (runs + UNHEARD_RUNS);
+        self
+    }
+
     /// The share of times longer than one whose logarithm is `log`.
     pub(super) fn longer(&self, log: f64) -> f64 {
         let of_point = |(center, weight): &(f64, f64)| weight * tail((log - center) / self.width);

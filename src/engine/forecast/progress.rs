@@ -58,9 +58,15 @@ const LEAST_SECONDS: f64 = 1.0;
 /// A run this much faster or slower than a past one says nothing more than one that is less so.
 const MOST_PACE: f64 = 1.1;
 
-/// What is believed of the pace before past runs show anything: that so much of it carries on. It weighs as
-/// much as runs whose logarithms have this sum of squares.
-const PACE_PRIOR: (f64, f64) = (0.5, 0.02);
+/// What is believed of how much of the pace carries on before past runs show anything, and how far that may be
+/// off: anything from nothing to all of it.
+const CARRIED: (f64, f64) = (0.5, 0.35);
+
+/// A past run this much faster or slower than the others says nothing more about it than one that is less so.
+const MOST_OFF: f64 = 0.5;
+
+/// Runs differ by at least so much from their usual pace for no reason.
+const PACE_NOISE: f64 = 0.05;
 
 impl Progress {
     /// From past runs, newest first, and the models of a run that has been running for `elapsed` seconds.
@@ -89,15 +95,20 @@ impl Progress {
                 (reached.max(LEAST_SECONDS).ln(), rest.ln())
             })
             .collect();
-        let carried = carried_pace(&splits);
-        let logs: Vec<f64> = splits
-            .iter()
-            .map(|(reached, rest)| {
+        let carried = Carried::learn(&splits);
+        let at_pace = |carried: f64| {
+            splits.iter().map(move |(reached, rest)| {
                 let pace = (elapsed.ln() - reached).clamp(-MOST_PACE, MOST_PACE);
                 rest + carried * pace
             })
-            .collect();
-        let law = Law::new(logs.iter().map(|log| (*log, 1.0)), spread(&logs))?;
+        };
+        let logs: Vec<f64> = at_pace(carried.middle).collect();
+        let points = carried
+            .values()
+            .into_iter()
+            .flat_map(|(value, weight)| at_pace(value).map(move |log| (log, weight)));
+        #[allow(clippy::cast_precision_loss)]
+        let law = Law::new(points, spread(&logs))?.of_runs(past.len() as f64);
         let is_done = |piece: &&Piece| {
             usual.contains_key(&piece.model) && piece.to.is_some_and(|to| to <= elapsed)
         };
@@ -183,21 +194,48 @@ impl Course {
     }
 }
 
-/// How much of a run's pace up to the point carries on after it: the slope of the logarithms of past runs,
-/// between nothing (0) and all of it (1).
-fn carried_pace(splits: &[(f64, f64)]) -> f64 {
-    let middle = |pick: fn(&(f64, f64)) -> f64| {
-        let mut values: Vec<f64> = splits.iter().map(pick).collect();
-        median(&mut values).unwrap_or(0.0)
-    };
-    let (before, after) = (middle(|split| split.0), middle(|split| split.1));
-    let limit = |off: f64| off.clamp(-0.5, 0.5);
-    let (slope, weight) = PACE_PRIOR;
-    let (mut both, mut squares) = (slope * weight, weight);
-    for (reached, rest) in splits {
-        let (x, y) = (limit(reached - before), limit(rest - after));
-        both += x * y;
-        squares += x * x;
+/// How much of a run's pace up to a point carries on after it: from nothing (0) to all of it (1).
+struct Carried {
+    middle: f64,
+    /// How far off that may be.
+    deviation: f64,
+}
+
+impl Carried {
+    /// The slope of the logarithms of past runs, drawn towards what is believed beforehand.
+    fn learn(splits: &[(f64, f64)]) -> Self {
+        let middle = |pick: fn(&(f64, f64)) -> f64| {
+            let mut values: Vec<f64> = splits.iter().map(pick).collect();
+            median(&mut values).unwrap_or(0.0)
+        };
+        let (before, after) = (middle(|split| split.0), middle(|split| split.1));
+        let limit = |off: f64| off.clamp(-MOST_OFF, MOST_OFF);
+        let off: Vec<(f64, f64)> = splits
+            .iter()
+            .map(|(reached, rest)| (limit(reached - before), limit(rest - after)))
+            .collect();
+        let both: f64 = off.iter().map(|(x, y)| x * y).sum();
+        let squares: f64 = off.iter().map(|(x, _)| x * x).sum();
+        let (believed, doubt) = CARRIED;
+        let slope = |noise: f64| {
+            let weight = noise / doubt.powi(2);
+            (both + believed * weight) / (squares + weight)
+        };
+        // What the slope leaves unexplained, at first by as little noise as there is.
+        let first = slope(PACE_NOISE.powi(2));
+        let left: Vec<f64> = off.iter().map(|(x, y)| y - first * x).collect();
+        let noise = spread(&left).max(PACE_NOISE).powi(2);
+        let middle = slope(noise);
+        Self {
+            middle: middle.clamp(0.0, 1.0),
+            deviation: (noise / (squares + noise / doubt.powi(2))).sqrt(),
+        }
     }
-    (both / squares).clamp(0.0, 1.0)
+
+    /// Values with weights.
+    fn values(&self) -> [(f64, f64); 3] {
+        let off = 1.22 * self.deviation;
+        let value = |off: f64| (self.middle + off).clamp(0.0, 1.2);
+        [(value(-off), 1.0), (value(0.0), 1.0), (value(off), 1.0)]
+    }
 }

@@ -35,7 +35,7 @@ fn fewer_than_eight_runs_say_nothing() {
 #[test]
 fn elapsed_time_rules_out_short_runs() {
     // Half take 20 minutes, half an hour.
-    let minutes: Vec<f64> = around(1.0, 20)
+    let minutes: Vec<f64> = around(1.0, 40)
         .iter()
         .zip([20.0, 60.0].iter().cycle())
         .map(|(factor, middle)| factor * middle)

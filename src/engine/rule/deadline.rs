@@ -269,10 +269,12 @@ impl Deadline {
         if is_warned || is_at_risk {
             let evidence = self.early_evidence(ctx, job, window, as_of, outlook.as_ref());
             judgement.find_occurrence(occurrence(window), at, Verdict::Breach(evidence));
-        } else if match (self.at_risk, risk) {
-            // No forecast is no good news.
+        } else if match (self.at_risk, &outlook) {
+            // No forecast is no good news, nor is one that lacks what the one before knew.
             (Some(_), None) => false,
-            (Some(_), Some((limit, p))) => p < limit * WITHDRAW_SHARE,
+            (Some(limit), Some(outlook)) => {
+                outlook.risk < limit * WITHDRAW_SHARE && !outlook.is_blind
+            }
             (None, _) => true,
         } {
             let headline = format!("On course again: {}", ctx.title());

@@ -16,14 +16,17 @@ use super::windows::{EARLY, Window, attempts, start_of};
 pub(super) struct Outlook {
     /// The probability that it will not be kept.
     pub(super) risk: f64,
-    /// When to expect the end: one in ten is earlier, half are, nine in ten are.
-    pub(super) ends: [Timestamp; 3],
+    /// When to expect the end: one in ten is earlier, half are, nine in ten are. `None`: it takes longer than
+    /// each of the last runs, so nobody knows.
+    pub(super) ends: Option<[Timestamp; 3]>,
     /// What can be counted by hand.
     pub(super) tally: Tally,
     /// Like runs that were looked at.
     pub(super) runs: usize,
     /// How much of its work is done, where the model executions are known.
     pub(super) work: Option<Work>,
+    /// Like runs show models, and those of this one are not known so far: good news may be none.
+    pub(super) is_blind: bool,
 }
 
 /// Like runs that are still possible, and those of them that would miss.
@@ -50,6 +53,12 @@ pub(super) struct Work {
     pub(super) usual: usize,
     pub(super) remaining: Span,
 }
+
+/// Fewer runs than this that took so long say nothing of the end.
+const ENDING: usize = 3;
+
+/// Quantiles of the end that are told.
+const ENDS: [f64; 3] = [0.1, 0.5, 0.9];
 
 /// Newest runs that are counted in messages.
 const COUNTED: usize = 20;
@@ -184,10 +193,20 @@ impl<'a> Look<'a> {
         let durations = Durations::learn(&known, self.created_at, zone)?;
         match (&self.waiting, self.run.and_then(|run| run.started_at)) {
             (Some(waiting), _) => Some(self.waiting(&durations, waiting)),
-            (None, Some(started_at)) => Some(
-                self.by_work(ctx, job, started_at)
-                    .unwrap_or_else(|| self.by_time(&durations, started_at)),
-            ),
+            // Executions were not read since the start, and are about to be.
+            (None, Some(_))
+                if ctx.project.executions_known_until.is_none() && self.has_models(ctx) =>
+            {
+                None
+            }
+            (None, Some(started_at)) => {
+                let known_at = self.executions_known(ctx, started_at);
+                let by_work = known_at.and_then(|at| self.by_work(ctx, job, started_at, at));
+                Some(by_work.unwrap_or_else(|| Outlook {
+                    is_blind: known_at.is_none() && self.has_models(ctx),
+                    ..self.by_time(&durations, started_at)
+                }))
+            }
             (None, None) => None,
         }
     }
@@ -201,10 +220,11 @@ impl<'a> Look<'a> {
             |quantile| from + durations.remaining_when_waiting(&waiting.waits, waited, quantile);
         Outlook {
             risk: durations.miss_when_waiting(&waiting.waits, waited, left),
-            ends: [0.1, 0.5, 0.9].map(end),
+            ends: Some(ENDS.map(end)),
             tally: self.tally(Stage::Waiting, Span::zero(), left),
             runs: self.like.len().min(COUNTED),
             work: None,
+            is_blind: false,
         }
     }
 
@@ -212,12 +232,14 @@ impl<'a> Look<'a> {
     fn by_time(&self, durations: &Durations, started_at: Timestamp) -> Outlook {
         let (elapsed, left) = (self.as_of.since(started_at), self.by_at - self.as_of);
         let end = |quantile| self.as_of + durations.remaining(elapsed, quantile);
+        let tally = self.tally(Stage::Running, elapsed, left);
         Outlook {
             risk: durations.miss_when_running(elapsed, left),
-            ends: [0.1, 0.5, 0.9].map(end),
-            tally: self.tally(Stage::Running, elapsed, left),
+            ends: (tally.of >= ENDING).then(|| ENDS.map(end)),
+            tally,
             runs: self.like.len().min(COUNTED),
             work: None,
+            is_blind: false,
         }
     }
 
@@ -232,20 +254,29 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// By the work that a running run has done.
+    /// Until when the models of a running run are known, if that is recent.
+    fn executions_known(&self, ctx: &Context<'_>, started_at: Timestamp) -> Option<Timestamp> {
+        let known = ctx.project.executions_known(ctx.known_until)?;
+        let at = known.min(self.as_of);
+        (at + STALE >= self.as_of && at >= started_at).then_some(at)
+    }
+
+    /// The newest like run shows models.
+    fn has_models(&self, ctx: &Context<'_>) -> bool {
+        let newest = self.like.first();
+        newest.is_some_and(|run| ctx.project.progress_of(run).is_some())
+    }
+
+    /// By the work that a running run has done at `at`.
     fn by_work(
         &self,
         ctx: &Context<'_>,
         job: &JobHistory,
         started_at: Timestamp,
+        at: Timestamp,
     ) -> Option<Outlook> {
         let run = self.run?;
-        let known = ctx.project.executions_known(ctx.known_until)?;
-        let at = known.min(self.as_of);
         ctx.project.progress_of(run)?;
-        if at + STALE < self.as_of || at <= started_at {
-            return None;
-        }
         let has_models = |run: &&&Run| ctx.project.progress_of(run).is_some();
         let newest = self.like.iter().filter(has_models).take(PAST_COURSES);
         let course = |run: &&Run| {
@@ -261,7 +292,7 @@ impl<'a> Look<'a> {
         let is_missing = |rest: &&f64| **rest > seconds(left);
         Some(Outlook {
             risk: progress.miss(left),
-            ends: [0.1, 0.5, 0.9].map(|quantile| at + progress.remaining(quantile)),
+            ends: Some(ENDS.map(|quantile| at + progress.remaining(quantile))),
             tally: Tally {
                 missing: progress.remaining.iter().filter(is_missing).count(),
                 of: progress.remaining.len(),
@@ -273,6 +304,7 @@ impl<'a> Look<'a> {
                 usual: progress.usual,
                 remaining: progress.remaining(0.5),
             }),
+            is_blind: false,
         })
     }
 }

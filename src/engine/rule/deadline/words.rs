@@ -1,7 +1,7 @@
 //! What is said about a deadline: why it is missed or about to be, and the evidence.
 
 use super::super::super::alert::{Evidence, Verdict};
-use super::super::super::baseline::{Baseline, seconds, span};
+use super::super::super::baseline::{Baseline, span};
 use super::super::super::history::JobHistory;
 use super::super::super::notification::Fact;
 use super::super::super::observation::{Name, Run};
@@ -31,7 +31,7 @@ impl Deadline {
         outlook: Option<&Outlook>,
     ) -> Evidence {
         let left = human_span(window.by_at.since(as_of));
-        let cause = self.cause(ctx, job, window, as_of);
+        let cause = self.cause(ctx, job, window, (as_of, outlook));
         let headline = format!(
             "At risk: {} due {} in {left} ({})",
             ctx.title(),
@@ -74,11 +74,13 @@ impl Deadline {
                 )
             }
         };
-        let [early, middle, late] = outlook.ends.map(|at| self.clock(ctx, at));
-        let mut facts = vec![
-            Fact::new("Forecast", format!("{}: {counted}", chance(outlook.risk))),
-            Fact::new("Expected", format!("{middle} (between {early} and {late})")),
-        ];
+        let text = format!("{}: {counted}", chance(outlook.risk));
+        let mut facts = vec![Fact::new("Forecast", text)];
+        if let Some(ends) = outlook.ends {
+            let [early, middle, late] = ends.map(|at| self.clock(ctx, at));
+            let text = format!("{middle} (between {early} and {late})");
+            facts.push(Fact::new("Expected", text));
+        }
         if let Some(work) = outlook.work {
             let rest = human_span(work.remaining);
             let text = format!(
@@ -108,7 +110,10 @@ impl Deadline {
                 usual: None,
                 upstream: Vec::new(),
             },
-            None => self.cause(ctx, job, window, as_of),
+            None => {
+                let outlook = Outlook::of(ctx, job, window, as_of);
+                self.cause(ctx, job, window, (as_of, outlook.as_ref()))
+            }
         };
         Evidence {
             headline: format!(
@@ -160,9 +165,9 @@ impl Deadline {
         ctx: &Context<'_>,
         job: &JobHistory,
         window: &Window,
-        as_of: Timestamp,
+        (as_of, outlook): (Timestamp, Option<&Outlook>),
     ) -> Cause {
-        let mut cause = self.own_cause(ctx, job, window, as_of);
+        let mut cause = self.own_cause(ctx, job, window, (as_of, outlook));
         let upstream = self.upstream_of(ctx, job, as_of);
         cause.text.push_str(&upstream.clause());
         cause.upstream = upstream.facts();
@@ -174,11 +179,11 @@ impl Deadline {
         ctx: &Context<'_>,
         job: &JobHistory,
         window: &Window,
-        as_of: Timestamp,
+        (as_of, outlook): (Timestamp, Option<&Outlook>),
     ) -> Cause {
         let runs: Vec<&Run> = attempts(ctx, job, window).collect();
         if let Some(run) = runs.iter().rev().find(|run| run.status.is_active()) {
-            return self.active_cause(ctx, job, run, as_of);
+            return self.active_cause(ctx, job, run, (as_of, outlook));
         }
         if let Some(run) = runs.last() {
             let error = run.error.as_deref();
@@ -218,7 +223,7 @@ impl Deadline {
         ctx: &Context<'_>,
         job: &JobHistory,
         run: &Run,
-        as_of: Timestamp,
+        (as_of, outlook): (Timestamp, Option<&Outlook>),
     ) -> Cause {
         let usual = ctx.usual(job, run);
         let text = match run.started_at {
@@ -226,15 +231,17 @@ impl Deadline {
             Some(started_at) => {
                 let elapsed = as_of.since(started_at);
                 let usual_text = usual.map_or(String::new(), |usual| {
-                    let expected = started_at + span(usual.median);
-                    let end = if seconds(elapsed) < usual.median {
-                        format!(", expected {}", self.clock(ctx, expected))
-                    } else {
-                        String::new()
-                    };
-                    format!(", usual {}{end}", human_span(span(usual.median)))
+                    format!(", usual {}", human_span(span(usual.median)))
                 });
-                format!("running {}{usual_text}", human_span(elapsed))
+                let foretold = outlook.and_then(|outlook| Some(outlook.ends?[1]));
+                // With too few like runs: the usual end, while it lies ahead.
+                let usual_end = || Some(started_at + span(usual?.median));
+                let expected = foretold
+                    .or_else(|| usual_end().filter(|end| *end > as_of))
+                    .map_or(String::new(), |end| {
+                        format!(", expected {}", self.clock(ctx, end))
+                    });
+                format!("running {}{usual_text}{expected}", human_span(elapsed))
             }
         };
         let key = if run.started_at.is_some() {
