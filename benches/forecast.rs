@@ -39,6 +39,7 @@ fn main() {
             quantiles: &QUANTILES,
             max_runs: 120,
             every: Some(Span::minutes(1)),
+            left_share: 1.0,
         };
         report("the simulator's jobs, 60 days", &simulated(SEED, 60), plan);
     }
@@ -47,6 +48,7 @@ fn main() {
             quantiles: &QUANTILES,
             max_runs: 40,
             every: None,
+            left_share: 1.0,
         };
         report(&file, &written(&read(&file)), plan);
     }

@@ -62,6 +62,8 @@ pub struct Plan<'a> {
     pub max_runs: usize,
     /// Time between looks; `None`: a twentieth of the time from tick to deadline.
     pub every: Option<Span>,
+    /// Looks begin when this share of the time from tick to deadline is left.
+    pub left_share: f64,
 }
 
 /// Jobs of the simulator's organizations, grown from a seed.
@@ -175,7 +177,7 @@ pub fn walk(series: &Series, plan: Plan<'_>, cases: &mut usize) -> Vec<Look> {
             *cases += 1;
             let all = by_at - run.tick_at;
             let every = plan.every.unwrap_or(all / 20).max(Span::milliseconds(1));
-            let mut at = run.tick_at;
+            let mut at = by_at - span(seconds(all) * plan.left_share);
             while at < by_at && at < run.finished_at {
                 looks.push(guess.look(at, by_at, *cases));
                 at = at + every;
@@ -326,13 +328,13 @@ impl Score {
     }
 
     /// Bins in which fewer or more came true than `z` standard deviations of a binomial law around the mean
-    /// prediction allow, give or take `allowed`.
+    /// prediction allow, give or take one run and the share `allowed`.
     pub fn wrong_bins(&self, z: f64, allowed: f64) -> Vec<String> {
         let bins = self.bins.iter().filter(|bin| bin.0 >= 1.0);
         let is_off = |(count, sum, misses): &&(f64, f64, f64)| {
             let p = sum / count;
-            let bound = z * (p * (1.0 - p) / count).sqrt() + allowed;
-            (misses / count - p).abs() > bound
+            let bound = z * (count * p * (1.0 - p)).sqrt() + 1.0 + allowed * count;
+            (misses - sum).abs() > bound
         };
         bins.filter(is_off)
             .map(|(count, sum, misses)| {

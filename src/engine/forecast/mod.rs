@@ -17,9 +17,11 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
-use super::time::{Span, Timestamp};
 use chrono::{Datelike as _, Timelike as _};
 use chrono_tz::Tz;
+
+use super::baseline::{seconds, span};
+use super::time::{Span, Timestamp};
 use experts::Mixture;
 pub use progress::{Course, PAST_COURSES, Piece, Progress};
 
@@ -164,8 +166,6 @@ fn share(part: f64, whole: f64) -> f64 {
         1.0
     }
 }
-
-use super::baseline::{seconds, span};
 
 fn minute_of_week(at: Timestamp, zone: Tz) -> i64 {
     let local = at.in_zone(zone);

@@ -21,7 +21,8 @@
 //! * `calendar`: only its days are owed (with a time of day: the day of `by`, and for `"26:00"` the day
 //!   before; after the schedule: ticks within its hours).
 //! * `grace` (0): waited after `by`. `warn_before`: a plain early warning. `at_risk`: an early warning when the
-//!   probability of missing reaches this; both are one step softer than the rule's severity.
+//!   probability of missing reaches this, withdrawn when it falls below three quarters of it; both are one step
+//!   softer than the rule's severity.
 //! * `upstream`: names of jobs (globs) of the same project that must be done before. When the promise is late
 //!   and the newest run of one of them failed, goes on, or did not start, the message names it. The source does
 //!   not say what depends on what, so it is written here.
@@ -30,9 +31,20 @@
 //! late run does not satisfy today. After the schedule each tick has a window of its own, up to the next tick.
 //! `by` inside a gap of the clocks means the first instant after it; in a fold, the later one.
 //!
+//! The forecast is made each minute, from past successes of the same job, type and trigger (a run by hand that
+//! has too few of its kind, and stands in for the scheduled one, is compared with scheduled ones). Where model
+//! executions are known it asks how much of the usual work is done, and how long the last 20 runs took from
+//! that point: a slow run that is nearly done is no risk, and one that has done little after its usual time is.
+//! Otherwise it goes by the time that the run has taken: only runs that took longer count. Before the start it
+//! adds how late runs usually start, or how long they queue. Newer runs count more, and runs of the same time of
+//! day or week where they differ. The message says how many of the like runs would be too late, and when the end
+//! is to be expected (one in ten ends before the first time named, one in ten after the second).
+//!
 //! ## No data
-//! Nothing is late before the run list is known completely up to `by` + `grace`. The forecast needs 8
-//! successes. A window that opened before the job was first seen is not judged.
+//! Nothing is late before the run list is known completely up to `by` + `grace`. The forecast needs 8 like
+//! successes, and a schedule as long as no run is there. After a start it waits for the model executions, where
+//! the newest run has some; while they cannot be read it goes by time, and takes no warning back. A window that
+//! opened before the job was first seen is not judged.
 //!
 //! Excused (the ledger says why) is a time of day when nothing started and the job was disabled, or its project
 //! suspended, from the moment the run was to start (its tick, or `opens`) until `by`. A job that is paused only

@@ -162,18 +162,17 @@ impl<'a> Look<'a> {
         let tick_at = window.tick?.at;
         let like = like_runs(ctx, job, scheduled(ctx, job)?);
         let failed = last.filter(|run| start_of(run) >= tick_at - EARLY);
-        let (since, waits) = match failed {
+        let (since, waits) = if let Some(run) = failed {
             // Nobody knows whether, or when, it is tried again.
-            Some(run) => (run.settled_at(), Waits::default()),
-            None => {
-                let waited = |run: &&Run| {
-                    let started_at = run.started_at?;
-                    let tick = job.previous_tick(ctx.schedule_zone, started_at + EARLY)?;
-                    Some(started_at.since(tick.at))
-                };
-                let newest = like.iter().take(WAITED);
-                (tick_at, Waits::new(newest.filter_map(waited)))
-            }
+            (run.settled_at(), Waits::default())
+        } else {
+            let waited = |run: &&Run| {
+                let started_at = run.started_at?;
+                let tick = job.previous_tick(ctx.schedule_zone, started_at + EARLY)?;
+                Some(started_at.since(tick.at))
+            };
+            let newest = like.iter().take(WAITED);
+            (tick_at, Waits::new(newest.filter_map(waited)))
         };
         Some(Self {
             run: None,

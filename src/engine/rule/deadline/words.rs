@@ -101,19 +101,18 @@ impl Deadline {
         as_of: Timestamp,
         delivered_by: Option<&Run>,
     ) -> Evidence {
-        let cause = match delivered_by {
-            Some(run) => Cause {
+        let cause = if let Some(run) = delivered_by {
+            Cause {
                 key: "delivered",
                 text: format!("delivered at {}", self.clock(ctx, run.settled_at())),
                 run_id: Some(run.id.clone()),
                 error: None,
                 usual: None,
                 upstream: Vec::new(),
-            },
-            None => {
-                let outlook = Outlook::of(ctx, job, window, as_of);
-                self.cause(ctx, job, window, (as_of, outlook.as_ref()))
             }
+        } else {
+            let outlook = Outlook::of(ctx, job, window, as_of);
+            self.cause(ctx, job, window, (as_of, outlook.as_ref()))
         };
         Evidence {
             headline: format!(
