@@ -1,6 +1,6 @@
 //! Several opinions of how long the next run takes, each believed as far as it foretold the last runs.
 //!
-//! One looks at the last runs, one at many, two follow the level (a regression under way is believed within a
+//! One looks at the last runs, one at the very last, one at many, two follow the level (a regression under way is believed within a
 //! few runs), two look at runs of the same time of day and of the same tick of the week. Which of them is
 //! right is a matter of the job, and is learnt from it: [`Mixture::learn`] weighs them by the density that
 //! they gave to what came (a Bayesian average with forgetting).
@@ -13,6 +13,8 @@ use super::law::{Law, median, spread};
 enum Expert {
     /// The last runs, all alike.
     Last,
+    /// The very last runs.
+    Newest,
     /// Many runs, the newer the more.
     Many,
     /// The level, followed slowly, and how far runs were off it.
@@ -25,8 +27,9 @@ enum Expert {
     SameTick,
 }
 
-const EXPERTS: [Expert; 6] = [
+const EXPERTS: [Expert; 7] = [
     Expert::Last,
+    Expert::Newest,
     Expert::Many,
     Expert::Level,
     Expert::FastLevel,
@@ -38,13 +41,19 @@ const EXPERTS: [Expert; 6] = [
 const SCORED: usize = 40;
 
 /// What an expert was right about one run ago counts so much of what it is right about now.
-const MEMORY: f64 = 0.98;
+const MEMORY: f64 = 0.95;
 
 /// How fast belief follows evidence: below one, because runs are not independent of each other.
-const RATE: f64 = 0.3;
+const RATE: f64 = 0.5;
+
+/// Nobody is disbelieved further than this, in logarithms: what was wrong for long may be right from now on.
+const MOST_BEHIND: f64 = 2.0;
 
 /// A run that nobody foretold says little about who is right.
 const LEAST_DENSITY: f64 = 1e-3;
+
+/// A few runs say less of how far runs lie apart than many do, so theirs is taken, and somewhat more.
+const NEWEST_SPREAD: f64 = 1.5;
 
 /// The fewest runs of a time of day, or of a tick of the week, that say something.
 const SAME_RUNS: usize = 5;
@@ -60,6 +69,10 @@ impl Expert {
     fn law(self, past: &[Past], minute: i64) -> Option<Law> {
         match self {
             Self::Last => alike(&newest(past, 20)),
+            Self::Newest => {
+                let spread = NEWEST_SPREAD * spread(&newest(past, 20));
+                Law::new(newest(past, 4).into_iter().map(|log| (log, 1.0)), spread)
+            }
             Self::Many => {
                 let logs = newest(past, 100);
                 Law::new(fading(&logs, 50.0), spread(&logs))
@@ -182,6 +195,10 @@ fn scores(past: &[Past]) -> [f64; EXPERTS.len()] {
             // Who had no opinion is neither right nor wrong.
             let gain = foretold(expert).map_or(0.0, |own| own - first);
             *score = *score * MEMORY + RATE * gain;
+        }
+        let best = scores.iter().copied().fold(f64::MIN, f64::max);
+        for score in &mut scores {
+            *score = score.max(best - MOST_BEHIND);
         }
     }
     scores

@@ -124,7 +124,7 @@ impl Waits {
     /// What is still to be waited, with weights that add up to one: waits that are over are ruled out, and
     /// the unheard-of weighs as much as one run.
     fn further(&self, waited: Span) -> Vec<(Span, f64)> {
-        let still = self.0.iter().filter(|wait| **wait > waited);
+        let still = self.0.iter().filter(|wait| **wait >= waited);
         let mut further: Vec<(Span, f64)> = still.map(|wait| (*wait - waited, 1.0)).collect();
         #[allow(clippy::cast_precision_loss)]
         let each = 1.0 / UNHEARD_WAITS.len() as f64;
