@@ -149,18 +149,37 @@ impl Point {
 
     /// Logarithms of what past runs took from here, at the pace of this run as far as it is carried on.
     fn rests(&self, elapsed: f64, carried: f64) -> impl Iterator<Item = f64> {
-        self.splits.iter().map(move |(reached, rest)| {
-            let pace = (elapsed.ln() - reached).clamp(-MOST_PACE, MOST_PACE);
-            rest + carried * pace
-        })
+        let shown = self.shown_pace();
+        self.splits
+            .iter()
+            .map(move |(reached, rest)| rest + carry(elapsed.ln() - reached, carried, shown))
     }
 
     /// How many times what is usual the run takes from here.
     fn pace(&self, elapsed: f64) -> f64 {
-        let mut reached: Vec<f64> = self.splits.iter().map(|split| split.0).collect();
-        let off = elapsed.ln() - median(&mut reached).unwrap_or(0.0);
-        (self.carried.middle * off.clamp(-MOST_PACE, MOST_PACE)).exp()
+        let off = elapsed.ln() - self.usual_reached();
+        carry(off, self.carried.middle, self.shown_pace()).exp()
     }
+
+    fn usual_reached(&self) -> f64 {
+        let mut reached: Vec<f64> = self.splits.iter().map(|split| split.0).collect();
+        median(&mut reached).unwrap_or(0.0)
+    }
+
+    /// How far past runs were from the usual pace, at the most.
+    fn shown_pace(&self) -> f64 {
+        let usual = self.usual_reached();
+        let off = self.splits.iter().map(|split| (split.0 - usual).abs());
+        off.fold(PACE_NOISE, f64::max)
+    }
+}
+
+/// What of a pace carries on: as past runs show, and beyond twice of what they show no more than is believed of
+/// any job.
+fn carry(pace: f64, carried: f64, shown: f64) -> f64 {
+    let pace = pace.clamp(-MOST_PACE, MOST_PACE);
+    let within = pace.clamp(-2.0 * shown, 2.0 * shown);
+    carried * within + carried.min(CARRIED.0) * (pace - within)
 }
 
 /// What each usual model takes: those in at least half of the runs, and in one of the newest three. A model
