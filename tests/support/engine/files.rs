@@ -141,3 +141,18 @@ fn governance_is_told_alike_with_a_restart_at_every_step() {
         }
     }
 }
+
+/// A restart in the middle forgets no warning, and does not take a lack of knowledge for good news.
+#[test]
+fn forecasts_are_told_alike_with_a_restart_at_any_step() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/deadline_at_risk.toml");
+    for case in cases(&path) {
+        for every in [1, 7, 20] {
+            let outcome = timeline(&case).play_with(case.until, &mut |step, _| Disturbance {
+                is_restart: step % every == 0,
+                ..Disturbance::default()
+            });
+            assert_expected(&path, &case, &outcome);
+        }
+    }
+}
