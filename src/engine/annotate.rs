@@ -37,12 +37,14 @@ pub const FACT_NAMES: &[&str] = &[
     "commit",
     "commits_behind",
     "completed",
+    "confidence",
     "delivered",
     "deployed_commit",
     "due",
     "error",
     "evidence",
     "excused",
+    "expected",
     "failed",
     "failing_model",
     "finished",
@@ -108,6 +110,7 @@ pub const FACT_NAMES: &[&str] = &[
     "waited",
     "waiting_since",
     "was_paused",
+    "work",
 ];
 
 /// Every name that annotations may use, beside the labels of the rule.

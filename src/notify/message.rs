@@ -522,7 +522,10 @@ mod tests {
         assert_eq!(more(3), "and 1 more, +3 min together");
         assert_eq!(more(2), "and 1 more, +3 min together; and 1 more");
         let text = message.plain(9);
-        assert!(text.contains("Failed: c") && !text.contains("Failed: d"), "{text}");
+        assert!(
+            text.contains("Failed: c") && !text.contains("Failed: d"),
+            "{text}"
+        );
     }
 
     #[test]

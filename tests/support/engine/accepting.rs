@@ -184,17 +184,17 @@ fn an_acceptance_is_told_at_once_and_a_slowdown_on_top_is_another_alert() {
         });
         check(
             &news(&played),
-            "01:20:15 team first: + critical Slower: finance orders took 20 min, usual 10 min (+100 %, 1 of 1 runs since 01:20 UTC)
+            "01:20:15 team first: + critical Slower: finance orders took 20 min, usual 10 (+100 %, since run at 01:00 UTC; last 10: 10)
              01:21 team all_resolved: - critical Accepted: finance orders now takes 20 min (was 10 min), by ada
-             01:23:15 team first: + critical Slower: finance orders took 43 min, usual 20 min (+115 %, 1 of 1 runs since 01:23 UTC)
-             02:20 team all_resolved: - critical Back to usual: finance orders took 20 min, usual 20 min",
+             01:23:15 team first: + critical Slower: finance orders took 43 min, usual 20 (+115 %, since run at 00:40 UTC; last 10: 20)
+             02:20 team all_resolved: - critical Back to usual: finance orders took 20 min, usual 20",
         );
         check(
             &played.states_text(),
-            "01:20 firing: Slower: finance orders took 20 min, usual 10 min (+100 %, 1 of 1 runs since 01:20 UTC)
+            "01:20 firing: Slower: finance orders took 20 min, usual 10 (+100 %, since run at 01:00 UTC; last 10: 10)
              01:21 resolved: Accepted: finance orders now takes 20 min (was 10 min), by ada
-             01:23 firing: Slower: finance orders took 43 min, usual 20 min (+115 %, 1 of 1 runs since 01:23 UTC)
-             02:20 resolved: Back to usual: finance orders took 20 min, usual 20 min",
+             01:23 firing: Slower: finance orders took 43 min, usual 20 (+115 %, since run at 00:40 UTC; last 10: 20)
+             02:20 resolved: Back to usual: finance orders took 20 min, usual 20",
         );
         let ids: Vec<&String> = played.transitions.iter().map(|change| &change.id).collect();
         assert!(
@@ -281,8 +281,8 @@ fn another_job_of_the_group_and_what_is_pending_are_left_alone() {
     };
     check(
         &about("orders"),
-        "01:20 firing: Slower: finance orders took 20 min, usual 10 min (+100 %, 1 of 1 runs since 01:20 UTC)
-         01:20 pending: Slower: finance orders took 20 min, usual 10 min (+100 %, 1 of 1 runs since 01:20 UTC)
+        "01:20 firing: Slower: finance orders took 20 min, usual 10 (+100 %, since run at 01:00 UTC; last 10: 10)
+         01:20 pending: Slower: finance orders took 20 min, usual 10 (+100 %, since run at 01:00 UTC; last 10: 10)
          01:50 resolved: Accepted: finance orders now takes 20 min (was 10 min), by ada: bigger
          01:50 inactive: Accepted: finance orders now takes 20 min (was 10 min), by ada",
     );
@@ -336,12 +336,12 @@ fn each_tick_of_the_week_moves_to_the_accepted_level() {
         .collect();
     check(
         &heads,
-        "04:20:15 team first: + critical Slower: finance nightly took 20 min, usual 10 min
+        "04:20:15 team first: + critical Slower: finance nightly took 20 min, usual 10
          03-10 12:00 team all_resolved: - critical Accepted: finance nightly now takes 20 min
-         03-18 04:40:15 team first: + critical Slower: finance nightly took 39 min, usual 20 min
-         03-19 04:20 team all_resolved: - critical Back to usual: finance nightly took 20 min, usual 20 min
+         03-18 04:40:15 team first: + critical Slower: finance nightly took 39 min, usual 20
+         03-19 04:20 team all_resolved: - critical Back to usual: finance nightly took 20 min, usual 20
          03-22 08:05:15 team first: + critical Slower: finance nightly took 4 h, usual 2 h 1 min
-         03-23 04:20 team all_resolved: - critical Back to usual: finance nightly took 19 min, usual 20 min",
+         03-23 04:20 team all_resolved: - critical Back to usual: finance nightly took 19 min, usual 20",
     );
 }
 

@@ -60,7 +60,8 @@ struct Slower {
     rises: u32,
     /// Runs since the level last changed.
     settled: u32,
-    /// How much likelier the newest runs are at the usual level, as a logarithm; from nought whenever they are not.
+    /// How much likelier the newest runs are at the usual level than at a slow one, as a logarithm; nought again
+    /// whenever they are not.
     back: f64,
     /// What was usual.
     baseline: Baseline,
@@ -101,14 +102,14 @@ fn wall(at: Timestamp, zone: Tz) -> i64 {
 }
 
 impl Slower {
-    /// Counts a run at the slow level, or one that is not any more.
-    fn count(&mut self, log: f64) {
+    /// Counts a run at the slow level, or one that is not any more; `edge` is the least level that is slow.
+    fn count(&mut self, log: f64, edge: f64) {
         self.runs += 1;
         self.beyond += u32::from(log > f64::midpoint(self.usual, self.now));
         self.settled += 1;
-        // Both levels have the spread that was usual.
+        // Of all slow levels, the nearest: a level that fell half way is not back. Spread is what was usual.
         let spread = self.baseline.log_scale;
-        let (slow, usual) = ((log - self.now) / spread, (log - self.usual) / spread);
+        let (slow, usual) = ((log - edge) / spread, (log - self.usual) / spread);
         let likelihood = 0.5 * (slow * slow - usual * usual);
         let likelihood = likelihood.clamp(-RUN_LIKELIHOOD, RUN_LIKELIHOOD);
         self.back = (self.back + likelihood).max(0.0);
@@ -157,7 +158,8 @@ impl Watched {
         match &mut self.slower {
             None => self.look_for_slower(rule, shift, explained, sample),
             Some(slower) => {
-                slower.count(sample.seconds.ln() - explained);
+                let edge = rule.slow_from((slower.usual + explained).exp()).ln() - explained;
+                slower.count(sample.seconds.ln() - explained, edge);
                 self.follow(rule, clear, shift, explained);
             }
         }
@@ -587,7 +589,7 @@ mod tests {
             (
                 "three slow runs and back",
                 &[(60, 1.0), (3, 3.0), (60, 1.0)],
-                &["slower 1:3", "back 2:3"],
+                &["slower 1:3", "back 2:5"],
             ),
             (
                 "two slow runs",
