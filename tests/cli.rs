@@ -60,7 +60,7 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 17] = [
+const BUILT: [&str; 18] = [
     "init",
     "test",
     "run",
@@ -73,6 +73,7 @@ const BUILT: [&str; 17] = [
     "models",
     "alerts",
     "ask",
+    "detect",
     "rules",
     "sla",
     "notify",
@@ -80,7 +81,7 @@ const BUILT: [&str; 17] = [
     "completions",
 ];
 
-const NOT_BUILT: [&str; 9] = [
+const NOT_BUILT: [&str; 8] = [
     "ack",
     "silence",
     "accept",
@@ -89,7 +90,6 @@ const NOT_BUILT: [&str; 9] = [
     "routes",
     "deliveries",
     "digest",
-    "detect",
 ];
 
 #[test]
