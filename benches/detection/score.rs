@@ -52,7 +52,8 @@ pub struct Scored {
     pub points: usize,
     /// Points outside all windows.
     pub clear: usize,
-    pub false_alarms: usize,
+    /// The points of false alarms.
+    pub false_at: Vec<usize>,
     pub repeats: usize,
     /// For each event that is to be told, how many points later it was.
     pub delays: Vec<Option<usize>>,
@@ -128,11 +129,11 @@ pub fn score(series: &Series, alerts: &[usize]) -> Scored {
             .count();
     }
     let uncovered = |index: &&usize| cover.get(**index).is_some_and(Option::is_none);
-    let mut false_alarms = 0;
+    let mut false_at = Vec::new();
     let mut last: Option<usize> = None;
     for &index in alerts.iter().filter(uncovered) {
         if last.is_none_or(|last| index - last > MERGE) {
-            false_alarms += 1;
+            false_at.push(index);
         }
         last = Some(index);
     }
@@ -140,7 +141,7 @@ pub fn score(series: &Series, alerts: &[usize]) -> Scored {
         family: series.family.clone(),
         points: series.n,
         clear: cover.iter().filter(|point| point.is_none()).count(),
-        false_alarms,
+        false_at,
         repeats,
         delays,
     }
@@ -170,9 +171,9 @@ impl Summary {
             summary.points += row.points;
             summary.clear += row.clear;
             summary.must += row.delays.len();
-            summary.false_alarms += row.false_alarms;
+            summary.false_alarms += row.false_at.len();
             summary.repeats += row.repeats;
-            summary.series_with_false_alarms += usize::from(row.false_alarms > 0);
+            summary.series_with_false_alarms += usize::from(!row.false_at.is_empty());
             delays.extend(row.delays.iter().flatten().copied());
         }
         delays.sort_unstable();
