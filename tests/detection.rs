@@ -237,7 +237,7 @@ fn a_table_for_people_sums_up() {
         &[
             "series",
             "orders",
-            "68 % slower",
+            "67 % slower",
             "52 min",
             "31 min (31 to 31 min)",
             "3 of 3 since 21 Apr 04:15",
@@ -257,7 +257,7 @@ fn a_table_for_people_sums_up() {
         &["since 21 Apr 00:15", "1 slower in 1 series, 60 points"],
     );
     let json = home.run(&["detect", "orders.csv"]);
-    json.assert(0, &["\"id\":\"orders\"", "3 of 3 runs since 21 Apr 04:15 are 68 % slower: 52 min, usual 31 min (31 to 31 min in the 40 before)"]);
+    json.assert(0, &["\"id\":\"orders\"", "3 of 3 runs since 21 Apr 04:15 are 67 % slower: 52 min, usual 31 min (31 to 31 min in the 40 before)"]);
     home.run(&["detect", "--json", "--text", "orders.csv"])
         .assert(2, &["cannot be used with"]);
 }

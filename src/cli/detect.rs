@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use chrono_tz::Tz;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use serde::Serialize;
 
 use super::output::{Tone, plain};
@@ -127,12 +127,13 @@ fn watch(
             bar.set_position(detection.points);
         }
         if !all.is_empty() {
-            tell(all)?;
+            match &bar {
+                Some(bar) => bar.suspend(|| tell(all))?,
+                None => tell(all)?,
+            }
         }
     }
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    drop(bar);
     if detection.points == 0 {
         context
             .out
@@ -145,6 +146,7 @@ fn progress() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{spinner} {human_pos} points, {per_sec}");
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        .with_finish(ProgressFinish::AndClear)
 }
 
 /// JSON lines; those of a record are written at once.
