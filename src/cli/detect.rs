@@ -178,12 +178,12 @@ fn lines(
 fn write(text: &str) -> Result<(), End> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| match error.kind() {
-        std::io::ErrorKind::BrokenPipe => End::Closed,
-        _ => {
-            let why = format!("the output cannot be written: {error}");
-            End::Error(why, ExitCode::Failed)
+    written.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return End::Closed;
         }
+        let why = format!("the output cannot be written: {error}");
+        End::Error(why, ExitCode::Failed)
     })
 }
 
@@ -258,7 +258,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);
