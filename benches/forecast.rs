@@ -54,10 +54,16 @@ fn main() {
     }
 }
 
+/// A way to foretell, by name.
+type Way<'a> = (&'a str, &'a dyn Fn(&Look) -> f64);
+
 fn read(file: &str) -> String {
     let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{file}: {error}"));
     let mut text = String::new();
-    let read = if file.ends_with(".gz") {
+    let read = if std::path::Path::new(file)
+        .extension()
+        .is_some_and(|end| end == "gz")
+    {
         flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text)
     } else {
         (&bytes[..]).read_to_string(&mut text)
@@ -81,7 +87,7 @@ fn report(name: &str, series: &[Series], plan: Plan<'_>) {
     );
     let warned = Warnings::of(&looks, |look| look.forecast >= AT_RISK);
     let k = same_false_share(&looks, warned.false_share());
-    let ways: [(&str, &dyn Fn(&Look) -> f64); 6] = [
+    let ways: [Way<'_>; 6] = [
         ("forecast", &|look| look.forecast),
         ("elapsed time alone", &|look| look.elapsed),
         ("regardless of elapsed time", &|look| look.blind),

@@ -6,6 +6,7 @@ mod chart;
 mod check;
 mod completions;
 mod demo;
+mod detect;
 mod exit_code;
 mod init;
 mod notify;
@@ -115,6 +116,8 @@ enum Command {
     Chart(chart::ChartArgs),
     /// Ask as in chat: tardy ask "/runs failed 24h"
     Ask(answers::AskArgs),
+    /// Find what has become slower or quicker in any series of durations
+    Detect(detect::DetectArgs),
     /// List the rules in force, or explain a kind
     Rules(rules::RulesArgs),
     /// Try a receiver
@@ -141,8 +144,6 @@ enum Command {
     Deliveries(planned::PlannedArgs),
     /// Print or send a digest now (not built yet)
     Digest(planned::PlannedArgs),
-    /// Run the regression detector over any series (not built yet)
-    Detect(planned::PlannedArgs),
 }
 
 impl Command {
@@ -226,6 +227,7 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
             answers::words(name, &args, context)
         }
         Command::Ask(args) => answers::ask(&args, context),
+        Command::Detect(args) => detect::run(&args, context),
         Command::Rules(args) => rules::run(&args, context),
         Command::Notify(command) => notify::run(&command, context),
         Command::Sla(args) => sla::run(&args, context),
@@ -239,7 +241,6 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         | Command::WhyNot(_)
         | Command::Routes(_)
         | Command::Deliveries(_)
-        | Command::Digest(_)
-        | Command::Detect(_) => planned::run(name, context),
+        | Command::Digest(_) => planned::run(name, context),
     }
 }

@@ -13,6 +13,7 @@ use tardy::sim::{Organization, Outcome, PlannedRun, Shape};
 
 /// A success.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_field_names)] // instants end in `_at`
 pub struct Finished {
     /// When it was to start.
     pub tick_at: Timestamp,

@@ -114,6 +114,15 @@ pub struct Shift {
 }
 
 impl Shift {
+    /// Nine of ten runs before lay between these, in seconds.
+    pub fn range(&self) -> (f64, f64) {
+        let left_out = self.base.len() / 20;
+        (
+            self.base[left_out],
+            self.base[self.base.len() - 1 - left_out],
+        )
+    }
+
     /// How sure, in (0.5, 1): the likelihood ratio as a share, with both hypotheses given the same chance per
     /// threshold. 0.5 would be at the threshold's prior; shown as "99.9 %".
     pub fn confidence(&self) -> f64 {

@@ -85,13 +85,13 @@ const CREPT_RUNS: usize = 10;
 const BACK_LIKELIHOOD: f64 = 8.0;
 const RUN_LIKELIHOOD: f64 = 3.0;
 
-/// What was usual, from runs in order; its range leaves out one in twenty at either end.
-fn usual_of(base: &[f64]) -> Option<Baseline> {
-    let baseline = Baseline::of(base.iter().copied())?;
-    let left_out = base.len() / 20;
+/// What was usual before a shift; its range leaves out one in twenty at either end.
+fn usual_of(shift: &Shift) -> Option<Baseline> {
+    let baseline = Baseline::of(shift.base.iter().copied())?;
+    let (min, max) = shift.range();
     Some(Baseline {
-        min: base[left_out],
-        max: base[base.len() - 1 - left_out],
+        min,
+        max,
         ..baseline
     })
 }
@@ -182,7 +182,7 @@ impl Watched {
         }
         let from = self.crept.map_or(shift.levels.0, |crept| crept.from);
         if rule.is_slower(from, shift.levels.1, explained) {
-            let baseline = usual_of(&shift.base);
+            let baseline = usual_of(&shift);
             self.begin(
                 from,
                 shift.levels.1,

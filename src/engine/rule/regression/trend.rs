@@ -385,10 +385,6 @@ mod tests {
         1_800.0 + 15.0 * f64::from(i32::try_from(day).unwrap())
     }
 
-    fn limit(minutes: i64) -> Option<Span> {
-        Some(Span::minutes(minutes))
-    }
-
     fn verdict(case: &Case) -> String {
         let said = case.judge("23:00").join("; ");
         said.split_once(' ')
@@ -400,42 +396,42 @@ mod tests {
         for (name, case, wanted) in [
             (
                 "soon",
-                case(kind(limit(47)), 60, growing),
+                case(kind(Some(Span::minutes(47))), 60, growing),
                 "breach Growing: p1 job takes 44 min, +1.8 min a week; at this pace over its limit of 47 min on \
                  about 19 Mar (in 9 days; last 60 runs)",
             ),
             (
                 "far",
-                case(kind(limit(60)), 60, growing),
+                case(kind(Some(Span::minutes(60))), 60, growing),
                 "ok Not growing: p1 job",
             ),
             (
                 "already",
-                case(kind(limit(44)), 60, growing),
+                case(kind(Some(Span::minutes(44))), 60, growing),
                 "breach Growing: p1 job takes 44 min, +1.8 min a week; already over its limit of 44 min (last 60 runs)",
             ),
             (
                 "flat",
-                case(kind(limit(32)), 60, |_| 1_800.0),
+                case(kind(Some(Span::minutes(32))), 60, |_| 1_800.0),
                 "ok Not growing: p1 job",
             ),
             (
                 "a step",
-                case(kind(limit(47)), 60, |day| {
+                case(kind(Some(Span::minutes(47))), 60, |day| {
                     if day < 30 { 1_800.0 } else { 2_640.0 }
                 }),
                 "ok Not growing: p1 job",
             ),
             (
                 "slow Sundays",
-                case(kind(limit(47)), 60, |day| {
+                case(kind(Some(Span::minutes(47))), 60, |day| {
                     if day % 7 == 6 { 2_760.0 } else { 1_800.0 }
                 }),
                 "ok Not growing: p1 job",
             ),
             (
                 "single slow runs of late",
-                case(kind(limit(47)), 60, |day| {
+                case(kind(Some(Span::minutes(47))), 60, |day| {
                     if day > 40 && day % 4 == 0 {
                         9_000.0
                     } else {
@@ -446,7 +442,7 @@ mod tests {
             ),
             (
                 "few",
-                case(kind(limit(47)), 15, growing),
+                case(kind(Some(Span::minutes(47))), 15, growing),
                 "unknown 15 runs, needs 20",
             ),
             (
@@ -486,7 +482,7 @@ mod tests {
 
     #[test]
     fn runs_of_a_day_are_one_value_and_each_day_is_judged_once() {
-        let mut rule = kind(limit(47));
+        let mut rule = kind(Some(Span::minutes(47)));
         rule.min_delta = Span::zero();
         let mut case = Case::new(RuleKind::RunRegression(rule));
         for hour in 0..60 * 24_i64 {
@@ -521,12 +517,12 @@ mod tests {
             (2, "breach"),
             (7, "ok Not growing any more: p1 job takes 30 min"),
         ] {
-            let opened = case(kind(limit(47)), 60, growing).opened("05:00");
-            let alert = case(kind(limit(47)), 60, days(drop)).with_open_of(&opened);
+            let opened = case(kind(Some(Span::minutes(47))), 60, growing).opened("05:00");
+            let alert = case(kind(Some(Span::minutes(47))), 60, days(drop)).with_open_of(&opened);
             let said = verdict(&alert);
             assert!(said.starts_with(wanted), "{drop}: {said}");
         }
-        let opened = case(kind(limit(47)), 60, growing).opened("05:00");
+        let opened = case(kind(Some(Span::minutes(47))), 60, growing).opened("05:00");
         for (seconds, wanted) in [
             (2_905, "unknown not clearly over yet"),
             (
