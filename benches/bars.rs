@@ -19,6 +19,7 @@ use axum::routing::post;
 use secrecy::SecretString;
 use tardy::app::deliver::{Deliverer, Outgoing};
 use tardy::app::pipeline::{Incoming, Pipeline};
+use tardy::chart::{Band, ChartPoint, DurationChart, LimitLine, Mark, Size, Theme};
 use tardy::config::{self, Environment};
 use tardy::engine::history::History;
 use tardy::engine::observation::{Job, Name, Observation, Project, ProjectKey, Run, Status};
@@ -35,12 +36,13 @@ use tardy::store::sled::{SledOptions, SledStore};
 
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("tick", tick),
     ("poll", poll),
     ("alerts", alerts),
     ("latency", latency),
     ("check", check),
+    ("chart", chart),
 ];
 
 fn main() {
@@ -53,6 +55,71 @@ fn main() {
             part();
         }
     }
+}
+
+/// Nightly runs of about half an hour in a usual range, the last ones over a limit.
+fn durations(count: u32) -> DurationChart {
+    let at = |index: u32| start() - Span::days(i64::from(count - index));
+    let point = |index: u32| ChartPoint {
+        at: at(index),
+        seconds: 1_800.0
+            + 60.0 * f64::from(index % 7)
+            + if index + 5 > count { 1_500.0 } else { 0.0 },
+        mark: if index + 5 > count {
+            Mark::Bad
+        } else {
+            Mark::Usual
+        },
+    };
+    let band = |index: u32| Band {
+        at: at(index),
+        low: 1_500.0,
+        usual: 1_950.0 + f64::from(index % 11),
+        high: 2_400.0,
+    };
+    DurationChart {
+        title: "finance nightly-refresh".to_owned(),
+        subtitle: format!("run duration, last {count} runs"),
+        points: (0..count).map(point).collect(),
+        band: (0..count).map(band).collect(),
+        change: None,
+        limit: Some(LimitLine {
+            seconds: 2_700.0,
+            label: "limit 45 min".to_owned(),
+        }),
+        zone: chrono_tz::America::New_York,
+    }
+}
+
+fn chart() {
+    println!("\n## Charts of durations\n");
+    println!("| runs | SVG | PNG, 1600 x 640 | PNG for a phone, 1080 x 960 | SVG, kB | PNG, kB |");
+    println!("|---|---|---|---|---|---|");
+    for count in [42, 500] {
+        let chart = durations(count);
+        let svg = || tardy::chart::svg(&chart, Theme::Light, Size::Wide).into_bytes();
+        let png = |size| tardy::chart::png(&chart, Theme::Light, size).expect("it is drawn");
+        println!(
+            "| {count} | {:.2?} | {:.1?} | {:.1?} | {} | {} |",
+            repeated(200, svg),
+            repeated(20, || png(Size::Wide)),
+            repeated(20, || png(Size::Phone)),
+            svg().len() / 1_000,
+            png(Size::Wide).len() / 1_000,
+        );
+    }
+    println!("\nBar: 1 ms and 100 ms for 42 runs.");
+}
+
+/// Median time of a call; the first one, which reads the fonts, does not count.
+fn repeated(times: usize, call: impl Fn() -> Vec<u8>) -> Duration {
+    std::hint::black_box(call());
+    let samples = (0..times).map(|_| {
+        let started = Instant::now();
+        std::hint::black_box(call());
+        started.elapsed()
+    });
+    median(samples.collect())
 }
 
 fn median(mut samples: Vec<Duration>) -> Duration {

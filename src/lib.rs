@@ -1,6 +1,7 @@
 //! Tardy: alerting and service levels for data pipelines on dagctl.
 
 pub mod app;
+pub mod chart;
 pub mod chat;
 pub mod cli;
 pub mod config;

@@ -22,6 +22,7 @@ use tardy::app::clock::{Clock as _, SystemClock};
 use tardy::engine::Step;
 use tardy::engine::labels::Labels;
 use tardy::engine::ledger::{LedgerRow, Promise};
+use tardy::engine::observation::{Execution, Name, Observation, ProjectKey, Run, Status};
 use tardy::engine::time::{Span, Timestamp};
 use tardy::sim::{
     Faults, JobPlan, Organization, Outcome, PlannedRun, ProjectKind, ProjectPlan, Running,
@@ -60,7 +61,7 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 18] = [
+const BUILT: [&str; 21] = [
     "init",
     "test",
     "run",
@@ -76,16 +77,17 @@ const BUILT: [&str; 18] = [
     "detect",
     "rules",
     "sla",
+    "chart",
     "notify",
     "store",
     "completions",
-];
-
-const NOT_BUILT: [&str; 8] = [
-    "ack",
-    "silence",
     "accept",
     "why",
+];
+
+const NOT_BUILT: [&str; 6] = [
+    "ack",
+    "silence",
     "why-not",
     "routes",
     "deliveries",
@@ -118,7 +120,10 @@ fn what_is_not_built_says_so_and_fails() {
 #[test]
 fn wrong_arguments_are_problems_and_suggest() {
     let home = home();
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 15] = [
+        (&["chart", "nightly", "-o", "a.gif"], ".svg or .png"),
+        (&["chart", "nightly", "--last", "501"], "1..=500"),
+        (&["chart", "nightly", "--theme", "blue"], "light, dark"),
         (&["chek"], "check"),
         (&["run", "--logs", "json"], "--log"),
         (&[], "Usage"),
@@ -280,7 +285,8 @@ fn colours_are_for_terminals_unless_asked_for() {
 fn without_a_store_questions_fail_and_create_none() {
     let mut home = home();
     home.set("DAGCTL_TOKEN", "dctl_x");
-    let questions: [&[&str]; 7] = [
+    let questions: [&[&str]; 8] = [
+        &["chart", "nightly"],
         &["status"],
         &["alerts"],
         &["runs"],
@@ -477,6 +483,121 @@ fn questions_about_promises_say_what_is_wrong_with_them() {
         0,
         &["no promises yet: rules of kind deadline, missed_schedule and run_duration"],
     );
+}
+
+/// Sixty days of a nightly job of about half an hour, and of a model; the last nine runs are longer.
+fn durations(home: &Home) {
+    let now = SystemClock::default().now();
+    let store = SledStore::open(&home.path("data"), SledOptions::at(now));
+    let store = store.unwrap().store;
+    let key = ProjectKey {
+        source: "acme".into(),
+        project_id: "finance".into(),
+    };
+    let mut step = Step::default();
+    for day in 0..60 {
+        let started_at = now - Span::days(60 - day);
+        let minutes = if day < 51 { 28 + day % 5 } else { 50 + day % 3 };
+        let finished_at = Some(started_at + Span::minutes(minutes));
+        let id: Name = format!("run-{day}").into();
+        let run = Run {
+            id: id.clone(),
+            job: Some("nightly <b>".into()),
+            job_type: "run".into(),
+            status: if day == 40 {
+                Status::Failed
+            } else {
+                Status::Success
+            },
+            triggered_by: "scheduled".into(),
+            created_at: started_at,
+            started_at: Some(started_at),
+            finished_at,
+            updated_at: started_at + Span::minutes(minutes),
+            error: None,
+        };
+        let execution = Execution {
+            id: format!("e-{day}").into(),
+            run_id: Some(id),
+            model: "staging.orders".into(),
+            status: Status::Success,
+            started_at: Some(started_at),
+            finished_at,
+            updated_at: started_at + Span::minutes(minutes),
+            rows: None,
+            error: None,
+        };
+        let observations = &mut step.changed.observations;
+        observations.push(Observation::Run(key.clone(), run));
+        observations.push(Observation::Execution(key.clone(), execution));
+    }
+    let mut numbers = Sequences::default();
+    let (commit, _) = commit_step(&step, &BTreeMap::new(), &[], &mut numbers, now);
+    store.commit(&commit).unwrap();
+}
+
+const LIMITED: &str = "[[rule]]\nname = \"sla\"\nkind = \"run_duration\"\nmax = \"45m\"\n";
+
+#[test]
+fn durations_are_drawn_to_files_and_to_standard_output() {
+    let home = Home::new(SERVICE, LIMITED);
+    durations(&home);
+    home.run(&["chart", "nightly*", "-o", "a.png"]).assert(
+        0,
+        &[
+            "wrote a.png: 42 runs from ",
+            "9 of them over the limit of 45 min; 1 failed.",
+        ],
+    );
+    let png = std::fs::read(home.path("a.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000);
+    home.run(&["chart", "nightly <b>", "-o", "a.SVG", "--theme", "dark"])
+        .assert(0, &["wrote a.SVG"]);
+    let shown = home.run(&["chart", "finance nightly <b>", "--theme", "dark"]);
+    let file = std::fs::read_to_string(home.path("a.SVG")).unwrap();
+    assert_eq!(shown.assert(0, &[]).out, file);
+    for part in [
+        "<svg ",
+        "finance nightly &lt;b&gt;",
+        "limit 45 min",
+        "</svg>",
+    ] {
+        assert!(file.contains(part), "{part}: {file}");
+    }
+    let phone = home.run(&["chart", "staging.orders", "--size", "phone", "--last", "1"]);
+    phone.assert(0, &["width=\"360\"", "run duration, one run", "usual "]);
+}
+
+#[test]
+fn the_figures_of_a_chart_are_json() {
+    let home = Home::new(SERVICE, LIMITED);
+    durations(&home);
+    let answer = home
+        .run(&["chart", "nightly*", "--last", "3", "--json"])
+        .json();
+    let runs = answer["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 3, "{answer}");
+    assert_eq!(runs[2]["id"], "run-59");
+    assert_eq!(runs[2]["seconds"], 52.0 * 60.0);
+    assert_eq!(runs[2]["is_success"], true);
+    assert_eq!(runs[2]["usual"]["runs"], 20);
+    assert_eq!(answer["limit"]["seconds"], 45.0 * 60.0);
+    assert_eq!(answer["limit"]["rule"], "sla");
+}
+
+#[test]
+fn a_chart_of_nothing_says_what_is_near() {
+    let home = Home::new(SERVICE, LIMITED);
+    durations(&home);
+    home.run(&["chart", "staging.order"]).assert(
+        2,
+        &[
+            "is called `staging.order`",
+            "did you mean `staging.orders`?",
+        ],
+    );
+    home.run(&["chart", "nightly*", "-o", "no/such/folder/a.svg"])
+        .assert(1, &["no/such/folder/a.svg cannot be written"]);
 }
 
 #[test]

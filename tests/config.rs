@@ -16,7 +16,7 @@ use tardy::engine::route::Route;
 use tardy::engine::rule::deadline::{By, Deadline, On};
 use tardy::engine::rule::regression::Method;
 use tardy::engine::rule::source_unreachable::SourceUnreachable;
-use tardy::engine::rule::{RuleKind, Severity};
+use tardy::engine::rule::{RuleKind, SettingFrom, Severity};
 use tardy::engine::time::Span;
 use tardy::notify::{ReceiverKind, SmtpTls};
 
@@ -713,6 +713,29 @@ fn keys_are_documented_and_their_examples_are_toml() {
     assert_eq!(kinds, tardy::engine::rule::KIND_NAMES);
 }
 
+#[test]
+fn a_rule_shows_where_each_of_its_values_comes_from() {
+    let text = "[defaults]\nfor = \"5m\"\nseverity = \"info\"\n[[rule]]\nname = \"r\"\n\
+                kind = \"run_regression\"\njob = \"a*\"\nseverity   =  \"critical\"\nz = 3\n";
+    let rule = load(SERVICE, text).config.policy.rules[0].clone();
+    let shown = |from: SettingFrom| {
+        let own = rule.settings.iter().filter(|setting| setting.from == from);
+        let lines = own.map(|setting| format!("{} = {}", setting.key, setting.value));
+        lines.collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        shown(SettingFrom::Rule),
+        "z = 3; job = \"a*\"; severity = \"critical\""
+    );
+    assert_eq!(shown(SettingFrom::Defaults), "for = \"5m\"");
+    let built_in = shown(SettingFrom::BuiltIn);
+    assert!(
+        built_in.starts_with("method = \"robust_z\"; percent = 0.5"),
+        "{built_in}"
+    );
+    assert!(!built_in.contains("severity"), "{built_in}");
+}
+
 /// `key = default` lines of the keys that have one.
 fn default_lines<'k>(keys: impl Iterator<Item = &'k Key>) -> String {
     let lines: Vec<String> = keys
@@ -750,6 +773,14 @@ fn documented_defaults_are_in_force() {
         let (short, mut long) = (rule(&short), rule(&long));
         assert!(long.selectors.project.is_any() && long.selectors.triggered_by.is_any());
         long.selectors = short.selectors.clone();
+        // Where a value comes from is all that differs of what is shown.
+        for shown in &short.settings {
+            let written = long.settings.iter().find(|other| other.key == shown.key);
+            let written = written.map(|other| (other.value.as_str(), other.from));
+            let expected = (shown.value.as_str(), SettingFrom::Rule);
+            assert_eq!(written, Some(expected), "{}", variant.name);
+        }
+        long.settings.clone_from(&short.settings);
         assert_eq!(short, long, "{}", variant.name);
     }
     let top = |sections: &[&Section]| -> String {

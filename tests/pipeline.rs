@@ -14,6 +14,8 @@ mod smtp;
 #[path = "pipeline/rig.rs"]
 mod rig;
 
+#[path = "pipeline/averages.rs"]
+mod averages;
 #[path = "pipeline/contract.rs"]
 mod contract;
 #[path = "pipeline/crashes.rs"]

@@ -202,12 +202,13 @@ async fn a_failing_run_is_told_within_seconds_and_answers_are_the_same_running_o
 
     home.run(&["status"])
         .assert(0, &["running tardy", "acme", "hook"]);
-    let questions: [&[&str]; 5] = [
+    let questions: [&[&str]; 6] = [
         &["alerts", "--json"],
         &["runs", "failed", "--json"],
         &["ask", "/runs failed 24h", "--json"],
         &["rules", "--json"],
         &["models", "--json"],
+        &["chart", "job-000", "--json"],
     ];
     let answers = questions.map(|question| home.run(question).assert(0, &[]).json());
     assert!(
@@ -385,6 +386,155 @@ async fn contract_11_no_secret_is_in_a_log_a_status_a_message_or_the_store() {
             assert!(!is_there, "{secret} is in {place}");
         }
     }
+}
+
+const SLOWER: &str = "[[rule]]\nname = \"slower\"\nkind = \"run_regression\"\nmethod = \"percent\"\n\
+                      min_runs = 3\nseverity = \"warning\"\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_acceptance_that_was_acknowledged_is_there_after_a_kill_and_told_once() {
+    let mut world = World::with(1, "0 0 1 1 *", SLOWER).await;
+    world.home.set("USER", "ada");
+    for index in 1..=4 {
+        let at = now() - Span::hours(index);
+        let id = format!("usual_{index}");
+        world.add(PlannedRun::success(&id, &job(0), at, Span::minutes(3)));
+    }
+    let home = &world.home;
+    let bot = home.start();
+    world.is_watching().await;
+    let begun = now() - Span::minutes(6);
+    world.add(PlannedRun::success(
+        "slow",
+        &job(0),
+        begun,
+        Span::minutes(6),
+    ));
+    until(20, "the slowdown is told", || world.hook.said().len() == 1).await;
+    let alerts = home.run(&["alerts", "--json"]).assert(0, &[]).json();
+    let id = alerts["alerts"]["rows"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    home.run(&["why", &id]).assert(
+        0,
+        &[
+            "slower (run_regression)",
+            "rules.toml:2",
+            "min_runs = 3",
+            "percent",
+        ],
+    );
+    let narrow = home
+        .command(&["why", &id, "--color", "never"])
+        .env("COLUMNS", "60")
+        .output();
+    let narrow = String::from_utf8(narrow.unwrap().stdout).unwrap();
+    assert!(
+        narrow.lines().all(|line| line.chars().count() <= 60),
+        "{narrow}"
+    );
+    home.run(&["accept", "zzzzzz"])
+        .assert(2, &["there is no alert `zzzzzz`", &id]);
+    home.run(&["why", "zzzzzz"])
+        .assert(2, &["there is no alert `zzzzzz`", &id]);
+    let accept = ["accept", &id, "--comment", "bigger tables"];
+    home.run(&accept).assert(
+        0,
+        &["Accepted: finance job-000 now takes 6 min (was 3 min), by ada: bigger tables"],
+    );
+    bot.kill();
+
+    let mut bot = home.start();
+    world.is_watching().await;
+    until(30, "the end is told", || world.hook.said().len() >= 2).await;
+    let alerts = home.run(&["alerts", "--json"]).assert(0, &[]).json();
+    assert_eq!(alerts["alerts"]["rows"], serde_json::json!([]), "{alerts}");
+    home.run(&accept).assert(1, &["by ada"]);
+    home.run(&["why", &id])
+        .assert(0, &["bigger tables", "by ada", "done", "refused"]);
+    world.add(PlannedRun::success(
+        "same",
+        &job(0),
+        now() - Span::minutes(6),
+        Span::minutes(6),
+    ));
+    world.is_watching().await;
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    let events: Vec<Value> = told(&world.hook)
+        .iter()
+        .map(|told| told["event"].clone())
+        .collect();
+    assert_eq!(events, ["firing", "resolved"]);
+    home.run(&["store", "verify"])
+        .assert(0, &["all records are good"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn without_a_bot_an_acceptance_is_stored_and_told_at_the_next_start() {
+    let world = World::with(1, "0 0 1 1 *", SLOWER).await;
+    let home = &world.home;
+    for index in 1..=4 {
+        let at = now() - Span::hours(index);
+        let id = format!("usual_{index}");
+        world.add(PlannedRun::success(&id, &job(0), at, Span::minutes(3)));
+    }
+    let mut bot = home.start();
+    world.is_watching().await;
+    let begun = now() - Span::minutes(6);
+    world.add(PlannedRun::success(
+        "slow",
+        &job(0),
+        begun,
+        Span::minutes(6),
+    ));
+    until(20, "the slowdown is told", || world.hook.said().len() == 1).await;
+    let alerts = home.run(&["alerts", "--json"]).assert(0, &[]).json();
+    let id = alerts["alerts"]["rows"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let running = home.run(&["why", &id, "--json"]).assert(0, &[]).json();
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    let stopped = home.run(&["why", &id, "--json"]).assert(0, &[]).json();
+    for part in [
+        "regression",
+        "transitions",
+        "told",
+        "rule",
+        "history",
+        "facts",
+    ] {
+        assert_eq!(running["alert"][part], stopped["alert"][part], "{part}");
+    }
+    let acted = home
+        .run(&["accept", &id[..4], "--json"])
+        .assert(0, &[])
+        .json();
+    assert!(
+        acted["outcome"]["done"]
+            .as_str()
+            .unwrap()
+            .contains(", by uid "),
+        "{acted}"
+    );
+    home.run(&["accept", &id])
+        .assert(1, &["was accepted already", "by uid"]);
+    home.run(&["ask", &format!("/why {id}")]).assert(
+        0,
+        &["What people did", "over; this is what the store still has"],
+    );
+    let mut bot = home.start();
+    until(30, "the end is told", || world.hook.said().len() >= 2).await;
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    let events: Vec<Value> = told(&world.hook)
+        .iter()
+        .map(|told| told["event"].clone())
+        .collect();
+    assert_eq!(events, ["firing", "resolved"]);
 }
 
 /// The environment is asked here and nowhere else in the tests of the program.

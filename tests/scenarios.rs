@@ -2,6 +2,8 @@
 
 #![allow(unreachable_pub)] // modules of one test binary
 
+#[path = "support/engine/accepting.rs"]
+mod accepting;
 #[path = "support/engine/aside.rs"]
 mod aside;
 #[path = "support/engine/contract.rs"]
@@ -16,6 +18,8 @@ mod flapping;
 mod interleavings;
 #[path = "support/engine/kinds.rs"]
 mod kinds;
+#[path = "support/engine/levels.rs"]
+mod levels;
 #[path = "support/engine/models.rs"]
 mod models;
 #[path = "support/engine/objectives.rs"]

@@ -8,11 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tardy::engine::labels::Patterns;
-use tardy::engine::observation::{Execution, Observation, ProjectKey, Run, Status};
+use tardy::engine::observation::{
+    Averaged, DayAverage, Execution, Observation, ProjectKey, Run, Status,
+};
 use tardy::engine::time::{Span, Timestamp};
+use tardy::sim::variant::{Aggregates, Nulls};
 use tardy::sim::{
-    Fault, Faults, Garbage, Organization, PlanRecord, PlannedExecution, PlannedRun, Protection,
-    Running, Shape, SimClock, Variant, serve,
+    Fault, Faults, Garbage, JobPlan, Organization, Outcome, PlanRecord, PlannedExecution,
+    PlannedRun, ProjectKind, ProjectPlan, Protection, Running, Shape, SimClock, Variant, serve,
 };
 use tardy::source::dagctl::{Dagctl, DagctlSettings, MAX_BODY_BYTES, Retry, Timeouts};
 use tardy::source::{Batch, Cursor, ProblemKind, Source as _};
@@ -126,6 +129,7 @@ impl Known {
                 | Observation::ProjectGone(_)
                 | Observation::Jobs(..)
                 | Observation::Plan(..)
+                | Observation::Averages(..)
                 | Observation::Protections(..) => {}
             }
         }
@@ -338,9 +342,8 @@ fn visible_execution(
 
 #[tokio::test]
 async fn every_variant_ends_in_the_same_knowledge() {
-    for number in 0..Variant::count() {
-        let variant = Variant::number(number);
-        let context = format!("variant {number} ({})", variant.describe());
+    for variant in Variant::with_runs() {
+        let context = format!("variant {} ({})", variant.number, variant.describe());
         let running = simulate(organization(7, 10), variant).await;
         let mut client = Dagctl::resume(settings(&running), BTreeMap::new()).unwrap();
         let mut known = Known::default();
@@ -490,8 +493,9 @@ async fn survive(fault: &Fault, place: &str, times: usize, context: &str) {
 async fn random_faults_and_restarts_end_in_full_knowledge() {
     for seed in 0..12 {
         let context = format!("seed {seed}");
-        let variant = u32::try_from(seed).unwrap();
-        let running = simulate(small_organization(seed), Variant::number(variant)).await;
+        let variants: Vec<Variant> = Variant::with_runs().collect();
+        let variant = variants[usize::try_from(seed).unwrap() % variants.len()].clone();
+        let running = simulate(small_organization(seed), variant).await;
         let moderate: Vec<Fault> = faults().into_iter().filter(|f| !is_deceit(f)).collect();
         running.faults.random(seed, 0.15, moderate);
         let mut known = Known::default();
@@ -631,10 +635,7 @@ async fn one_wrong_clock_among_many_claims_nothing() {
 /// After a restart the jobs are asked for first: a run whose job is named otherwise would be another job's.
 #[tokio::test]
 async fn runs_are_not_read_before_the_jobs_that_were_known_are_listed_again() {
-    let prefixed = (0..12).map(Variant::number);
-    let prefixed = prefixed
-        .into_iter()
-        .find(|known| !known.cronjob_prefix.is_empty());
+    let prefixed = Variant::with_runs().find(|known| !known.cronjob_prefix.is_empty());
     for fault in [
         Fault::Status(404, None),
         Fault::Status(403, None),
@@ -757,9 +758,8 @@ fn governed() -> Organization {
 
 #[tokio::test]
 async fn plans_and_protections_are_known_in_every_variant() {
-    for number in 0..Variant::count() {
-        let variant = Variant::number(number);
-        let context = format!("variant {number} ({})", variant.describe());
+    for variant in Variant::with_runs() {
+        let context = format!("variant {} ({})", variant.number, variant.describe());
         let is_listed = variant.protections_allowed && variant.protections_key.is_some();
         let running = simulate(governed(), variant).await;
         let mut client = Dagctl::resume(settings(&running), BTreeMap::new()).unwrap();
@@ -786,5 +786,100 @@ async fn plans_and_protections_are_known_in_every_variant() {
             "{context}: {:?}",
             known.off
         );
+    }
+}
+
+/// An hourly job with a model that takes a little longer every day.
+fn hourly() -> Organization {
+    let mut organization = Organization::new("org-1", "dctl_x");
+    organization.project(ProjectPlan::new("p1", "finance", ProjectKind::Sqlmesh));
+    organization.job("p1", JobPlan::new("hourly", "0 * * * *"));
+    for hour in 0..40 * 24 {
+        let at = begin() - Span::hours(40 * 24 - hour);
+        let took = Span::seconds(60 + hour / 24 * 3 + hour % 5);
+        let run = PlannedRun::success(&format!("run{hour}"), "hourly", at, took + took);
+        organization.add_run(
+            "p1",
+            run.with_model("marts.orders", took, Outcome::Success, None),
+        );
+    }
+    organization
+}
+
+/// Mean milliseconds by day of what starts in it, from the plan.
+fn daily(spans: impl Iterator<Item = (Timestamp, Span)>) -> BTreeMap<String, (u64, i64)> {
+    let mut days: BTreeMap<String, (u64, i64)> = BTreeMap::new();
+    for (at, took) in spans {
+        let day = days.entry(at.to_string()[..10].to_owned()).or_default();
+        *day = (day.0 + 1, day.1 + took.num_milliseconds());
+    }
+    let last = "2026-02-10".to_owned()..="2026-03-11".to_owned();
+    days.retain(|day, _| last.contains(day));
+    for (count, millis) in days.values_mut() {
+        *millis /= i64::try_from(*count).unwrap();
+    }
+    days
+}
+
+#[tokio::test]
+async fn daily_averages_are_known_where_nothing_else_is_served() {
+    let named = Variant {
+        aggregates: Aggregates::Named,
+        nulls: Nulls::Explicit,
+        ..Variant::number(8)
+    };
+    for variant in [Variant::number(8), Variant::number(9), named] {
+        let context = format!("{variant:?}");
+        let reads_runs = variant.runs_allowed;
+        let organization = hourly();
+        let planned = organization.planned_runs("p1");
+        let running = simulate(organization, variant).await;
+        let mut client = Dagctl::resume(settings(&running), BTreeMap::new()).unwrap();
+        let mut known: BTreeMap<(Averaged, String), (u64, i64)> = BTreeMap::new();
+        let mut told = 0;
+        for poll in 0..16 {
+            let now = running.clock.advance(Span::minutes(1));
+            let batch = client.poll(now).await;
+            assert_eq!(batch.is_complete, reads_runs, "{context}");
+            for observation in batch.observations {
+                if let Observation::Averages(_, list) = observation {
+                    told += 1;
+                    for DayAverage {
+                        of,
+                        day,
+                        count,
+                        millis,
+                    } in list
+                    {
+                        let average = (count.unwrap(), i64::try_from(millis).unwrap());
+                        known.insert((of, day.to_string()), average);
+                    }
+                }
+            }
+            if poll == 8 && !reads_runs {
+                client = Dagctl::resume(settings(&running), batch.cursors).unwrap();
+            }
+        }
+        let of_model = |run: &PlannedRun| {
+            let execution = &run.executions[0];
+            let took = execution.finished_at.unwrap() - execution.started_at;
+            (execution.started_at, took)
+        };
+        let wanted = daily(planned.iter().map(of_model));
+        let runs = daily(planned.iter().map(|run| {
+            let took = run.finished_at.unwrap() - run.created_at;
+            (run.created_at, took)
+        }));
+        let model = Averaged::Model("marts.orders".into());
+        let mut all: BTreeMap<_, _> = wanted
+            .into_iter()
+            .map(|(day, average)| ((model.clone(), day), average))
+            .collect();
+        if !reads_runs {
+            let runs = runs.into_iter();
+            all.extend(runs.map(|(day, average)| ((Averaged::Runs, day), average)));
+        }
+        assert_eq!(known, all, "{context}");
+        assert_eq!(told, if reads_runs { 1 } else { 2 }, "{context}: once");
     }
 }

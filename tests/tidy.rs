@@ -45,7 +45,7 @@ struct Direction {
     to: &'static [&'static str],
 }
 
-const DIRECTIONS: [Direction; 9] = [
+const DIRECTIONS: [Direction; 10] = [
     Direction {
         from: "engine",
         to: &[],
@@ -75,13 +75,17 @@ const DIRECTIONS: [Direction; 9] = [
         to: &["engine"],
     },
     Direction {
+        from: "chart",
+        to: &["engine"],
+    },
+    Direction {
         from: "app",
-        to: &["engine", "config", "source", "store", "notify"],
+        to: &["engine", "config", "source", "store", "notify", "chart"],
     },
     Direction {
         from: "cli",
         to: &[
-            "app", "chat", "config", "engine", "notify", "sim", "source", "store",
+            "app", "chart", "chat", "config", "engine", "notify", "sim", "source", "store",
         ],
     },
 ];

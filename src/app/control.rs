@@ -1,5 +1,6 @@
 //! Questions to the running bot, over a Unix socket beside the store: one JSON line in, one JSON line
-//! out. Only the user the bot runs as can open the socket. Questions change nothing.
+//! out. Only the user the bot runs as can open the socket. Questions change nothing; acts are handed to the
+//! evaluator, and answered when what came of them is on the disk.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,12 +9,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::live::Shared;
+use super::live::{Event, Shared};
+use super::past;
 use super::status::Status;
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
+use crate::engine::acting::{Act, ActKind, Acted};
+use crate::engine::query::{PictureAnswer, PictureQuestion, picture};
+use crate::notify::mask;
 
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +29,17 @@ pub enum Request {
     Status,
     /// A question of the chat grammar.
     Command(Command),
+    /// Something to be done: by whom, why, and what.
+    Act {
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        comment: Option<String>,
+        /// What.
+        what: ActKind,
+    },
+    /// What a picture of durations shows.
+    Picture(PictureQuestion),
 }
 
 /// What is answered.
@@ -33,6 +50,10 @@ pub enum Response {
     Status(Box<Status>),
     /// An answer.
     Answer(Answer),
+    /// What came of an act.
+    Acted(Box<Acted>),
+    /// What a picture of durations shows.
+    Picture(Box<PictureAnswer>),
     /// The question could not be read.
     Refused(String),
 }
@@ -70,6 +91,31 @@ const MAX_RESPONSE_BYTES: u64 = 16 * 1024 * 1024;
 /// Longest wait for a question or an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest wait for an act to be on the disk: shorter than the asker's patience.
+const ACT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// What answers are made from.
+#[derive(Clone)]
+pub struct Asked {
+    /// What the bot knows.
+    pub shared: Arc<Shared>,
+    /// To the evaluator.
+    pub events: mpsc::Sender<Event>,
+}
+
+impl Asked {
+    /// Answers from what is shared, and has the evaluator act.
+    pub fn new(shared: &Arc<Shared>, events: &mpsc::Sender<Event>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            events: events.clone(),
+        }
+    }
+}
+
+/// On which questions come.
+pub type Listener = UnixListener;
+
 /// Where the socket of a store is: beside it, `data` -> `data.sock`.
 pub fn socket_path(store: &Path) -> PathBuf {
     store.with_added_extension("sock")
@@ -93,7 +139,7 @@ pub fn bind(path: &Path) -> Result<UnixListener, ControlError> {
 pub async fn listen(
     listener: UnixListener,
     path: PathBuf,
-    shared: Arc<Shared>,
+    asked: Asked,
     cancel: CancellationToken,
 ) {
     loop {
@@ -101,7 +147,7 @@ pub async fn listen(
             () = cancel.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    tokio::spawn(serve(stream, Arc::clone(&shared)));
+                    tokio::spawn(serve(stream, asked.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a question could not be accepted");
@@ -113,7 +159,7 @@ pub async fn listen(
     let _ = std::fs::remove_file(&path);
 }
 
-async fn serve(stream: UnixStream, shared: Arc<Shared>) {
+async fn serve(stream: UnixStream, asked: Asked) {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(MAX_REQUEST_BYTES));
@@ -121,7 +167,7 @@ async fn serve(stream: UnixStream, shared: Arc<Shared>) {
         return;
     };
     let response = match serde_json::from_str(&line) {
-        Ok(request) => respond(&request, &shared),
+        Ok(request) => respond(request, &asked).await,
         Err(error) => Response::Refused(error.to_string()),
     };
     let mut text = serde_json::to_string(&response).unwrap_or_default();
@@ -129,14 +175,47 @@ async fn serve(stream: UnixStream, shared: Arc<Shared>) {
     let _ = tokio::time::timeout(TIMEOUT, write.write_all(text.as_bytes())).await;
 }
 
-fn respond(request: &Request, shared: &Shared) -> Response {
+async fn respond(request: Request, asked: &Asked) -> Response {
+    let shared = &asked.shared;
     match request {
         Request::Status => Response::Status(Box::new(shared.status())),
         Request::Command(command) => {
             let now = shared.clock.now();
-            Response::Answer(shared.read(|engine| answer(engine, command, now)))
+            let mut answer = shared.read(|engine| answer(engine, &command, now));
+            if let Answer::Why(why) = &mut answer {
+                past::complete(why, shared.store().as_ref());
+            }
+            Response::Answer(answer)
+        }
+        Request::Act { by, comment, what } => {
+            let comment = comment.as_deref().map(mask::mask);
+            let now = shared.clock.now();
+            let act = Act::new(&by, now, comment.as_deref(), what);
+            match tokio::time::timeout(ACT_TIMEOUT, hand_over(act, asked)).await {
+                Ok(Some(mut acted)) => {
+                    past::explain(&mut acted, shared.store().as_ref());
+                    Response::Acted(Box::new(acted))
+                }
+                Ok(None) => Response::Refused("the bot is about to stop; try again".into()),
+                Err(_) => Response::Refused(
+                    "not written to the store within 8 s; it may still be done: look with \
+                     `tardy why ALERT`, and at the store with `tardy status`"
+                        .into(),
+                ),
+            }
+        }
+        Request::Picture(question) => {
+            let answer = shared.read(|engine| picture(engine, &question));
+            Response::Picture(Box::new(answer))
         }
     }
+}
+
+/// Has the evaluator do it; `None` when there is none any more.
+async fn hand_over(act: Act, asked: &Asked) -> Option<Acted> {
+    let (sender, outcome) = oneshot::channel();
+    asked.events.send(Event::Act(act, sender)).await.ok()?;
+    outcome.await.ok()
 }
 
 /// Asks the running bot.

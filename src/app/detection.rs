@@ -121,7 +121,7 @@ impl Told {
     /// usual 31 min (28 to 36 in the 120 before)".
     pub fn reason(&self, zone: Tz) -> String {
         let shift = &self.shift;
-        let (low, high) = shift.range;
+        let (low, high) = shift.range();
         format!(
             "{} of {} runs since {} are {}: {}, usual {} ({} in the {} before)",
             shift.beyond,

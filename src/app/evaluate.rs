@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +12,7 @@ use super::live::{Event, STORE_WAITS, Shared};
 use super::pipeline::{Activation, Incoming};
 use super::poll::source_health;
 use super::{blocking, upkeep};
+use crate::engine::acting::Acted;
 use crate::engine::observation::Name;
 use crate::engine::policy::Policy;
 use crate::engine::time::Timestamp;
@@ -52,6 +53,8 @@ pub struct Evaluator {
     pub rows: mpsc::Sender<Vec<OutboxRow>>,
     /// To the pollers.
     pub poll_at: watch::Sender<Option<Timestamp>>,
+    /// Those who wait for what comes of their acts, in the order of the acts.
+    pub waiting: Vec<oneshot::Sender<Acted>>,
 }
 
 impl Evaluator {
@@ -118,7 +121,7 @@ impl Evaluator {
         incoming
     }
 
-    fn take(&self, event: Event, incoming: &mut Incoming) {
+    fn take(&mut self, event: Event, incoming: &mut Incoming) {
         match event {
             Event::Polled(name, batch) => {
                 if let Some(report) = source_health(&name, &batch, self.shared.clock.now()) {
@@ -131,6 +134,10 @@ impl Evaluator {
                 incoming.add_report(report);
             }
             Event::Say(notice) => incoming.input.notices.push(notice),
+            Event::Act(act, waiting) => {
+                incoming.input.acts.push(act);
+                self.waiting.push(waiting);
+            }
         }
     }
 
@@ -151,6 +158,10 @@ impl Evaluator {
             },
         };
         log(&activation);
+        for (waiting, acted) in self.waiting.drain(..).zip(&activation.step.acts) {
+            // Whoever asked may have gone: it is done all the same.
+            let _ = waiting.send(acted.clone());
+        }
         self.shared.notes().note_step(&activation.step);
         self.poll_at.send_replace(activation.step.poll_at);
         if !activation.rows.is_empty() && self.rows.send(activation.rows).await.is_err() {
@@ -222,6 +233,14 @@ fn log(activation: &Activation) {
             alert.at = %transition.at,
             "{}",
             transition.reason
+        );
+    }
+    for acted in &activation.step.acts {
+        tracing::info!(
+            act.by = %acted.act.by,
+            act.what = ?acted.act.what,
+            act.outcome = ?acted.outcome,
+            "somebody acted"
         );
     }
 }

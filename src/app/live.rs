@@ -8,17 +8,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::deliver::Report;
 use super::pipeline::Pipeline;
 use super::status::{Notes, ReceiverStatus, Status, StoreStatus, of_engine};
+use crate::engine::acting::{Act, Acted};
 use crate::engine::observation::Name;
 use crate::engine::schedule::Cron;
 use crate::engine::time::{Span, Timestamp};
 use crate::engine::{Engine, Notice};
 use crate::source::Batch;
+use crate::store::Store;
 
 /// What the tasks and the surfaces share.
 pub struct Shared {
@@ -57,6 +59,8 @@ pub enum Event {
     Delivered(Report),
     /// Something to say about Tardy itself.
     Say(Notice),
+    /// Somebody wants something done, and waits for what comes of it.
+    Act(Act, oneshot::Sender<Acted>),
 }
 
 /// Batches that wait to be evaluated; more make the pollers wait.
@@ -80,6 +84,12 @@ impl Shared {
     pub fn read<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
         let pipeline = self.pipeline.read().unwrap_or_else(PoisonError::into_inner);
         look(pipeline.engine())
+    }
+
+    /// The store, for questions about what is over.
+    pub fn store(&self) -> Arc<dyn Store> {
+        let pipeline = self.pipeline.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(pipeline.store())
     }
 
     pub(super) fn pipeline(&self) -> std::sync::RwLockWriteGuard<'_, Pipeline> {

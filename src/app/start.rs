@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::control;
+use super::control::{self, Asked};
 use super::deliver::{Deliverer, Outgoing};
 use super::dispatch::Dispatcher;
 use super::evaluate::{Evaluator, InForce};
@@ -229,9 +229,7 @@ impl Bot {
             stopping: CancellationToken::new(),
             tasks: JoinSet::new(),
         };
-        let answering =
-            control::listen(listener, socket, Arc::clone(&shared), bot.stopping.clone());
-        bot.spawn_other(answering);
+        bot.answer(listener, socket);
         let upkeep = upkeep::keep_up(Arc::clone(&shared), bot.stopping.clone());
         bot.spawn_other(upkeep);
         let evaluator = Evaluator {
@@ -240,6 +238,7 @@ impl Bot {
             in_force: in_force_inbox,
             rows,
             poll_at: poll_at_sender,
+            waiting: Vec::new(),
         };
         bot.spawn(EVALUATOR, evaluator.run(bot.stopping.clone()));
         let dispatcher = Dispatcher {
@@ -271,6 +270,13 @@ impl Bot {
             task.await;
             Ok(())
         });
+    }
+
+    /// Answers questions, and hands over acts, from now on.
+    fn answer(&mut self, listener: control::Listener, socket: PathBuf) {
+        let asked = Asked::new(&self.shared, &self.events);
+        let stopping = self.stopping.clone();
+        self.spawn_other(control::listen(listener, socket, asked, stopping));
     }
 
     fn start_pollers(&mut self, sources: Vec<(Dagctl, Duration)>) {
@@ -418,7 +424,7 @@ fn panic_text(error: tokio::task::JoinError) -> String {
 }
 
 /// Outbox rows sort after those that were there, and after those of earlier starts.
-fn sequences(loaded: &Loaded, now: Timestamp) -> Sequences {
+pub(super) fn sequences(loaded: &Loaded, now: Timestamp) -> Sequences {
     let first = now.as_millis().unsigned_abs() << 16;
     let last = loaded
         .outbox

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::deliver::Report;
 use crate::engine::alert::AlertState;
+use crate::engine::history::ProjectHistory;
 use crate::engine::observation::Name;
+use crate::engine::rule::regression::averages;
+use crate::engine::rule::{Rule, Scope};
 use crate::engine::subject::SubjectKey;
 use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Step};
@@ -63,12 +67,69 @@ pub struct SourceStatus {
     pub complete_at: Option<Timestamp>,
     /// How far each project is known, by project id.
     pub known_until: BTreeMap<String, Timestamp>,
+    /// Projects of which single runs or model executions cannot be read, by project id.
+    #[serde(default)]
+    pub averages: BTreeMap<String, AveragesStatus>,
     /// Pages of the first backfill, while it goes on: read and expected.
     pub backfill: Option<(u32, u32)>,
     /// What went wrong in the last poll.
     pub problems: Vec<Problem>,
     /// Problems since the start, by kind.
     pub counts: BTreeMap<String, u64>,
+}
+
+/// What is known of a project by daily averages alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AveragesStatus {
+    /// The newest day of its runs, which cannot be read one by one.
+    pub runs_until: Option<NaiveDate>,
+    /// The newest day of its models, whose executions cannot be read one by one.
+    pub models_until: Option<NaiveDate>,
+    /// Rules about regressions that cannot tell anything from averages, and why.
+    pub unfit_rules: BTreeMap<String, String>,
+}
+
+impl AveragesStatus {
+    /// What is known of a project; `None` when nothing by averages alone.
+    fn of(project: &ProjectHistory, rules: &[Rule]) -> Option<Self> {
+        let (runs_until, models_until) = project.averaged_until();
+        let is_concerned = |rule: &&Rule| match rule.kind.scope() {
+            Scope::Job => runs_until.is_some(),
+            Scope::Model => models_until.is_some(),
+            _ => false,
+        };
+        let unfit = rules.iter().filter(is_concerned).filter_map(|rule| {
+            let is_project = rule.selectors.is_project(project);
+            let why = averages::blind_spot(rule).filter(|_| is_project)?;
+            Some((rule.name.to_string(), why.to_owned()))
+        });
+        (runs_until.is_some() || models_until.is_some()).then(|| Self {
+            runs_until,
+            models_until,
+            unfit_rules: unfit.collect(),
+        })
+    }
+
+    /// As people are told, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (what, of, until) in [
+            ("runs", "runs", self.runs_until),
+            ("model executions", "models", self.models_until),
+        ] {
+            if let Some(until) = until {
+                lines.push(format!(
+                    "{what}: not served; daily averages read up to {until}"
+                ));
+                lines.push(format!(
+                    "regressions of {of}: by daily averages (percent only)"
+                ));
+            }
+        }
+        let unfit = self.unfit_rules.iter();
+        lines.extend(unfit.map(|(rule, why)| format!("rule {rule:?}: unknown: {why}")));
+        lines
+    }
 }
 
 /// A receiver.
@@ -178,6 +239,15 @@ pub fn of_engine(status: &mut Status, engine: &Engine) {
             .projects()
             .filter(|project| *project.key.source == *source.name)
             .filter_map(|project| Some((project.key.project_id.to_string(), project.coverage?)))
+            .collect();
+        source.averages = engine
+            .history()
+            .projects()
+            .filter(|project| *project.key.source == *source.name && !project.is_gone)
+            .filter_map(|project| {
+                let averages = AveragesStatus::of(project, &engine.policy().rules)?;
+                Some((project.key.project_id.to_string(), averages))
+            })
             .collect();
     }
     for receiver in &mut status.receivers {

@@ -62,6 +62,7 @@ pub fn alarm(receiver: &Name, why: &str, now: Timestamp) -> Notification {
             text: why.to_owned(),
         },
         omitted: 0,
+        rollup: None,
         suppressed: Vec::new(),
     }
 }

@@ -23,6 +23,8 @@ pub enum Command {
     Models(ModelQuestion),
     /// `/sla [job or objective] [30d]`
     Sla(SlaQuestion),
+    /// `/why <alert>`, by its short id or the beginning of it.
+    Why(String),
     /// `/help`
     Help,
     /// The rules in force.
@@ -56,6 +58,14 @@ pub enum ParseError {
         /// How it is used.
         usage: &'static str,
     },
+    /// A command without what it is about.
+    #[error("/{command} of what? {usage}")]
+    Missing {
+        /// The command.
+        command: &'static str,
+        /// How it is used.
+        usage: &'static str,
+    },
     /// Longer than anybody types.
     #[error("a question is at most {MAX_CHARS} characters")]
     TooLong,
@@ -83,7 +93,7 @@ const WORDS: [&str; 14] = [
 ];
 
 /// Commands that can be answered.
-pub const BUILT: [&str; 6] = ["runs", "alerts", "models", "sla", "rules", "help"];
+pub const BUILT: [&str; 7] = ["runs", "alerts", "models", "sla", "why", "rules", "help"];
 
 /// How each is used.
 pub const RUNS_USAGE: &str =
@@ -94,6 +104,9 @@ pub const ALERTS_USAGE: &str = "use it as /alerts [firing|pending|silenced] [lab
 pub const MODELS_USAGE: &str = "use it as /models [slow|failed|regressed] [model] [7d]";
 /// How it is used.
 pub const SLA_USAGE: &str = "use it as /sla [job or objective] [30d]";
+
+/// How it is used.
+pub const WHY_USAGE: &str = "use it as /why ALERT, with the id that every message shows";
 
 /// Reads `/runs failed 24h`, with or without the slash.
 pub fn parse(text: &str) -> Result<Command, ParseError> {
@@ -114,6 +127,7 @@ pub fn parse(text: &str) -> Result<Command, ParseError> {
         "alerts" => alerts(rest),
         "models" => models(rest),
         "sla" => sla(rest),
+        "why" => why(rest),
         other => Err(unknown(other)),
     }
 }
@@ -240,6 +254,21 @@ fn sla(words: &[String]) -> Result<Command, ParseError> {
     }))
 }
 
+fn why(words: &[String]) -> Result<Command, ParseError> {
+    match words {
+        [alert] => Ok(Command::Why(alert.trim_matches('"').to_owned())),
+        [] => Err(ParseError::Missing {
+            command: "why",
+            usage: WHY_USAGE,
+        }),
+        [_, word, ..] => Err(ParseError::Argument {
+            command: "why",
+            word: word.clone(),
+            usage: WHY_USAGE,
+        }),
+    }
+}
+
 fn alerts(words: &[String]) -> Result<Command, ParseError> {
     let mut state = AlertQuery::Open;
     let mut matchers = Vec::new();
@@ -328,7 +357,7 @@ mod tests {
             ("/xyzzyplugh", "there is no command /xyzzyplugh"),
             (
                 "/plans",
-                "/plans is not built yet; built are /runs, /alerts, /models, /sla, /rules, /help",
+                "/plans is not built yet; built are /runs, /alerts, /models, /sla, /why, /rules, /help",
             ),
             (
                 "/sla nightly weekly",
@@ -337,6 +366,14 @@ mod tests {
             (
                 "/runs failed slow",
                 "/runs does not take `slow`; use it as /runs [failed|late|running|slow|all] [job or project] [24h]",
+            ),
+            (
+                "/why",
+                "/why of what? use it as /why ALERT, with the id that every message shows",
+            ),
+            (
+                "/why k3x9qa now",
+                "/why does not take `now`; use it as /why ALERT, with the id that every message shows",
             ),
             (
                 "/alerts bogus",

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parse::{ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE, SLA_USAGE};
+use super::parse::{ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE, SLA_USAGE, WHY_USAGE};
 use crate::engine::Engine;
-use crate::engine::query::{self, AlertRow, ModelRow, Page, RuleRow, RunRow, SlaAnswer};
+use crate::engine::query::{self, AlertRow, ModelRow, Page, RuleRow, RunRow, SlaAnswer, WhyAnswer};
 use crate::engine::time::Timestamp;
 
 /// An answer, for any surface to show.
@@ -19,6 +19,8 @@ pub enum Answer {
     Models(Page<ModelRow>),
     /// Promises, most damage first.
     Sla(SlaAnswer),
+    /// An alert, explained.
+    Why(WhyAnswer),
     /// Rules in force.
     Rules(Vec<RuleRow>),
     /// Words.
@@ -32,13 +34,14 @@ pub fn answer(engine: &Engine, command: &Command, now: Timestamp) -> Answer {
         Command::Alerts(question) => Answer::Alerts(query::alerts(engine, question)),
         Command::Models(question) => Answer::Models(query::models(engine, question, now)),
         Command::Sla(question) => Answer::Sla(query::sla(engine, question, now)),
+        Command::Why(alert) => Answer::Why(query::why(engine, alert, now)),
         Command::Rules => Answer::Rules(query::rules(engine)),
         Command::Help => Answer::Text(help()),
     }
 }
 
 fn help() -> String {
-    let lines = [RUNS_USAGE, ALERTS_USAGE, MODELS_USAGE, SLA_USAGE]
+    let lines = [RUNS_USAGE, ALERTS_USAGE, MODELS_USAGE, SLA_USAGE, WHY_USAGE]
         .map(|usage| usage.trim_start_matches("use it as ").to_owned());
     format!("{}\n/rules\n/help", lines.join("\n"))
 }

@@ -98,7 +98,10 @@ fn answer(text: &str, limit: Option<usize>, context: &Context) -> ExitCode {
         }
         Ok(answer) => {
             show(&answer, context);
-            ExitCode::Fine
+            match &answer {
+                Answer::Why(answer) => super::why::code(answer),
+                _ => ExitCode::Fine,
+            }
         }
         Err(code) => code,
     }
@@ -110,7 +113,7 @@ fn set_limit(command: &mut Command, limit: usize) {
         Command::Alerts(question) => question.limit = limit,
         Command::Models(question) => question.limit = limit,
         Command::Sla(question) => question.limit = limit,
-        Command::Help | Command::Rules => {}
+        Command::Help | Command::Rules | Command::Why(_) => {}
     }
 }
 
@@ -124,6 +127,7 @@ fn show(answer: &Answer, context: &Context) {
         Answer::Alerts(page) => show_alerts(page, now, context),
         Answer::Models(page) => show_models(page, context),
         Answer::Sla(answer) => super::sla::show(answer, context),
+        Answer::Why(answer) => super::why::show(answer, context),
         Answer::Rules(rules) => show_rules(rules, context),
         Answer::Text(text) => context.out.line(text),
     }
@@ -181,7 +185,7 @@ fn show_runs(page: &Page<RunRow>, now: Timestamp, context: &Context) {
     more(page, context);
 }
 
-fn severity_tone(severity: Severity) -> Tone {
+pub(super) fn severity_tone(severity: Severity) -> Tone {
     match severity {
         Severity::Critical => Tone::Bad,
         Severity::Warning => Tone::Warn,
@@ -415,6 +419,11 @@ fn show_source(source: &SourceStatus, status: &Status, context: &Context) {
             "          {} known until {known_until}",
             plain(project)
         ));
+    }
+    for (project, averages) in &source.averages {
+        for line in averages.lines() {
+            out.line(&format!("          {} {}", plain(project), plain(&line)));
+        }
     }
     for problem in &source.problems {
         out.line(&format!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Context, ExitCode, state};
+use super::{Context, ExitCode, reach, state};
 use crate::app::clock::{Clock as _, SystemClock};
 use crate::app::start;
 use crate::config::{self, Config, Diagnostics, FileKind};
@@ -40,7 +40,7 @@ pub(super) struct CheckArgs {
 #[derive(Default)]
 struct Found {
     diagnostics: Diagnostics,
-    /// Warnings that only what exists can tell.
+    /// Warnings about what rules find: in one another, and in what exists.
     online: Vec<String>,
     rules: usize,
 }
@@ -69,7 +69,9 @@ fn find(args: &CheckArgs, context: &Context) -> Result<Found, ExitCode> {
     for path in &services {
         match config::load(path, &context.environment) {
             Ok(loaded) => {
-                found.rules += written(&loaded.config.policy.rules);
+                let rules = &loaded.config.policy.rules;
+                found.rules += written(rules);
+                found.online.extend(reach::without_any_limit(rules));
                 found.diagnostics.extend(loaded.warnings);
                 if !args.offline {
                     found.online.extend(ask_api(&loaded.config, context)?);
@@ -206,6 +208,7 @@ fn about_rules(engine: &Engine) -> Vec<String> {
         if is_judged && count == 0 && (has_models || !judges_models) {
             notes.push(matches_nothing(rule, engine));
         }
+        notes.extend(reach::without_limit(rule, engine));
         if let RuleKind::Rows(_) = &rule.kind {
             notes.extend(without_counts(rule, engine));
         }

@@ -231,7 +231,7 @@ fn row(told: &Told, zone: Tz) -> Vec<(Tone, String)> {
         Direction::Up => Tone::Bad,
         Direction::Down => Tone::Good,
     };
-    let (low, high) = shift.range;
+    let (low, high) = shift.range();
     vec![
         (Tone::Bold, plain(&told.id.to_string())),
         (Tone::Plain, told.began(zone)),

@@ -1,6 +1,8 @@
 //! The command line: one file for each subcommand. The only module that prints.
 
+mod accept;
 mod answers;
+mod chart;
 mod check;
 mod completions;
 mod demo;
@@ -11,6 +13,7 @@ mod notify;
 mod output;
 mod planned;
 mod promised;
+mod reach;
 mod rules;
 mod run;
 mod schema;
@@ -19,6 +22,7 @@ mod sla;
 mod state;
 mod store;
 mod test;
+mod why;
 
 use std::path::PathBuf;
 
@@ -108,6 +112,8 @@ enum Command {
     Alerts(answers::WordsArgs),
     /// Show promises kept, late, missed and excused
     Sla(sla::SlaArgs),
+    /// Draw how long runs took, against what is usual and allowed, as SVG or PNG
+    Chart(chart::ChartArgs),
     /// Ask as in chat: tardy ask "/runs failed 24h"
     Ask(answers::AskArgs),
     /// Find what has become slower or quicker in any series of durations
@@ -126,10 +132,10 @@ enum Command {
     Ack(planned::PlannedArgs),
     /// Keep alerts quiet for a while (not built yet)
     Silence(planned::PlannedArgs),
-    /// Accept a new level as normal (not built yet)
-    Accept(planned::PlannedArgs),
-    /// Explain an alert, gate by gate (not built yet)
-    Why(planned::PlannedArgs),
+    /// Accept a regression's new level as normal, which ends its alert
+    Accept(accept::AcceptArgs),
+    /// Explain an alert: its rule, its history, each number that decided it
+    Why(why::WhyArgs),
     /// Explain why a rule says nothing about a subject (not built yet)
     WhyNot(planned::PlannedArgs),
     /// Draw the routing tree (not built yet)
@@ -162,6 +168,7 @@ impl Command {
             Self::Silence(_) => "silence",
             Self::Accept(_) => "accept",
             Self::Sla(_) => "sla",
+            Self::Chart(_) => "chart",
             Self::Why(_) => "why",
             Self::WhyNot(_) => "why-not",
             Self::Routes(_) => "routes",
@@ -224,12 +231,13 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Rules(args) => rules::run(&args, context),
         Command::Notify(command) => notify::run(&command, context),
         Command::Sla(args) => sla::run(&args, context),
+        Command::Accept(args) => accept::run(&args, context),
+        Command::Why(args) => why::run(&args, context),
+        Command::Chart(args) => chart::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Ack(_)
         | Command::Silence(_)
-        | Command::Accept(_)
-        | Command::Why(_)
         | Command::WhyNot(_)
         | Command::Routes(_)
         | Command::Deliveries(_)

@@ -101,6 +101,7 @@ fn message(receiver: &Name, now: Timestamp) -> Notification {
             text: format!("Receiver {receiver} works. Sent by `tardy notify test {receiver}`."),
         },
         omitted: 0,
+        rollup: None,
         suppressed: Vec::new(),
     }
 }

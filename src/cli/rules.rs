@@ -90,6 +90,16 @@ fn key_json(key: &Key) -> serde_json::Value {
     })
 }
 
+/// What ends an alert of a kind, as its documentation says, in one line.
+pub(super) fn resolve(kind: &str) -> Option<String> {
+    let text = documentation(kind)?;
+    let (_, after) = text.split_once("## Resolve\n")?;
+    let section = after.split("\n## ").next()?;
+    let lines = section.lines().take_while(|line| !line.starts_with("```"));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    Some(words.join(" "))
+}
+
 /// The module documentation of a kind: what it tells, when to use it, keys, no data, resolve.
 fn documentation(kind: &str) -> Option<String> {
     let source = match kind {

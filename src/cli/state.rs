@@ -7,16 +7,19 @@ use std::sync::Arc;
 use super::{Context, ExitCode};
 use crate::app::clock::{Clock as _, SystemClock};
 use crate::app::control::{self, ControlError, Request, Response};
-use crate::app::start;
+use crate::app::start::{self, Opened};
 use crate::app::status::{ReceiverStatus, SourceStatus, Status, StoreStatus, of_engine};
+use crate::app::{offline, past};
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
 use crate::config::{self, Config, Diagnostics};
+use crate::engine::acting::{Act, ActKind, Acted};
 use crate::engine::history::History;
+use crate::engine::query::{self, PictureAnswer, PictureQuestion};
 use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Input, Saved};
+use crate::notify::mask;
 use crate::store::Store as _;
-use crate::store::records::Loaded;
 
 /// What is asked.
 pub(super) enum Question {
@@ -76,10 +79,85 @@ pub(super) fn ask(question: &Question, context: &Context) -> Result<Answer, Exit
     match ask_running(&Request::Command(command.clone()), context)? {
         Asked::Answered(Response::Answer(answer)) => Ok(answer),
         Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
-        Asked::Answered(Response::Status(_)) => Err(ExitCode::Bug),
+        Asked::Answered(_) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => answer_stopped(&config, command, context),
+    }
+}
+
+fn answer_stopped(
+    config: &Config,
+    command: &Command,
+    context: &Context,
+) -> Result<Answer, ExitCode> {
+    let (opened, now) = open_store(config, context)?;
+    let engine = engine(config, opened.loaded.history, opened.loaded.saved, now);
+    let mut answer = answer(&engine, command, now);
+    if let Answer::Why(why) = &mut answer {
+        past::complete(why, opened.store.as_ref());
+    }
+    Ok(answer)
+}
+
+/// What came of an act, and whether a running bot did it.
+pub(super) struct Done {
+    pub acted: Acted,
+    pub is_bot_running: bool,
+}
+
+/// Has something done by the running bot, or in the store when none runs.
+pub(super) fn act(
+    comment: Option<&str>,
+    what: ActKind,
+    context: &Context,
+) -> Result<Done, ExitCode> {
+    let by = caller(context);
+    let request = Request::Act {
+        by: by.clone(),
+        comment: comment.map(str::to_owned),
+        what: what.clone(),
+    };
+    let (acted, is_bot_running) = match ask_running(&request, context)? {
+        Asked::Answered(Response::Acted(acted)) => (*acted, true),
+        Asked::Answered(Response::Refused(why)) => return Err(failed(context, &why)),
+        Asked::Answered(_) => return Err(ExitCode::Bug),
         Asked::NotRunning(config) => {
-            let (engine, now) = open_engine(&config, context)?;
-            Ok(answer(&engine, command, now))
+            let (opened, now) = open_store(&config, context)?;
+            let comment = comment.map(mask::mask);
+            let act = Act::new(&by, now, comment.as_deref(), what);
+            let acted = offline::act(&config.policy, opened, act, now);
+            let acted = acted.map_err(|error| failed(context, &error.to_string()))?;
+            (acted.ok_or(ExitCode::Bug)?, false)
+        }
+    };
+    Ok(Done {
+        acted,
+        is_bot_running,
+    })
+}
+
+/// Who types: the name of the user, else the number.
+fn caller(context: &Context) -> String {
+    let names = ["USER", "LOGNAME"].into_iter();
+    let mut names = names.filter_map(|name| context.environment.get(name));
+    let uid = || format!("uid {}", rustix::process::getuid().as_raw());
+    names
+        .find(|name| !name.is_empty())
+        .map_or_else(uid, str::to_owned)
+}
+
+/// What a picture of durations shows.
+pub(super) fn picture(
+    question: &PictureQuestion,
+    context: &Context,
+) -> Result<PictureAnswer, ExitCode> {
+    match ask_running(&Request::Picture(question.clone()), context)? {
+        Asked::Answered(Response::Picture(answer)) => Ok(*answer),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(_) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => {
+            let (opened, now) = open_store(&config, context)?;
+            let engine = engine(&config, opened.loaded.history, opened.loaded.saved, now);
+            Ok(query::picture(&engine, question))
         }
     }
 }
@@ -89,7 +167,7 @@ pub(super) fn status(context: &Context) -> Result<Status, ExitCode> {
     match ask_running(&Request::Status, context)? {
         Asked::Answered(Response::Status(status)) => Ok(*status),
         Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
-        Asked::Answered(Response::Answer(_)) => Err(ExitCode::Bug),
+        Asked::Answered(_) => Err(ExitCode::Bug),
         Asked::NotRunning(config) => stopped_status(&config, context),
     }
 }
@@ -144,7 +222,7 @@ fn likely_store_path(path: &Path, context: &Context) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).join(store)
 }
 
-fn load_store(config: &Config, context: &Context) -> Result<(Loaded, u64, Timestamp), ExitCode> {
+fn open_store(config: &Config, context: &Context) -> Result<(Opened, Timestamp), ExitCode> {
     let now = SystemClock::default().now();
     let Some((path, _)) = start::store_path(config) else {
         return Err(failed(
@@ -158,13 +236,7 @@ fn load_store(config: &Config, context: &Context) -> Result<(Loaded, u64, Timest
         return Err(failed(context, &why));
     }
     let opened = start::open(&path, now).map_err(|error| failed(context, &error.to_string()))?;
-    let size = opened.store.size_bytes().unwrap_or(0);
-    Ok((opened.loaded, size, now))
-}
-
-fn open_engine(config: &Config, context: &Context) -> Result<(Engine, Timestamp), ExitCode> {
-    let (loaded, _, now) = load_store(config, context)?;
-    Ok((engine(config, loaded.history, loaded.saved, now), now))
+    Ok((opened, now))
 }
 
 /// The engine as the bot would start with it; nothing of it is stored.
@@ -175,7 +247,9 @@ fn engine(config: &Config, history: History, saved: Saved, now: Timestamp) -> En
 }
 
 fn stopped_status(config: &Config, context: &Context) -> Result<Status, ExitCode> {
-    let (loaded, size, now) = load_store(config, context)?;
+    let (opened, now) = open_store(config, context)?;
+    let size = opened.store.size_bytes().unwrap_or(0);
+    let loaded = opened.loaded;
     let (path, _) = start::store_path(config).unwrap_or_default();
     let outbox = loaded.outbox;
     let waiting = |name: &str| {

@@ -102,6 +102,18 @@ impl<'c> Cursor<'c> {
         }
     }
 
+    /// Every key that is written here, with its value as it is written.
+    pub(super) fn raw(&self) -> Vec<(String, String)> {
+        let raw = |entry: &Entry| {
+            let place = entry.node.place;
+            self.context.with_raw(place, str::to_owned)
+        };
+        let entries = self.table.entries.iter();
+        entries
+            .map(|entry| (entry.key.clone(), raw(entry)))
+            .collect()
+    }
+
     /// The place of a key that is written here, else of the table.
     pub(super) fn place_of(&self, name: &str) -> Place {
         self.table

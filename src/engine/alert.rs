@@ -55,6 +55,8 @@ pub enum EndReason {
     Expired,
     /// The rule was removed or disabled.
     RuleRemoved,
+    /// A person has accepted the new level as normal.
+    Accepted,
 }
 
 /// What a breach is made of.
@@ -78,9 +80,12 @@ pub struct Evidence {
     pub baseline: Option<Baseline>,
     /// More labels for routing and texts, not part of identity.
     pub labels: Labels,
+    /// Since when it is so, where that is before it was told: the first slow run.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
     /// The jobs that fail together: of a platform incident alone.
     #[serde(default)]
-    pub incident: Option<Incident>,
+    pub incident: Option<Box<Incident>>,
 }
 
 /// Jobs that fail together.
@@ -453,6 +458,12 @@ fn fold_breach(
     match slot {
         // Over, and its ending not told yet everywhere: the same incident goes on.
         Some(alert) if alert.state == AlertState::Resolved => {
+            if alert.is_accepted() {
+                // On top of what was accepted: another incident, though in the same conversation.
+                alert.frozen = evidence.baseline;
+                alert.began_at = at;
+                alert.fired_at = Some(at);
+            }
             alert.ended_at = None;
             alert.flapping = None;
             alert.renew(rule, evidence.clone());
@@ -515,7 +526,7 @@ fn fold_ok(
             }
             is_changed
         }
-        (AlertState::Firing, EndReason::Expired | EndReason::RuleRemoved) => {
+        (AlertState::Firing, EndReason::Expired | EndReason::RuleRemoved | EndReason::Accepted) => {
             alert.ending = Some(ending.clone());
             transitions.push(end(alert, at, look.now));
             true
@@ -545,30 +556,22 @@ fn end(alert: &mut Alert, at: Timestamp, now: Timestamp) -> Transition {
     transition(alert, from, at, now)
 }
 
-/// Closes an alert whose rule is gone. A pending one just disappears.
-pub fn close(
-    slot: &mut Option<Alert>,
-    reason: EndReason,
-    headline: String,
-    now: Timestamp,
-) -> Folded {
+/// Closes an alert whatever is known of its condition: its rule is gone, or a person says so. A pending one
+/// just disappears.
+pub fn close(slot: &mut Option<Alert>, ending: Ending, now: Timestamp) -> Folded {
     let mut folded = Folded {
         transitions: Vec::new(),
         is_changed: true,
     };
     match slot {
         Some(alert) if alert.state == AlertState::Firing => {
-            alert.ending = Some(Ending {
-                reason,
-                headline,
-                facts: Vec::new(),
-            });
+            alert.ending = Some(ending);
             folded.transitions.push(end(alert, now, now));
         }
         Some(alert) if alert.state == AlertState::Pending => {
             let mut gone = transition(alert, AlertState::Pending, now, now);
             gone.to = AlertState::Inactive;
-            gone.reason = headline;
+            gone.reason = ending.headline;
             folded.transitions.push(gone);
             *slot = None;
         }
@@ -627,6 +630,36 @@ mod tests {
             evidence,
             at(0),
         )
+    }
+
+    #[test]
+    fn on_top_of_an_accepted_level_it_begins_anew_and_is_held_against_that_level() {
+        let breach = |usual: f64, minute: i64| Finding {
+            occurrence: Labels::default(),
+            at: at(minute),
+            verdict: Verdict::Breach(Evidence {
+                baseline: Baseline::of([usual]),
+                ..Evidence::default()
+            }),
+        };
+        let (rule, mut slot) = (rule(0, 0), None);
+        fold(&mut slot, &breach(10.0, 1), &rule, new, at(1));
+        let ending = Ending {
+            reason: EndReason::Accepted,
+            headline: String::new(),
+            facts: Vec::new(),
+        };
+        close(&mut slot, ending, at(2));
+        let first = slot.clone().unwrap();
+        assert_eq!(
+            (first.state, first.is_accepted()),
+            (AlertState::Resolved, true)
+        );
+        fold(&mut slot, &breach(20.0, 3), &rule, new, at(3));
+        let second = slot.unwrap();
+        assert_eq!((second.state, second.began_at), (AlertState::Firing, at(3)));
+        assert_ne!(second.id(), first.id());
+        assert_eq!(second.frozen, Baseline::of([20.0]));
     }
 
     /// Plays words: `b5` breach since minute 5, `o7` over since 7, `x7` expired at 7, `?5` unknown, `t9`

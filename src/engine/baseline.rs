@@ -28,6 +28,9 @@ pub struct Baseline {
     /// The tick of the week whose runs it was made from; `None`: from runs of the whole week.
     #[serde(default)]
     pub slot: Option<Slot>,
+    /// It was moved to a level that a person has accepted.
+    #[serde(default)]
+    pub is_moved: bool,
 }
 
 /// A tick of the week: a weekday and a time, in the zone of the scheduler.
@@ -82,22 +85,33 @@ impl Baseline {
         }
         sorted.sort_by(f64::total_cmp);
         let center = quantile(&sorted, 0.5);
-        let mut deviations: Vec<f64> = sorted
-            .iter()
-            .map(|x| (x.ln() - center.ln()).abs())
-            .collect();
-        deviations.sort_by(f64::total_cmp);
         Some(Self {
             count: u32::try_from(sorted.len()).unwrap_or(u32::MAX),
             median: center,
-            log_scale: (MAD_TO_SIGMA * quantile(&deviations, 0.5)).max(LOG_SCALE_FLOOR),
+            log_scale: (MAD_TO_SIGMA * log_mad(&sorted)).max(LOG_SCALE_FLOOR),
             p90: quantile(&sorted, 0.9),
             p95: quantile(&sorted, 0.95),
             p99: quantile(&sorted, 0.99),
             min: sorted[0],
             max: sorted[sorted.len() - 1],
             slot: None,
+            is_moved: false,
         })
+    }
+
+    /// The same at another level: all durations times `ratio`, the spread of their logarithms as it was.
+    #[must_use]
+    pub fn moved(&self, ratio: f64) -> Self {
+        Self {
+            median: self.median * ratio,
+            p90: self.p90 * ratio,
+            p95: self.p95 * ratio,
+            p99: self.p99 * ratio,
+            min: self.min * ratio,
+            max: self.max * ratio,
+            is_moved: true,
+            ..*self
+        }
     }
 
     /// Robust z-score of a duration, on logarithms.
@@ -112,9 +126,14 @@ impl Baseline {
 
     /// What it was made from: `20 runs`, `last 8 Mondays 04:00`.
     pub fn basis(&self) -> String {
+        let moved = if self.is_moved {
+            " before, at the accepted level"
+        } else {
+            ""
+        };
         match self.slot {
-            Some(slot) => format!("last {} {}", self.count, slot.name()),
-            None => format!("{} runs", self.count),
+            Some(slot) => format!("last {} {}{moved}", self.count, slot.name()),
+            None => format!("{} runs{moved}", self.count),
         }
     }
 
@@ -128,6 +147,19 @@ impl Baseline {
             Statistic::Max => self.max,
         }
     }
+}
+
+/// Median absolute deviation of the logarithms of durations; zero when there are none.
+pub fn log_mad(durations: &[f64]) -> f64 {
+    let mut sorted: Vec<f64> = durations.iter().copied().filter(|x| *x > 0.0).collect();
+    if sorted.is_empty() {
+        return 0.0;
+    }
+    sorted.sort_by(f64::total_cmp);
+    let center = quantile(&sorted, 0.5).ln();
+    let mut deviations: Vec<f64> = sorted.iter().map(|x| (x.ln() - center).abs()).collect();
+    deviations.sort_by(f64::total_cmp);
+    quantile(&deviations, 0.5)
 }
 
 /// Linear interpolation between order statistics (R type 7). `sorted` is not empty.

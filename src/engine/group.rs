@@ -16,11 +16,12 @@ use super::alert::{Alert, AlertState, EndReason};
 use super::inhibition::Inhibitors;
 use super::labels::{Fingerprint, Labels};
 use super::notification::{
-    AlertView, Body, ConversationId, MAX_ALERTS_TOLD, Notification, Reason, Suppressed,
+    AlertView, Body, ConversationId, MAX_ALERTS_TOLD, Notification, Reason, Rollup, Suppressed,
     SuppressionReason,
 };
 use super::observation::Name;
 use super::precedence::{Folds, goes_on};
+use super::rollup::Together;
 use super::route::Route;
 use super::rule::Severity;
 use super::time::Timestamp;
@@ -93,6 +94,8 @@ pub(super) struct Flush<'a> {
     pub inhibitors: &'a Inhibitors<'a>,
     pub folds: &'a Folds,
     pub route: &'a Route,
+    /// Which alerts of a message are told together.
+    pub together: &'a dyn Fn(&[&Alert]) -> Option<Together>,
     /// A receiver hears of an alert in another group already: it is told there.
     pub is_told_elsewhere: &'a dyn Fn(&Name, Fingerprint) -> bool,
     /// The group may speak; otherwise it is only found out whether something is still kept quiet.
@@ -335,9 +338,12 @@ impl Group {
         if reason.is_pinging() {
             conversation.pinged_at = now;
         }
-        let mut views = conversation.tell(news, flush, hushed);
+        let (mut views, mut rollup) = conversation.tell(news, flush, hushed);
         let omitted = views.len().saturating_sub(MAX_ALERTS_TOLD);
         views.truncate(MAX_ALERTS_TOLD);
+        if let Some(rollup) = &mut rollup {
+            rollup.left_out = rollup.left_out.saturating_sub(omitted);
+        }
         Notification {
             receiver: receiver.clone(),
             conversation: conversation.id,
@@ -347,6 +353,7 @@ impl Group {
             group: self.key.labels.clone(),
             route: self.key.route.clone(),
             omitted,
+            rollup,
             body: Body::Alerts(views),
             suppressed: suppressed.into_iter().take(MAX_ALERTS_TOLD).collect(),
         }
@@ -422,7 +429,8 @@ impl Conversation {
         news: &News,
         flush: &Flush<'_>,
         hushed: &BTreeSet<Fingerprint>,
-    ) -> Vec<AlertView> {
+    ) -> (Vec<AlertView>, Option<Rollup>) {
+        let mut shown: Vec<&Alert> = Vec::new();
         let mut views: Vec<(AlertView, f64)> = Vec::new();
         for print in self
             .told
@@ -439,6 +447,7 @@ impl Conversation {
             if is_ended && known.is_some_and(|told| told.is_ended) {
                 continue;
             }
+            shown.push(alert);
             views.push((alert.view(news.new.contains(&print)), alert.evidence.weight));
             let told = match known {
                 // It is shown as it is, but counts as told only when it may be told.
@@ -456,8 +465,36 @@ impl Conversation {
             self.told.insert(print, told);
         }
         views.sort_by(worst_first);
-        views.into_iter().map(|(view, _)| view).collect()
+        let views = views.into_iter().map(|(view, _)| view).collect();
+        match (flush.together)(&shown) {
+            Some(together) => roll_up(views, together, flush),
+            None => (views, None),
+        }
     }
+}
+
+/// What is told together, with those alerts last that are only counted.
+fn roll_up(
+    views: Vec<AlertView>,
+    together: Together,
+    flush: &Flush<'_>,
+) -> (Vec<AlertView>, Option<Rollup>) {
+    let members = together.members.iter();
+    let ids: Vec<String> = members
+        .filter_map(|print| Some(flush.alerts.get(print)?.id()))
+        .collect();
+    let counted = ids.get(together.shown..).unwrap_or_default();
+    let is_counted = |view: &AlertView| counted.contains(&view.id);
+    let (mut last, mut views): (Vec<_>, Vec<_>) = views.into_iter().partition(is_counted);
+    let left_out = last.len();
+    views.append(&mut last);
+    let rollup = Rollup {
+        headline: together.headline,
+        left_out,
+        more: together.more,
+        ids,
+    };
+    (views, Some(rollup))
 }
 
 /// Why a receiver is told when alerts are new to it.

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::NaiveDate;
+
 use super::history::{Change, ProjectHistory};
-use super::observation::{Name, Observation, ProjectKey, WaitingPlans};
+use super::observation::{DayAverage, Name, Observation, ProjectKey, WaitingPlans};
 use super::rule::Scope;
 use super::subject::SubjectKey;
 use super::time::Timestamp;
@@ -172,7 +174,28 @@ impl Engine {
             Observation::Protections(source, list) => {
                 vec![self.history.observe_protections(&source, list)]
             }
+            Observation::Averages(key, averages) => self.observe_averages(&key, averages, step),
         }
+    }
+
+    /// A day that has changed is stored whole.
+    fn observe_averages(
+        &mut self,
+        key: &ProjectKey,
+        averages: Vec<DayAverage>,
+        step: &mut Step,
+    ) -> Vec<Change> {
+        let days: BTreeSet<NaiveDate> = averages.iter().map(|average| average.day).collect();
+        let changes = self.history.observe_averages(key, averages);
+        if changes.is_empty() {
+            return changes;
+        }
+        if let Some(project) = self.history.project(key) {
+            let days = days.into_iter();
+            let records = days.map(|day| ((key.clone(), day), project.averages().on(day)));
+            step.changed.averages.extend(records);
+        }
+        changes
     }
 
     pub(super) fn take_health(

@@ -27,7 +27,7 @@ impl Engine {
         let rule = &policy.rules[self.watches.get(id).rule];
         if let Some(at) = self.not_before(rule, id, now) {
             // Subjects outside projects have no coverage to wait for.
-            let is_inside = self.watches.get(id).subject.project().is_some();
+            let is_inside = self.waits_for_runs(&self.watches.get(id).subject);
             let (by_clock, when_known) = if is_inside {
                 (None, Some(at))
             } else {
@@ -64,7 +64,7 @@ impl Engine {
         }
         let (mut at, mut when_known) = (judgement.wake_at, judgement.wake_when_known);
         // What waits for runs to be known wakes with them; health is known at any time.
-        let wake = if subject.project().is_some() && !self.is_deleted(&subject) {
+        let wake = if self.waits_for_runs(&subject) {
             &mut when_known
         } else {
             &mut at
@@ -141,9 +141,16 @@ impl Engine {
         match subject.project() {
             // Nothing more will be known of a project that is gone.
             Some(_) if self.is_deleted(subject) => Some(now),
+            // What a day came to is told when it is over, and nothing waits for more.
+            Some(_) if subject.is_averaged() => Some(now),
             Some(project) => Some(self.history.project(project)?.coverage?.min(now)),
             None => Some(now),
         }
+    }
+
+    /// Time passes for the subject as runs become known; for others, by the clock.
+    fn waits_for_runs(&self, subject: &SubjectKey) -> bool {
+        subject.project().is_some() && !subject.is_averaged() && !self.is_deleted(subject)
     }
 
     /// The subject's project is taken to be deleted.
@@ -208,6 +215,7 @@ impl Engine {
         let ctx = Context {
             now,
             rule,
+            rules: &self.policy.rules,
             subject: &watch.subject,
             project,
             schedule_zone: self.schedule_zone(&project.key.source),

@@ -6,6 +6,7 @@
 //! source, a replay or a test. What a step changed is in its [`Step`], to be committed as one
 //! transaction; nothing is sent from here.
 
+pub mod acting;
 pub mod alert;
 pub mod annotate;
 mod aside;
@@ -29,6 +30,7 @@ mod precedence;
 mod promising;
 pub mod query;
 pub mod replay;
+mod rollup;
 pub mod route;
 pub mod rule;
 pub mod schedule;
@@ -41,14 +43,16 @@ mod watching;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use acting::{Act, Acted};
 use alert::{Alert, Transition};
+use chrono::NaiveDate;
 use group::{Group, GroupKey};
 use health::Health;
 use history::{History, JobRecord, ProjectRecord};
 use labels::{Fingerprint, Labels};
 use ledger::{Ledger, LedgerRow};
 use notification::Notification;
-use observation::{Name, Observation, ProjectKey, Run, WaitingPlans};
+use observation::{DayAverage, Name, Observation, ProjectKey, Run, WaitingPlans};
 use policy::Policy;
 use rule::context::Memory;
 use subject::SubjectKey;
@@ -72,6 +76,8 @@ pub struct Input {
     pub undeliverable: Vec<Undeliverable>,
     /// Things to say about Tardy itself, to everyone a critical alert would reach.
     pub notices: Vec<Notice>,
+    /// What people want done.
+    pub acts: Vec<Act>,
 }
 
 /// How a source or a receiver fared.
@@ -114,6 +120,8 @@ pub struct Step {
     pub notifications: Vec<Notification>,
     /// Promises decided.
     pub ledger: Vec<LedgerRow>,
+    /// What came of what people wanted done, in the order of the input.
+    pub acts: Vec<Acted>,
     /// The next instant at which something can change without new data.
     pub wake_at: Option<Timestamp>,
     /// A verdict waits for runs to be known up to this instant: polling just after it brings it at once.
@@ -133,6 +141,8 @@ pub struct Changed {
     pub projects: BTreeMap<ProjectKey, ProjectRecord>,
     /// Jobs.
     pub jobs: BTreeMap<(ProjectKey, Name), JobRecord>,
+    /// Daily averages: all that is known of a day.
+    pub averages: BTreeMap<(ProjectKey, NaiveDate), Vec<DayAverage>>,
     /// How far projects are known.
     pub coverage: BTreeMap<ProjectKey, Timestamp>,
     /// When rules and projects began to be watched.
@@ -322,6 +332,7 @@ impl Engine {
         }
         self.decide_lost(&lost, now, &mut step);
         self.judge_objectives(now, &mut step);
+        self.act(input.acts, now, &mut step);
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
         self.tell(now, &mut step);

@@ -43,8 +43,24 @@ pub struct Notification {
     /// [`MAX_ALERTS_TOLD`]: only counted.
     #[serde(default)]
     pub omitted: usize,
+    /// Alerts of the body that are told together.
+    #[serde(default)]
+    pub rollup: Option<Rollup>,
     /// Alerts of the group that are kept quiet, and why; shown as a count. At most [`MAX_ALERTS_TOLD`].
     pub suppressed: Vec<Suppressed>,
+}
+
+/// Alerts of one message that are told together: models that became slower in one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollup {
+    /// One line that stands alone, for all of them.
+    pub headline: String,
+    /// Their short ids.
+    pub ids: Vec<String>,
+    /// How many of them are not written out for people: the last alerts of the body.
+    pub left_out: usize,
+    /// What is said of those: `and 7 more, +3 min together`.
+    pub more: Option<String>,
 }
 
 /// Most alerts written out in one notification: people read the first ten, and the row must fit the store.
@@ -81,7 +97,8 @@ impl Notification {
 /// What a notification says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {
-    /// The state of the group's alerts: firing ones first, worst first; then those that ended.
+    /// The state of the group's alerts: firing ones first, worst first; then those that ended; last those that
+    /// a rollup only counts.
     Alerts(Vec<AlertView>),
     /// Something about Tardy itself: a refused reload, a restored store, missed deliveries.
     Notice {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::{NaiveDate, NaiveTime};
 use serde::{Deserialize, Serialize};
 
 use super::time::{Span, Timestamp};
@@ -40,6 +41,8 @@ pub enum Observation {
     Plan(ProjectKey, Plan),
     /// All environment protections of a source as they are now.
     Protections(Name, Vec<Protection>),
+    /// Averages of whole days, where a source tells no more than those.
+    Averages(ProjectKey, Vec<DayAverage>),
 }
 
 impl Observation {
@@ -51,7 +54,8 @@ impl Observation {
             | Self::Jobs(key, _)
             | Self::Run(key, _)
             | Self::Execution(key, _)
-            | Self::Plan(key, _) => Some(key.clone()),
+            | Self::Plan(key, _)
+            | Self::Averages(key, _) => Some(key.clone()),
             Self::Protections(..) => None,
         }
     }
@@ -289,4 +293,32 @@ pub struct Protection {
     pub environment: Name,
     /// It is in force.
     pub is_enabled: bool,
+}
+
+/// What an average is about. Which job a model was run by, and which of its runs were slow, is not known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Averaged {
+    /// The runs of all jobs of a project.
+    Runs,
+    /// The executions of a model, by whichever job.
+    Model(Name),
+}
+
+/// How long something took on average on one complete day, UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayAverage {
+    /// What took so long.
+    pub of: Averaged,
+    /// The day, UTC.
+    pub day: NaiveDate,
+    /// How often it was run, where the source says.
+    pub count: Option<u64>,
+    /// The average duration; above 0.
+    pub millis: u64,
+}
+
+/// The instant at which a day is over, UTC.
+pub fn day_end(day: NaiveDate) -> Timestamp {
+    let next = day.succ_opt().unwrap_or(day);
+    next.and_time(NaiveTime::MIN).and_utc().into()
 }

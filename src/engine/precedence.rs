@@ -16,6 +16,7 @@ use super::history::History;
 use super::labels::Fingerprint;
 use super::notification::{Suppressed, SuppressionReason};
 use super::observation::{Name, ProjectKey};
+use super::time::Span;
 
 /// What an alert and its explanation have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,10 @@ enum Tie {
     Failure,
     /// The run.
     Run,
+    /// The run became slower together with the model, in the same run.
+    Slower,
+    /// The model became slower in a run that did, and not later.
+    SlowerRun,
 }
 
 /// Which alerts of the kind are meant.
@@ -51,7 +56,7 @@ struct Row {
 
 /// One cause, one message. An alert that explains others comes before those that it explains, so that it is
 /// known whether it is told when they are looked at.
-const TABLE: [Row; 6] = [
+const TABLE: [Row; 8] = [
     Row {
         by: "platform_incident",
         quiet: &["run_failed", "model_failed", "run_duration"],
@@ -88,10 +93,28 @@ const TABLE: [Row; 6] = [
         tie: Tie::Job,
         part: Part::NotStarted,
     },
+    Row {
+        by: "model_regression",
+        quiet: &["run_regression"],
+        tie: Tie::Slower,
+        part: Part::All,
+    },
+    Row {
+        by: "run_regression",
+        quiet: &["model_regression"],
+        tie: Tie::SlowerRun,
+        part: Part::All,
+    },
 ];
 
-/// Kinds that are explained and explain: they are looked at before the others.
-const IN_BETWEEN: [&str; 2] = ["run_failed", "run_duration"];
+/// Kinds that are explained and explain, in this order: they are looked at before the others.
+const IN_BETWEEN: [&str; 3] = ["run_failed", "run_duration", "run_regression"];
+
+/// Models that became slower longer ago than this explain no run that becomes slower now.
+const SLOWER_WITHIN: Span = Span::days(7);
+
+/// Models explain a slower run when together they add this share of what it took longer.
+const EXPLAINED_SHARE: f64 = 0.5;
 
 /// An alert of the second kind goes on with the conversation that one of the first kind about the same job
 /// began: it is no new incident but a worse one.
@@ -131,11 +154,22 @@ impl Tie {
                 let run = cause.evidence.run_id.as_deref();
                 job_of(cause) == job_of(alert) && run == alert.evidence.run_id.as_deref()
             }
+            Self::Slower => {
+                is_same_run(cause, alert) && alert.began_at - cause.began_at <= SLOWER_WITHIN
+            }
+            Self::SlowerRun => is_same_run(cause, alert) && alert.began_at <= cause.began_at,
             Self::Failure => {
                 job_of(cause) == job_of(alert) && is_in_row(cause, alert, history) == Some(true)
             }
         }
     }
+}
+
+/// Both are about the same run of a job, and held against what was usual: growth is another thing.
+fn is_same_run(a: &Alert, b: &Alert) -> bool {
+    let is_slower = |alert: &Alert| alert.evidence.baseline.is_some();
+    let run = |alert: &Alert| alert.evidence.run_id.clone();
+    job_of(a) == job_of(b) && run(a).is_some() && run(a) == run(b) && is_slower(a) && is_slower(b)
 }
 
 /// The run that `alert` is about is the one that `cause` tells of, or an earlier failure that it told of since
@@ -148,11 +182,7 @@ fn is_in_row(cause: &Alert, alert: &Alert, history: &History) -> Option<bool> {
     if newest == run_id {
         return Some(true);
     }
-    let key = ProjectKey {
-        source: alert.identity.get("source").into(),
-        project_id: alert.identity.get("project_id").into(),
-    };
-    let project = history.project(&key)?;
+    let project = history.project(&project_of(alert))?;
     let (newest, run) = (project.run(newest)?, project.run(run_id)?);
     let settled_at = run.settled_at();
     Some(
@@ -160,6 +190,20 @@ fn is_in_row(cause: &Alert, alert: &Alert, history: &History) -> Option<bool> {
             && settled_at >= cause.began_at
             && settled_at <= newest.settled_at(),
     )
+}
+
+/// A run of the alert's job is active.
+fn has_active_run(alert: &Alert, history: &History) -> bool {
+    let project = history.project(&project_of(alert));
+    let job = project.and_then(|project| Some((project, project.job(alert.identity.get("job"))?)));
+    job.is_some_and(|(project, job)| project.active(job).next().is_some())
+}
+
+fn project_of(alert: &Alert) -> ProjectKey {
+    ProjectKey {
+        source: alert.identity.get("source").into(),
+        project_id: alert.identity.get("project_id").into(),
+    }
 }
 
 fn job_of(alert: &Alert) -> [&str; 3] {
@@ -182,6 +226,8 @@ pub(super) trait Hearing {
     /// A receiver knows of an alert at least as bad as `alert`, or is about to hear of it if nothing explains
     /// it.
     fn hears(&self, receiver: &Name, cause: &Alert, alert: &Alert) -> bool;
+    /// Why an alert was kept quiet because of another one until now.
+    fn was_explained(&self, print: Fingerprint) -> Option<SuppressionReason>;
 }
 
 /// Which alerts are not announced at which receiver, and because of which other.
@@ -211,7 +257,13 @@ impl<'a> Causes<'a> {
             let mut rows = TABLE.iter();
             rows.any(|row| row.explains(cause, alert, history))
         };
-        let causes: Vec<&Alert> = found.into_iter().flatten().filter(explains).collect();
+        let mut causes: Vec<&Alert> = found.into_iter().flatten().filter(explains).collect();
+        let is_model = |cause: &&Alert| *cause.kind == *"model_regression";
+        let models = causes.iter().copied().filter(is_model);
+        let added: f64 = models.map(|cause| cause.evidence.weight).sum();
+        if added < EXPLAINED_SHARE * alert.evidence.weight {
+            causes.retain(|cause| !is_model(cause));
+        }
         causes.into_iter()
     }
 }
@@ -230,16 +282,46 @@ impl Folds {
         }
         let is_announced =
             |alert: &&Alert| matches!(alert.state, AlertState::Firing | AlertState::Resolved);
-        let is_first = |alert: &&Alert| IN_BETWEEN.contains(&&*alert.kind);
-        let all = || alerts.values().filter(is_announced);
-        let first = all().filter(is_first);
-        let then = all().filter(|alert| !is_first(alert));
-        for alert in first.chain(then) {
+        let place = |alert: &&Alert| {
+            let mut kinds = IN_BETWEEN.iter();
+            kinds.position(|kind| **kind == *alert.kind)
+        };
+        let mut all: Vec<&Alert> = alerts.values().filter(is_announced).collect();
+        all.sort_by_key(|alert| place(alert).unwrap_or(IN_BETWEEN.len()));
+        for alert in all {
             for cause in causes.of(alert, history) {
                 folds.fold(alert, cause, hearing);
             }
+            folds.keep(alert, history, hearing);
         }
         folds
+    }
+
+    /// A slower run whose models explained it: they may be back while the next run still goes on. Whether that
+    /// one is slower, too, is not known before its end.
+    fn keep(&mut self, alert: &Alert, history: &History, hearing: &impl Hearing) {
+        if *alert.kind != *"run_regression" || !has_active_run(alert, history) {
+            return;
+        }
+        let Some(reason) = hearing.was_explained(alert.fingerprint) else {
+            return;
+        };
+        for receiver in hearing.receivers(alert) {
+            let is_settled = self.is_folded(&receiver, alert.fingerprint)
+                || hearing.is_told(&receiver, alert.fingerprint);
+            if !is_settled {
+                let fold = Fold {
+                    by: alert.fingerprint,
+                    suppressed: Suppressed {
+                        id: alert.id(),
+                        headline: alert.headline().to_owned(),
+                        reason: reason.clone(),
+                    },
+                };
+                let known = self.0.entry(receiver).or_default();
+                known.insert(alert.fingerprint, fold);
+            }
+        }
     }
 
     fn fold(&mut self, alert: &Alert, cause: &Alert, hearing: &impl Hearing) {

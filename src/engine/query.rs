@@ -1,11 +1,20 @@
 //! Answers to questions about the state, for the command line, chat and pages: one set of answers, so
 //! that all of them say the same. A question changes nothing.
 
+mod picture;
 mod sla;
+mod why;
 
 use serde::{Deserialize, Serialize};
 
+pub use picture::{
+    Picture, PictureAnswer, PictureLimit, PictureQuestion, PictureRun, PictureSlower, PictureUsual,
+    picture,
+};
 pub use sla::{BudgetRow, PromiseRow, SlaAnswer, SlaQuestion, SlaRow, sla};
+pub use why::{
+    CalendarWhy, HistoryWhy, KnownWhy, PastAlert, RuleWhy, ToldWhy, Why, WhyAnswer, why,
+};
 
 use super::Engine;
 use super::alert::{Alert, AlertState};
@@ -103,6 +112,31 @@ impl<T> Page<T> {
         let more = rows.len().saturating_sub(limit);
         rows.truncate(limit);
         Self { rows, more }
+    }
+}
+
+/// How many near names are told.
+const MAX_NEAR: usize = 3;
+
+/// A name that nothing has, in backticks, and what near it there is; `else_where` says where to look when nothing is.
+fn near_names(mut names: Vec<String>, asked: &str, else_where: &str) -> String {
+    names.sort();
+    names.dedup();
+    let mut near: Vec<(usize, &String)> = names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(name, asked), name))
+        .filter(|(distance, name)| *distance <= name.chars().count().max(asked.chars().count()) / 2)
+        .collect();
+    near.sort();
+    let near: Vec<String> = near
+        .iter()
+        .take(MAX_NEAR)
+        .map(|(_, name)| format!("`{name}`"))
+        .collect();
+    let asked: String = asked.chars().take(60).collect();
+    match near.as_slice() {
+        [] => format!("`{asked}`; {else_where}"),
+        near => format!("`{asked}`; did you mean {}?", near.join(" or ")),
     }
 }
 

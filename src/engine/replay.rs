@@ -10,7 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::alert::Transition;
+use super::acting::{Act, ActKind, Acted};
+use super::alert::{Alert, Transition};
 use super::history::History;
 use super::ledger::LedgerRow;
 use super::notification::Notification;
@@ -31,6 +32,35 @@ pub struct Replay {
     outages: Vec<(Timestamp, Timestamp)>,
     /// Time between polls; `None`: whenever something happens.
     poll_every: Option<Span>,
+    /// What people do, and when.
+    wishes: Vec<(Timestamp, Wish)>,
+}
+
+/// Somebody accepts the level of an alert; its id is not known before it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The alert's rule.
+    pub rule: String,
+    /// Its job or model.
+    pub subject: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub comment: Option<String>,
+}
+
+impl Wish {
+    /// The act, about the open alert that is meant.
+    pub fn act(&self, engine: &Engine, now: Timestamp) -> Act {
+        let is_meant = |alert: &&Alert| {
+            let names = [alert.identity.get("job"), alert.identity.get("model")];
+            alert.is_open() && *alert.rule == *self.rule && names.contains(&&*self.subject)
+        };
+        let alert = engine.alerts().find(is_meant).map(Alert::id);
+        let alert = alert.unwrap_or_else(|| format!("{} {}", self.rule, self.subject));
+        let what = ActKind::Accept { alert };
+        Act::new(&self.by, now, self.comment.as_deref(), what)
+    }
 }
 
 /// Everything that was decided, in order.
@@ -42,6 +72,8 @@ pub struct Played {
     pub transitions: Vec<Transition>,
     /// Promises decided, and decided anew.
     pub ledger: Vec<LedgerRow>,
+    /// What came of what people did.
+    pub acts: Vec<Acted>,
     /// Looks made.
     pub steps: usize,
     /// Alerts that are still open.
@@ -66,6 +98,11 @@ impl Replay {
         self.outages.push((from, to));
     }
 
+    /// Somebody accepts the level of an open alert at `at`.
+    pub fn accept(&mut self, at: Timestamp, wish: Wish) {
+        self.wishes.push((at, wish));
+    }
+
     /// Facts by the instant from which a source shows them.
     pub fn facts(&self) -> &[(Timestamp, Observation)] {
         &self.facts
@@ -74,6 +111,11 @@ impl Replay {
     /// Stretches in which no source can be read.
     pub fn outages(&self) -> &[(Timestamp, Timestamp)] {
         &self.outages
+    }
+
+    /// What people do, and when.
+    pub fn wishes(&self) -> &[(Timestamp, Wish)] {
+        &self.wishes
     }
 
     /// A fact that is shown from `at` on.
@@ -180,7 +222,10 @@ impl Replay {
             played: Played::default(),
             plans: has_plans.then(BTreeMap::new),
             hints: (None, None),
+            wishes: std::mem::take(&mut self.wishes),
         };
+        player.wishes.sort_by_key(|(at, _)| *at);
+        player.wishes.reverse();
         let past = std::mem::replace(&mut self.facts, new);
         let past = past.into_iter().map(|(_, fact)| fact).collect();
         player.look(newest(past), from, self.is_blind(from));
@@ -249,6 +294,8 @@ impl Replay {
             let edge = ends.filter(|at| *at > now).min();
             fact.into_iter().chain(known_at).chain(edge).min()
         };
+        let wish_at = player.wishes.last().map(|(at, _)| *at);
+        let wake_at = wake_at.into_iter().chain(wish_at).min();
         let wake_at = wake_at.map(|at| at.max(after));
         seen_at
             .into_iter()
@@ -273,6 +320,8 @@ struct Player {
     plans: Option<BTreeMap<Name, (ProjectKey, Plan)>>,
     /// When to look again by the clock, and when runs must be known.
     hints: (Option<Timestamp>, Option<Timestamp>),
+    /// What people are yet to do, the next one last.
+    wishes: Vec<(Timestamp, Wish)>,
 }
 
 impl Player {
@@ -339,8 +388,22 @@ impl Player {
             .collect()
     }
 
+    /// What people do by now.
+    fn acts(&mut self, now: Timestamp) -> Vec<Act> {
+        let mut acts = Vec::new();
+        while let Some((_, wish)) = self.wishes.pop_if(|(at, _)| *at <= now) {
+            acts.push(wish.act(&self.engine, now));
+        }
+        acts
+    }
+
     fn step(&mut self, input: Input, now: Timestamp) {
+        let input = Input {
+            acts: self.acts(now),
+            ..input
+        };
         let Step {
+            acts,
             transitions,
             notifications,
             ledger,
@@ -351,6 +414,7 @@ impl Player {
         self.played.transitions.extend(transitions);
         self.played.told.extend(notifications);
         self.played.ledger.extend(ledger);
+        self.played.acts.extend(acts);
         self.played.steps += 1;
         self.hints = (wake_at, poll_at);
     }
@@ -379,6 +443,7 @@ fn row_key(fact: &Observation) -> (u8, Name) {
         Observation::Jobs(project, _) => (4, project.project_id.clone()),
         Observation::Protections(source, _) => (5, source.clone()),
         Observation::ProjectGone(project) => (3, project.project_id.clone()),
+        Observation::Averages(project, _) => (6, project.project_id.clone()),
     }
 }
 
@@ -387,7 +452,7 @@ fn rank(fact: &Observation) -> u8 {
         Observation::Project(_) | Observation::ProjectGone(_) | Observation::Protections(..) => 0,
         Observation::Jobs(..) => 1,
         Observation::Run(..) => 2,
-        Observation::Execution(..) | Observation::Plan(..) => 3,
+        Observation::Execution(..) | Observation::Plan(..) | Observation::Averages(..) => 3,
     }
 }
 
@@ -399,6 +464,7 @@ fn updated_at(fact: &Observation) -> Timestamp {
         Observation::Project(_)
         | Observation::ProjectGone(_)
         | Observation::Jobs(..)
-        | Observation::Protections(..) => Timestamp::MIN,
+        | Observation::Protections(..)
+        | Observation::Averages(..) => Timestamp::MIN,
     }
 }

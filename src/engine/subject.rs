@@ -25,6 +25,10 @@ pub enum SubjectKey {
 /// Stands for the job of runs that have none.
 pub const MANUAL_JOB: &str = "(manual)";
 
+/// Stands for all jobs of a project together, where a source tells daily averages and no single runs: of the
+/// project's runs, or of a model's executions.
+pub const ALL_JOBS: &str = "(all jobs)";
+
 impl SubjectKey {
     /// Labels that identify the subject, without anything that may change (names of projects do).
     pub fn identity(&self) -> Labels {
@@ -45,6 +49,14 @@ impl SubjectKey {
                 .with("project_id", project.project_id.clone())
                 .with("job", job.clone())
                 .with("model", model.clone()),
+        }
+    }
+
+    /// All jobs of a project together: known by daily averages alone.
+    pub fn is_averaged(&self) -> bool {
+        match self {
+            Self::Job(_, job) | Self::Model(_, job, _) => &**job == ALL_JOBS,
+            _ => false,
         }
     }
 

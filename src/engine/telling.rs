@@ -10,9 +10,10 @@ use super::alert::{Alert, AlertState};
 use super::group::{Flush, Group, GroupKey};
 use super::inhibition::Inhibitors;
 use super::labels::{Fingerprint, Labels};
-use super::notification::{Body, ConversationId, Notification, Reason};
+use super::notification::{Body, ConversationId, Notification, Reason, SuppressionReason};
 use super::observation::Name;
 use super::precedence::{Folds, Hearing};
+use super::rollup;
 use super::route::Route;
 use super::rule::{Rule, Severity};
 use super::time::{Timestamp, human_time};
@@ -185,11 +186,17 @@ impl Engine {
             if let Some(due_at) = group.due_at {
                 self.due_groups.remove(&(due_at, key.clone()));
             }
+            let look = rollup::Look {
+                history: &self.history,
+                zone: policy.zone,
+                now,
+            };
             let flushed = group.flush(&Flush {
                 alerts: &self.alerts,
                 inhibitors: &inhibitors,
                 folds: &folds,
                 route: &self.route_of(key),
+                together: &|alerts| look.together(alerts),
                 is_told_elsewhere: &|receiver, print| self.is_told_elsewhere(receiver, print),
                 is_due: due.contains(key),
                 now,
@@ -391,6 +398,13 @@ impl Hearing for Listeners<'_> {
         told.is_some_and(|severity| severity >= alert.severity)
             || (cause.severity >= alert.severity && self.is_about_to_hear(receiver, cause))
     }
+
+    fn was_explained(&self, print: Fingerprint) -> Option<SuppressionReason> {
+        let keys = self.engine.memberships.get(&print).into_iter().flatten();
+        let groups = keys.filter_map(|key| self.engine.groups.get(key));
+        let mut reasons = groups.filter_map(|group| group.reasons.get(&print).cloned());
+        reasons.find(|reason| matches!(reason, SuppressionReason::Inhibited(_)))
+    }
 }
 
 fn find_route<'a>(route: &'a Route, path: &str) -> Option<&'a Route> {
@@ -430,6 +444,7 @@ fn notice(receiver: &Name, key: &str, reason: Reason, body: Body, now: Timestamp
         route: "notice".into(),
         body,
         omitted: 0,
+        rollup: None,
         suppressed: Vec::new(),
     }
 }

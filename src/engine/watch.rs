@@ -95,6 +95,16 @@ impl Watches {
         }
     }
 
+    /// The watch that has an alert.
+    pub(super) fn owner(&self, alert: Fingerprint) -> Option<WatchId> {
+        self.owners.get(&alert).copied()
+    }
+
+    /// All watches.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Watch> {
+        self.list.iter()
+    }
+
     /// Some watch has the alert.
     pub(super) fn is_owned(&self, alert: Fingerprint) -> bool {
         self.owners.contains_key(&alert)

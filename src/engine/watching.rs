@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::alert::{self, EndReason};
+use super::alert::{self, EndReason, Ending};
 use super::labels::Fingerprint;
 use super::observation::{Name, ProjectKey};
 use super::rule::context::Memory;
+use super::rule::regression::averages;
 use super::rule::{Rule, Scope};
 use super::schedule::Cron;
 use super::subject::SubjectKey;
@@ -49,7 +50,7 @@ impl Engine {
         let projects: Vec<ProjectKey> = self
             .history
             .projects()
-            .filter(|project| project.coverage.is_some())
+            .filter(|project| project.is_read())
             .filter(|project| policy.has_source(&project.key.source))
             .map(|project| project.key.clone())
             .collect();
@@ -93,12 +94,12 @@ impl Engine {
                     alert.rule
                 )
             });
-            let folded = alert::close(
-                &mut slot,
-                EndReason::RuleRemoved,
-                headline.unwrap_or_default(),
-                now,
-            );
+            let ending = Ending {
+                reason: EndReason::RuleRemoved,
+                headline: headline.unwrap_or_default(),
+                facts: Vec::new(),
+            };
+            let folded = alert::close(&mut slot, ending, now);
             step.transitions.extend(folded.transitions);
             if let Some(alert) = slot {
                 self.alerts.insert(print, alert);
@@ -120,6 +121,13 @@ impl Engine {
 
     /// Makes sure that every subject of a project is watched, once the project is known.
     pub(super) fn watch_project(&mut self, key: &ProjectKey, now: Timestamp, step: &mut Step) {
+        let Some(project) = self.history.project(key) else {
+            return;
+        };
+        let averaged: Vec<SubjectKey> = project.averaged_subjects().collect();
+        for subject in averaged {
+            self.watch(&subject, now, step);
+        }
         let Some(project) = self.history.project(key).filter(|p| p.coverage.is_some()) else {
             return;
         };
@@ -146,6 +154,7 @@ impl Engine {
                 .history
                 .project(project)
                 .is_none_or(|p| p.coverage.is_none())
+            && !subject.is_averaged()
         {
             return;
         }
@@ -168,6 +177,9 @@ impl Engine {
         let selectors = &rule.selectors;
         let project = subject.project().and_then(|key| self.history.project(key));
         let is_project = project.is_some_and(|project| selectors.is_project(project));
+        if subject.is_averaged() && !averages::may_judge(rule) {
+            return false;
+        }
         match (rule.kind.scope(), subject) {
             (Scope::Job | Scope::ProjectAndJob, SubjectKey::Job(_, job)) => {
                 is_project && selectors.job.is_match(job)

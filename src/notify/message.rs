@@ -219,7 +219,11 @@ pub struct Message {
     pub summary: String,
     /// The alerts, as ordered by the engine.
     pub cards: Vec<Card>,
-    /// Alerts that are not among the cards.
+    /// Alerts that are told together with those among the cards, and only counted for people.
+    pub counted: Vec<Card>,
+    /// What is said of them: `and 7 more, +3 min together`.
+    pub counted_words: Option<String>,
+    /// Alerts that are neither.
     pub hidden_alerts: usize,
     /// Text of a notice.
     pub notice: Option<String>,
@@ -247,6 +251,9 @@ impl Message {
         let alerts = alerts(notification);
         let is_opening = notification.sequence == 0;
         let card = |alert| Card::new(alert, is_opening, notification.decided_at, zone);
+        let rollup = notification.rollup.as_ref();
+        let counted = rollup.map_or(0, |rollup| rollup.left_out).min(alerts.len());
+        let (alerts, counted) = alerts.split_at(alerts.len() - counted);
         let shown = alerts.len().min(limits::ALERTS);
         Self {
             delivery_id: notification.delivery_id(),
@@ -255,6 +262,10 @@ impl Message {
             first_line: first_line(notification),
             summary: summary(notification),
             cards: alerts[..shown].iter().map(card).collect(),
+            counted: counted.iter().map(card).collect(),
+            counted_words: rollup
+                .and_then(|rollup| rollup.more.as_deref())
+                .map(|more| line(more, limits::NAME)),
             hidden_alerts: alerts.len() - shown + notification.omitted,
             notice: notice_text(&notification.body),
             suppressed: suppressed(&notification.suppressed),
@@ -276,7 +287,11 @@ impl Message {
     /// What is not shown when only `shown` cards are: `and 37 more`, and what is kept quiet.
     pub fn remainder(&self, shown: usize) -> Option<String> {
         let hidden = self.cards.len().saturating_sub(shown) + self.hidden_alerts;
-        let more = (hidden > 0).then(|| format!("and {hidden} more"));
+        let others = (hidden > 0).then(|| format!("and {hidden} more"));
+        let more = match (self.counted_words.clone(), others) {
+            (Some(counted), Some(others)) => Some(format!("{counted}; {others}")),
+            (counted, others) => counted.or(others),
+        };
         match (more, self.suppressed.clone()) {
             (Some(more), Some(quiet)) => Some(format!("{more}; {quiet}")),
             (more, quiet) => more.or(quiet),
@@ -434,7 +449,7 @@ fn notice_text(body: &Body) -> Option<String> {
 mod tests {
     use super::*;
     use crate::engine::labels::{Fingerprint, Labels};
-    use crate::engine::notification::{ConversationId, Suppressed, SuppressionReason};
+    use crate::engine::notification::{ConversationId, Rollup, Suppressed, SuppressionReason};
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(&format!("2026-03-10T{text}:00Z")).unwrap()
@@ -476,12 +491,41 @@ mod tests {
             route: "root".into(),
             body: Body::Alerts(alerts),
             omitted: 0,
+            rollup: None,
             suppressed: Vec::new(),
         }
     }
 
     fn first_line_of(reason: Reason, alerts: Vec<AlertView>) -> String {
         Message::new(&told(reason, alerts), Tz::UTC).first_line
+    }
+
+    #[test]
+    fn what_is_told_together_has_one_first_line_and_counts_what_it_leaves_out() {
+        use Severity::Warning;
+        let alerts = ["a", "b", "c", "d"].map(|id| alert(id, Warning)).to_vec();
+        let mut notification = told(Reason::First, alerts);
+        notification.rollup = Some(Rollup {
+            headline: "Slower: the whole warehouse of finance nightly".to_owned(),
+            ids: ["a", "c", "d"].map(str::to_owned).to_vec(),
+            left_out: 1,
+            more: Some("and 1 more, +3 min together".to_owned()),
+        });
+        let message = Message::new(&notification, Tz::UTC);
+        assert_eq!(
+            message.first_line,
+            "Slower: the whole warehouse of finance nightly and 1 more"
+        );
+        assert_eq!((message.cards.len(), message.counted.len()), (3, 1));
+        assert_eq!(message.hidden_alerts, 0);
+        let more = |shown| message.remainder(shown).unwrap();
+        assert_eq!(more(3), "and 1 more, +3 min together");
+        assert_eq!(more(2), "and 1 more, +3 min together; and 1 more");
+        let text = message.plain(9);
+        assert!(
+            text.contains("Failed: c") && !text.contains("Failed: d"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -170,8 +170,9 @@ fn body(notification: &Notification, message: &Message) -> serde_json::Result<Ve
         Body::Alerts(alerts) => alerts,
         Body::Notice { .. } => &[],
     };
-    let shown = message.cards.len().min(limits::ALERTS);
-    let pairs = alerts.iter().zip(&message.cards).take(shown);
+    let cards = message.cards.iter().chain(&message.counted);
+    let shown = cards.clone().count().min(limits::ALERTS);
+    let pairs = alerts.iter().zip(cards).take(shown);
     serde_json::to_vec(&Envelope {
         version: 1,
         event: event(notification),

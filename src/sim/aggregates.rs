@@ -66,7 +66,7 @@ impl ModelStats {
 }
 
 /// The body of `/model-executions/stats`: finished executions started on the days from `start` to
-/// `end` (`YYYY-MM-DD`, both included).
+/// `end` (`YYYY-MM-DD`; whether `end` is included is the variant's).
 pub(super) fn models(
     variant: &Variant,
     project: &Project,
@@ -84,7 +84,9 @@ pub(super) fn models(
         };
         let day = day_of(execution.started);
         if start.is_none_or(|start| day.as_str() >= start)
-            && end.is_none_or(|end| day.as_str() <= end)
+            && end.is_none_or(|end| {
+                day.as_str() < end || (variant.end_date_included && day.as_str() == end)
+            })
         {
             let took = finished.since(execution.started);
             by_model

@@ -158,6 +158,9 @@ impl<'a> Scene<'a> {
 
     fn project_route(&self, project: &'a Project, rest: &[&str]) -> Result<Answer, Refusal> {
         match rest {
+            ["runs"] if !self.variant.runs_allowed => {
+                Err(Refusal(403, "runs may not be read with this token"))
+            }
             ["runs"] => self.runs(project),
             ["runs", "daily-stats"] => {
                 let days = self
@@ -173,6 +176,7 @@ impl<'a> Scene<'a> {
                     days,
                 )))
             }
+            ["runs", ..] if !self.variant.runs_allowed => Err(NOT_FOUND),
             ["runs", id] => self.run(project, id),
             ["runs", id, "logs"] => self.logs(project, id),
             ["model-executions"] => self.executions(project),
@@ -296,7 +300,9 @@ impl<'a> Scene<'a> {
     }
 
     fn model_stats(&self, project: &Project) -> Result<Answer, Refusal> {
-        self.variant.executions_key.ok_or(NOT_FOUND)?;
+        if !self.variant.stats_served {
+            return Err(NOT_FOUND);
+        }
         let (start, end) = (
             self.request.param("start_date"),
             self.request.param("end_date"),

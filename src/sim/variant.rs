@@ -91,6 +91,12 @@ pub struct Variant {
     pub number: u32,
     /// List key of `/model-executions`; `None`: the endpoint is missing (404).
     pub executions_key: Option<&'static str>,
+    /// `/runs` may be read; otherwise 403. The run detail is missing then, too.
+    pub runs_allowed: bool,
+    /// `/model-executions/stats` is served, also where the executions are not.
+    pub stats_served: bool,
+    /// `end_date` is part of the period.
+    pub end_date_included: bool,
     /// Field of a model execution that names its run.
     pub execution_run_field: &'static str,
     /// Field of a model execution that names its model.
@@ -140,6 +146,9 @@ pub struct Variant {
 const DOCUMENTED: Variant = Variant {
     number: 0,
     executions_key: Some("model_executions"),
+    runs_allowed: true,
+    stats_served: true,
+    end_date_included: true,
     execution_run_field: "job_run_id",
     execution_model_field: "model_name",
     execution_rows_field: None,
@@ -164,15 +173,17 @@ const DOCUMENTED: Variant = Variant {
     protections_key: Some("protections"),
 };
 
-const DESCRIPTIONS: [&str; 8] = [
+const DESCRIPTIONS: [&str; 10] = [
     "as documented, with the likeliest guesses",
     "executions under `executions` with run_id, model and rows_affected; oldest first; errors as message; pending runs have a start; microseconds; protections under `environment_protections`",
     "executions under `data` with name and row_count; explicit nulls; lists by id; nested errors; limit echoed; offsets for Z",
-    "no model-executions, run detail, logs or protections; prefixed cronjob_name; plain-text errors; 403 for foreign organizations",
+    "no model-executions or their stats, run detail, logs or protections; prefixed cronjob_name; plain-text errors; 403 for foreign organizations",
     "bare arrays; no error_message in lists; approved plans shown as running; oldest first",
     "prefixed cronjob_name, explicit nulls, no error_message in lists, by id, limits above 500 refused",
     "stats ignore filters, aggregates named otherwise, unreadable instants ignored, protections forbidden",
     "everything unlikely at once, model-executions included",
+    "aggregates only: no model-executions, runs forbidden; model-executions/stats and runs/daily-stats are served",
+    "aggregates of models only: no model-executions, aggregates in bare arrays, end_date excluded",
 ];
 
 impl Variant {
@@ -206,6 +217,17 @@ impl Variant {
                     .explicit_nulls()
                     .other_aggregates()
             },
+            8 => Self {
+                executions_key: None,
+                runs_allowed: false,
+                ..base
+            },
+            9 => Self {
+                executions_key: None,
+                end_date_included: false,
+                aggregates: Aggregates::Bare,
+                ..base
+            },
             _ => base,
         }
     }
@@ -213,6 +235,12 @@ impl Variant {
     /// How many variants there are.
     pub fn count() -> u32 {
         u32::try_from(DESCRIPTIONS.len()).unwrap_or(u32::MAX)
+    }
+
+    /// All variants that tell everything about runs.
+    pub fn with_runs() -> impl Iterator<Item = Self> {
+        let all = (0..Self::count()).map(Self::number);
+        all.filter(|variant| variant.runs_allowed)
     }
 
     /// What is special about this variant, in one line.
@@ -260,6 +288,7 @@ impl Variant {
     fn missing_endpoints(self) -> Self {
         Self {
             executions_key: None,
+            stats_served: false,
             cronjob_prefix: "acme-",
             error_body: ErrorBody::Text,
             foreign_status: 403,
@@ -302,7 +331,7 @@ mod tests {
     #[test]
     fn every_switch_has_at_least_two_states() {
         let variants: Vec<Variant> = (0..Variant::count()).map(Variant::number).collect();
-        let mut states: Vec<BTreeSet<String>> = vec![BTreeSet::new(); 24];
+        let mut states: Vec<BTreeSet<String>> = vec![BTreeSet::new(); 27];
         for variant in &variants {
             let text = format!("{variant:#?}");
             let fields: Vec<String> = joined_fields(&text);

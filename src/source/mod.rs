@@ -7,6 +7,7 @@ pub mod dagctl;
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::observation::{Name, Observation, ProjectKey, WaitingPlans};
@@ -25,6 +26,15 @@ pub struct Cursor {
     /// The jobs were listed once: runs are not read before they are listed again.
     #[serde(default)]
     pub has_jobs: bool,
+    /// The newest day whose averages were reported, of models.
+    #[serde(default)]
+    pub models_averaged_until: Option<NaiveDate>,
+    /// The newest day whose averages were reported, of runs.
+    #[serde(default)]
+    pub runs_averaged_until: Option<NaiveDate>,
+    /// It was found that `end_date` is not part of the period.
+    #[serde(default)]
+    pub is_end_date_excluded: bool,
 }
 
 /// An interrupted first read, to be taken up where it stopped.

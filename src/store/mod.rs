@@ -4,6 +4,8 @@
 //! is atomic and, when it returns, durable. What the records mean is decided by the typed layer above it, the same
 //! for every backend. A store knows nothing of rules or alerts.
 
+pub mod acts;
+mod averages;
 mod promises;
 pub mod records;
 mod segment;
@@ -40,11 +42,13 @@ pub enum Table {
     Handle = 9,
     /// What was told to whom, append-only.
     Delivery = 10,
+    /// What people did, append-only.
+    Act = 11,
 }
 
 impl Table {
     /// All tables, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Meta,
         Self::Cursor,
         Self::History,
@@ -56,6 +60,7 @@ impl Table {
         Self::Outbox,
         Self::Handle,
         Self::Delivery,
+        Self::Act,
     ];
 }
 

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::promises;
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
+use super::{acts, averages, promises};
+use crate::engine::acting::Acted;
 use crate::engine::alert::{Alert, Transition};
 use crate::engine::group::{Group, GroupKey};
 use crate::engine::history::{History, JobRecord, ProjectRecord};
@@ -134,7 +135,7 @@ pub struct Loaded {
 }
 
 /// Writes a JSON record.
-fn json<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![JSON_VERSION];
     // Serialising our own types to memory cannot fail: no maps with non-text keys, no I/O.
     serde_json::to_writer(&mut bytes, value).expect("own records are always valid JSON");
@@ -142,7 +143,11 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Reads a JSON record.
-fn from_json<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(
+    table: Table,
+    key: &[u8],
+    bytes: &[u8],
+) -> Result<T, StoreError> {
     let refuse = |why: String| StoreError::Record {
         table,
         key: readable(key),
@@ -179,7 +184,7 @@ fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
     key
 }
 
-fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
+pub(super) fn project_key(prefix: &str, project: &ProjectKey) -> Vec<u8> {
     hashed_key(prefix, &[&project.source, &project.project_id])
 }
 
@@ -188,7 +193,7 @@ pub(super) fn time_key(at: Timestamp) -> [u8; 8] {
     (at.as_millis().cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
-fn print_key(print: Fingerprint) -> Vec<u8> {
+pub(super) fn print_key(print: Fingerprint) -> Vec<u8> {
     print.as_u128().to_be_bytes().to_vec()
 }
 
@@ -289,6 +294,7 @@ pub fn commit_step(
         let key = promises::key(day, sequences.segments.next());
         commit.put(Table::Ledger, key, piece);
     }
+    acts::put(&mut commit, &step.acts, now);
     let rows = put_notifications(step, sequences, now, &mut commit);
     (commit, rows)
 }
@@ -312,6 +318,7 @@ fn put_observations(step: &Step, sequences: &mut Sequences, commit: &mut Commit)
         let key = hashed_key("job/", &[&project.source, &project.project_id, job]);
         commit.put(Table::History, key, json(&(project, record)));
     }
+    averages::put(step, commit);
     for segment in segment::pack(&step.changed.observations) {
         let key = segment_key(&segment, sequences.segments.next());
         commit.put(Table::History, key, segment.to_bytes());
@@ -445,7 +452,7 @@ fn read<T: DeserializeOwned>(
 }
 
 /// All records of a table under a prefix that can be read; the others are listed.
-fn read_under<T: DeserializeOwned>(
+pub(super) fn read_under<T: DeserializeOwned>(
     store: &dyn Store,
     table: Table,
     prefix: &str,
@@ -486,6 +493,7 @@ fn load_history(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError
     for (project, record) in jobs {
         loaded.history.restore_job(&project, record);
     }
+    averages::load(store, &mut loaded.history, problems)?;
     for record in store.scan(Table::History, b"segment/") {
         let (key, bytes) = record?;
         loaded.last_segment = loaded.last_segment.max(segment_number(&key));
@@ -550,7 +558,8 @@ fn restore(history: &mut History, observations: Vec<Observation>) {
             Observation::Project(_)
             | Observation::ProjectGone(_)
             | Observation::Jobs(..)
-            | Observation::Protections(..) => {}
+            | Observation::Protections(..)
+            | Observation::Averages(..) => {}
         }
     }
 }
@@ -567,6 +576,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
         Table::Outbox => from_json::<OutboxRow>(table, key, bytes).map(drop),
         Table::Handle => from_json::<Handle>(table, key, bytes).map(drop),
         Table::Delivery => from_json::<DeliveryRecord>(table, key, bytes).map(drop),
+        Table::Act => from_json::<Acted>(table, key, bytes).map(drop),
         Table::History if key.starts_with(b"segment/") => {
             Segment::unpack(bytes)
                 .map(drop)
@@ -576,6 +586,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
                     why,
                 })
         }
+        Table::History if averages::is_key(key) => averages::check(key, bytes),
         Table::Meta if key == b"format" => Ok(()),
         Table::Meta if key.starts_with(b"owed/") => from_json::<Owed>(table, key, bytes).map(drop),
         Table::Meta | Table::Cursor | Table::History => as_json(),

@@ -87,6 +87,7 @@ pub(super) fn identity(observation: &Observation) -> ((u8, Name), Timestamp) {
         Observation::ProjectGone(project) => ((6, project.project_id.clone()), Timestamp::MIN),
         Observation::Jobs(project, _) => ((4, project.project_id.clone()), Timestamp::MIN),
         Observation::Protections(source, _) => ((5, source.clone()), Timestamp::MIN),
+        Observation::Averages(project, _) => ((7, project.project_id.clone()), Timestamp::MIN),
     }
 }
 
@@ -100,13 +101,14 @@ fn day_of(observation: &Observation) -> u32 {
         Observation::Project(_)
         | Observation::ProjectGone(_)
         | Observation::Jobs(..)
-        | Observation::Protections(..) => Timestamp::MIN,
+        | Observation::Protections(..)
+        | Observation::Averages(..) => Timestamp::MIN,
     };
     u32::try_from(at.as_millis().div_euclid(DAY_MILLIS)).unwrap_or(0)
 }
 
-/// Packs observations into segments by project and day. Projects and jobs are not packed: they have
-/// records of their own.
+/// Packs observations into segments by project and day. Projects, jobs and averages are not packed: they
+/// have records of their own.
 pub(super) fn pack(observations: &[Observation]) -> Vec<Segment> {
     let mut by_day: BTreeMap<(ProjectKey, u32), Vec<&Observation>> = BTreeMap::new();
     for observation in observations {
@@ -165,7 +167,8 @@ impl<'a> Packer<'a> {
                 Observation::Project(_)
                 | Observation::ProjectGone(_)
                 | Observation::Jobs(..)
-                | Observation::Protections(..) => {}
+                | Observation::Protections(..)
+                | Observation::Averages(..) => {}
             }
         }
         (self.packed, self.row_counts)

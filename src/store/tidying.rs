@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::averages;
 use super::promises;
 use super::records::{Segments, segment_key, time_key};
 use super::segment::{self, Segment};
@@ -30,14 +31,12 @@ pub fn compact_history(
             .or_default()
             .push(key);
     }
+    averages::forget_before(store, cutoff)?;
     let before = by_day.values().map(Vec::len).sum();
     let mut after = 0;
     for (day_key, keys) in by_day {
-        let day = day_key
-            .last_chunk::<4>()
-            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let mut commit = Commit::default();
-        if i64::from(day) < cutoff.as_millis() / segment::DAY_MILLIS {
+        if is_before(&day_key, cutoff) {
             for key in keys {
                 commit.delete(Table::History, key);
             }
@@ -49,6 +48,13 @@ pub fn compact_history(
         store.commit(&commit)?;
     }
     Ok((before, after))
+}
+
+/// The day at the end of a key is over by `cutoff`.
+pub(super) fn is_before(day_key: &[u8], cutoff: Timestamp) -> bool {
+    let day = day_key.last_chunk::<4>();
+    let day = day.map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    i64::from(day) < cutoff.as_millis() / segment::DAY_MILLIS
 }
 
 fn merge(
@@ -91,10 +97,10 @@ fn merge(
 /// Rows deleted in one commit.
 const FORGET_BATCH: usize = 10_000;
 
-/// Deletes promises, transitions and deliveries from before `cutoff`; returns how many.
+/// Deletes promises, transitions, deliveries and acts from before `cutoff`; returns how many.
 pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
     let mut forgotten = forget_promises(store, cutoff)?;
-    for table in [Table::Transition, Table::Delivery] {
+    for table in [Table::Transition, Table::Delivery, Table::Act] {
         loop {
             let mut commit = Commit::default();
             for record in store

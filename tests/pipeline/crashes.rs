@@ -132,6 +132,7 @@ async fn a_store_that_is_broken_for_good_ends_the_evaluator_aloud() {
         in_force,
         rows,
         poll_at,
+        waiting: Vec::new(),
     };
     let running = evaluator.run(CancellationToken::new());
     let ended = tokio::time::timeout(Duration::from_secs(20), running)

@@ -278,17 +278,19 @@ impl Rig {
     }
 
     pub(crate) async fn of(organization: Organization, rules: &str) -> Self {
+        Self::of_variant(organization, rules, Variant::number(0)).await
+    }
+
+    pub(crate) async fn of_variant(
+        organization: Organization,
+        rules: &str,
+        variant: Variant,
+    ) -> Self {
         let clock = SimClock::new(begin());
         let listen = "127.0.0.1:0".parse().unwrap();
-        let sim = serve(
-            organization,
-            clock,
-            Faults::new(),
-            Variant::number(0),
-            listen,
-        )
-        .await
-        .unwrap();
+        let sim = serve(organization, clock, Faults::new(), variant, listen)
+            .await
+            .unwrap();
         let smtp = Smtp::start().await;
         smtp.require(PASSWORD);
         Self {

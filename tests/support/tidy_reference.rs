@@ -81,8 +81,8 @@ fn put_kinds(page: &mut String) {
         let _ = writeln!(page, "| `{name}` | {} |", cell(doc));
     }
     page.push_str(
-        "\nThe methods `changepoint` and `trend` are read and checked, so that a file written today stays valid; they are\n\
-         not judged in this version: `tardy check` warns of them and `tardy run` refuses to start with them.\n",
+        "\nThe method `changepoint`, and on kind `rows` also `trend`, is read and checked, so that a file written today stays\n\
+         valid; it is not judged in this version: `tardy check` warns of it and `tardy run` refuses to start with it.\n",
     );
 }
 

@@ -68,6 +68,7 @@ pub(crate) fn notification(sequence: u32, reason: Reason, alerts: Vec<AlertView>
         route: "root".into(),
         body: Body::Alerts(alerts),
         omitted: 0,
+        rollup: None,
         suppressed: Vec::new(),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::engine::acting::Outcome;
 use crate::engine::ledger::{LedgerRow, Promise};
 use crate::engine::notification::Body;
 use crate::engine::observation::{Execution, Run, Status};
-use crate::engine::replay::Played;
+use crate::engine::replay::{Played, Wish};
 use crate::engine::time::{Span, Timestamp, parse_span};
 
 /// A line that cannot be read.
@@ -81,6 +82,29 @@ pub(super) fn stretch(text: &str, day: &Day) -> Result<(Timestamp, Timestamp), L
         return Err(LineError::new(text, "write `06:20 -> 07:00`"));
     };
     Ok((day.at(from.trim())?, day.at(to.trim())?))
+}
+
+/// `08:00 slower nightly ada: bigger tables`
+pub(super) fn accept(text: &str, day: &Day) -> Result<(Timestamp, Wish), LineError> {
+    let usage = || LineError::new(text, "write `TIME RULE JOB WHO: the comment`");
+    let (head, comment) = match text.split_once(": ") {
+        Some((head, comment)) => (head, Some(comment.trim().to_owned())),
+        None => (text, None),
+    };
+    let mut words: Vec<&str> = head.split_whitespace().collect();
+    let by = words.pop().ok_or_else(usage)?;
+    let subject = words.pop().ok_or_else(usage)?;
+    let rule = words.pop().ok_or_else(usage)?;
+    if words.is_empty() {
+        return Err(usage());
+    }
+    let wish = Wish {
+        rule: rule.to_owned(),
+        subject: subject.to_owned(),
+        by: by.to_owned(),
+        comment,
+    };
+    Ok((day.at(&words.join(" "))?, wish))
 }
 
 /// A line of two names, a start and perhaps an end.
@@ -267,12 +291,28 @@ pub(super) fn past(text: &str, from: Timestamp) -> Result<(Vec<Run>, Vec<Executi
     Ok((runs, executions))
 }
 
-/// What was told, a line for each alert in a message: time, receiver, reason, mark, severity, headline.
+/// What was told, a line for each alert in a message: time, receiver, reason, mark, severity, headline. What
+/// somebody was refused stands where it happened.
 pub(super) fn told(played: &Played, day: &Day) -> Vec<String> {
     let mut lines = Vec::new();
+    let refused = played.acts.iter().filter_map(|acted| match &acted.outcome {
+        Outcome::Done(_) => None,
+        Outcome::Refused(refusal) => {
+            let (at, by) = (acted.act.at, &acted.act.by);
+            Some((at, format!("{} {by} refused: {refusal}", day.show(at))))
+        }
+    });
+    let mut refused: Vec<(Timestamp, String)> = refused.collect();
+    refused.reverse();
     for told in &played.told {
+        while let Some((_, line)) = refused.pop_if(|(at, _)| *at <= told.decided_at) {
+            lines.push(line);
+        }
         let when = day.show(told.decided_at);
         let head = format!("{when} {} {}", told.receiver, told.reason.as_str());
+        if let Some(rollup) = &told.rollup {
+            lines.push(format!("{head}: together, {}", rollup.headline));
+        }
         match &told.body {
             Body::Notice { headline, .. } => lines.push(format!("{head}: {headline}")),
             Body::Alerts(alerts) => lines.extend(alerts.iter().map(|alert| {
@@ -295,6 +335,7 @@ pub(super) fn told(played: &Played, day: &Day) -> Vec<String> {
             lines.push(format!("{head}: kept quiet, {}", quiet.reason));
         }
     }
+    lines.extend(refused.into_iter().rev().map(|(_, line)| line));
     lines
 }
 

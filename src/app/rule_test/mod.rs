@@ -26,6 +26,7 @@
 //! plans = ["10:00 g1/a explain pending Add refunds"]     # group/id (or id), type, status, message
 //! protections = ["06:00 prod on", "08:00 prod off", "09:00 prod gone"]
 //! outages = ["06:20 -> 07:00"]           # the source cannot be read
+//! accept = ["08:00 slower nightly ada: bigger tables"]   # rule, job or model, who: why
 //! told = ["04:30:15 team first: + critical …"]
 //! ledger = ["rule job 07:00 met"]        # left out: not looked at
 //! ```
@@ -99,6 +100,8 @@ struct Test {
     executions: Vec<String>,
     #[serde(default)]
     outages: Vec<String>,
+    #[serde(default)]
+    accept: Vec<String>,
     told: Vec<String>,
     ledger: Option<Vec<String>>,
 }
@@ -397,6 +400,10 @@ fn timeline(test: &Test, day: &Day) -> Result<Replay, LineError> {
         let (from, to) = lines::stretch(text, day)?;
         replay.outage(from, to);
     }
+    for text in &test.accept {
+        let (at, wish) = lines::accept(text, day)?;
+        replay.accept(at, wish);
+    }
     Ok(replay)
 }
 
@@ -507,6 +514,10 @@ mod tests {
                 "`off` or `gone`",
             ),
             ("told = []\noutages = ['06:00']", "06:20 -> 07:00"),
+            (
+                "told = []\naccept = ['06:00 failed']",
+                "TIME RULE JOB WHO: the comment",
+            ),
             (
                 "told = []\nonly = ['failled']",
                 "there is no rule `failled`",

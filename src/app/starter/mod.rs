@@ -156,6 +156,7 @@ fn observe(history: &mut History, fact: Observation, now: Timestamp) {
         Observation::Protections(source, list) => {
             drop(history.observe_protections(&source, list));
         }
+        Observation::Averages(project, list) => drop(history.observe_averages(&project, list)),
     }
 }
 
@@ -171,7 +172,8 @@ fn replay(facts: &[Observation]) -> Replay {
             Observation::Project(_)
             | Observation::ProjectGone(_)
             | Observation::Jobs(..)
-            | Observation::Protections(..) => {
+            | Observation::Protections(..)
+            | Observation::Averages(..) => {
                 others.push(fact.clone());
                 continue;
             }

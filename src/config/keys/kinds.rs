@@ -148,19 +148,25 @@ const BASELINE_RUNS: Key = key(
     "baseline_runs",
     Type::Integer(2, 200),
     "20",
-    "Successes that make the baseline.",
+    "Successes that make the baseline; method trend: 60.",
 );
 const MIN_RUNS: Key = key(
     "min_runs",
     Type::Integer(2, 200),
     "8",
-    "Fewer successes than this are Unknown.",
+    "Fewer successes than this are Unknown; method trend: 20.",
 );
 const HORIZON: Key = key(
     "horizon",
     Type::Duration,
     "\"14d\"",
     "Method trend: how far ahead.",
+);
+const TREND_LIMIT: Key = optional(
+    "limit",
+    Type::Duration,
+    "\"45m\"",
+    "Method trend: what must not be reached; the limits and deadlines of other rules when left out.",
 );
 pub(super) const RUN_REGRESSION: Variant = variant(
     "run_regression",
@@ -174,6 +180,7 @@ pub(super) const RUN_REGRESSION: Variant = variant(
         BASELINE_RUNS,
         MIN_RUNS,
         HORIZON,
+        TREND_LIMIT,
         CLOCK,
     ],
 );
@@ -189,6 +196,7 @@ pub(super) const MODEL_REGRESSION: Variant = variant(
         BASELINE_RUNS,
         MIN_RUNS,
         HORIZON,
+        TREND_LIMIT,
     ],
 );
 pub(super) const DEADLINE: Variant = variant(

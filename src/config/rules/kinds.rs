@@ -105,6 +105,22 @@ pub(super) fn check_times(cursor: &Cursor<'_>, kind: &RuleKind) {
         );
     }
     let (why, remedy) = match kind {
+        RuleKind::RunRegression(rule) | RuleKind::ModelRegression(rule)
+            if rule.method == Method::Changepoint =>
+        {
+            (
+                "how many slow runs make a level is decided by how clear it is",
+                "remove `times`; `min_ratio` and `min_delta` say how much slower is meant",
+            )
+        }
+        RuleKind::RunRegression(rule) | RuleKind::ModelRegression(rule)
+            if rule.method == Method::Trend =>
+        {
+            (
+                "growth is judged over many runs, not one run after the other",
+                "remove `times`; `min_runs` and `min_ratio` say how much growth is meant",
+            )
+        }
         RuleKind::RunFailed(_)
         | RuleKind::ModelFailed(_)
         | RuleKind::RunDuration(_)
@@ -334,8 +350,9 @@ fn read_regression(cursor: &mut Cursor<'_>, is_duration: bool) -> Regression {
         Some("trend") => Method::Trend,
         _ => Method::RobustZ,
     };
-    let baseline_runs = integer(cursor, "baseline_runs", 20);
-    let min_runs = integer(cursor, "min_runs", 8);
+    let usual = Regression::new(method);
+    let baseline_runs = integer(cursor, "baseline_runs", usual.baseline_runs);
+    let min_runs = integer(cursor, "min_runs", usual.min_runs);
     if min_runs > baseline_runs {
         let key = if cursor.has("min_runs") {
             "min_runs"
@@ -344,28 +361,37 @@ fn read_regression(cursor: &mut Cursor<'_>, is_duration: bool) -> Regression {
         };
         let message =
             format!("`min_runs` ({min_runs}) is more than `baseline_runs` ({baseline_runs})");
+        let (least, most) = (usual.min_runs, usual.baseline_runs);
         cursor.context.push(
             Draft::error("bad-order", cursor.place_of(key), message)
                 .label("there would never be enough runs")
-                .help("lower `min_runs` (8 when left out) or raise `baseline_runs` (20 when left out)"),
+                .help(format!(
+                    "lower `min_runs` ({least} when left out) or raise `baseline_runs` ({most} when left out)"
+                )),
         );
     }
     Regression {
         method,
-        percent: cursor.number("percent").map_or(0.5, |number| number.value),
-        z: cursor.number("z").map_or(4.0, |number| number.value),
+        percent: cursor
+            .number("percent")
+            .map_or(usual.percent, |number| number.value),
+        z: cursor.number("z").map_or(usual.z, |number| number.value),
         min_ratio: cursor
             .number("min_ratio")
-            .map_or(1.2, |number| number.value),
+            .map_or(usual.min_ratio, |number| number.value),
         min_delta: if is_duration {
-            cursor.span_or("min_delta", Span::seconds(10))
+            cursor.span_or("min_delta", usual.min_delta)
         } else {
             Span::zero()
         },
         baseline_runs,
         min_runs,
-        horizon: span_above_zero(cursor, "horizon", Span::days(14)),
-        clock: Clock::Run,
+        horizon: span_above_zero(cursor, "horizon", usual.horizon),
+        limit: is_duration
+            .then(|| cursor.parsed("limit", values::positive_span))
+            .flatten()
+            .map(|limit| limit.value),
+        ..usual
     }
 }
 

@@ -3,6 +3,7 @@
 mod deadline;
 mod kinds;
 mod objective;
+mod settings;
 
 use chrono_tz::Tz;
 
@@ -23,6 +24,7 @@ use super::place::Place;
 use super::tree::{Spot, Table};
 use super::{addresses, values};
 use objective::References;
+use settings::{Written, settings, written};
 
 /// Rules and what of them this version does not have.
 #[derive(Default)]
@@ -48,6 +50,8 @@ struct Defaults {
     calendar: Option<Calendar>,
     receivers: Option<Vec<Name>>,
     job_type: Option<Patterns>,
+    /// As they are written.
+    written: Written,
 }
 
 /// While rules are read.
@@ -145,6 +149,7 @@ fn read_defaults(context: &Context<'_>, table: Spot<Table>, known: &Known) -> De
         calendar: known.calendar_of(&mut cursor),
         receivers: known.receivers_of(&mut cursor, "receivers"),
         job_type: cursor.job_types(),
+        written: written(&cursor),
     };
     cursor.finish();
     defaults
@@ -182,7 +187,11 @@ fn read_rule(
         kinds::check_times(&cursor, &head.kind);
     }
     let is_enabled = cursor.boolean("enabled").unwrap_or(true);
-    let rule = read_shared(&mut cursor, head, defaults, reading.known);
+    let settings = settings(&cursor, variant, &defaults.written);
+    let rule = Rule {
+        settings,
+        ..read_shared(&mut cursor, head, defaults, reading.known)
+    };
     cursor.finish();
     reading.references.add_rule(&rule);
     if is_enabled && !is_never {
@@ -247,6 +256,7 @@ fn read_shared(cursor: &mut Cursor<'_>, head: Head, defaults: &Defaults, known: 
         receivers: receivers.or_else(|| defaults.receivers.clone()),
         zone: head.zone,
         origin: head.origin,
+        settings: Vec::new(),
     }
 }
 

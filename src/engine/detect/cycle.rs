@@ -33,9 +33,47 @@ const HOURLY_GAP: f64 = 0.3 * 86_400.0;
 
 /// One day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Filled", into = "Filled")]
 struct Row {
     day: i64,
     cells: [i16; 24],
+}
+
+/// A day as it is stored: the hours with runs alone.
+#[derive(Serialize, Deserialize)]
+struct Filled {
+    day: i64,
+    /// A bit for each hour with runs.
+    hours: u32,
+    cells: Vec<i16>,
+}
+
+impl From<Row> for Filled {
+    fn from(row: Row) -> Self {
+        let filled = row.cells.iter().enumerate();
+        let filled = filled.filter(|(_, cell)| **cell != EMPTY);
+        let (bits, cells): (Vec<u32>, Vec<i16>) =
+            filled.map(|(hour, cell)| (1 << hour, *cell)).unzip();
+        Self {
+            day: row.day,
+            hours: bits.iter().sum(),
+            cells,
+        }
+    }
+}
+
+impl From<Filled> for Row {
+    fn from(filled: Filled) -> Self {
+        let mut cells = [EMPTY; 24];
+        let hours = (0..24).filter(|hour| filled.hours & (1 << hour) != 0);
+        for (hour, cell) in hours.zip(filled.cells) {
+            cells[hour] = cell;
+        }
+        Self {
+            day: filled.day,
+            cells,
+        }
+    }
 }
 
 /// Hours and weekdays.

@@ -24,6 +24,7 @@
 mod cycle;
 mod density;
 mod doubts;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -86,7 +87,7 @@ pub enum Direction {
 }
 
 /// The level has shifted.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Shift {
     /// Slower or quicker.
     pub direction: Direction,
@@ -96,10 +97,12 @@ pub struct Shift {
     pub base_runs: usize,
     /// The level before, in seconds, for the hours and weekdays of the new runs.
     pub before: f64,
-    /// Nine of ten runs before lay between these, in seconds, likewise.
-    pub range: (f64, f64),
+    /// The runs before, in seconds, likewise, the shortest first.
+    pub base: Vec<f64>,
     /// The level now, in seconds: the median of the last `runs`.
     pub after: f64,
+    /// Both levels as logarithms, less what hour and weekday explain.
+    pub levels: (f64, f64),
     /// `after / before`.
     pub ratio: f64,
     /// Of the last `runs`, how many lie beyond the middle between both levels.
@@ -111,6 +114,15 @@ pub struct Shift {
 }
 
 impl Shift {
+    /// Nine of ten runs before lay between these, in seconds.
+    pub fn range(&self) -> (f64, f64) {
+        let left_out = self.base.len() / 20;
+        (
+            self.base[left_out],
+            self.base[self.base.len() - 1 - left_out],
+        )
+    }
+
     /// How sure, in (0.5, 1): the likelihood ratio as a share, with both hypotheses given the same chance per
     /// threshold. 0.5 would be at the threshold's prior; shown as "99.9 %".
     pub fn confidence(&self) -> f64 {
@@ -124,7 +136,7 @@ impl Shift {
 const PRIOR_MARGIN: f64 = 2.197;
 
 /// One run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Point {
     /// Local wall clock, in seconds since 1970-01-01T00:00 of that clock.
     wall: i64,
@@ -144,6 +156,7 @@ struct Rough {
 
 /// Watches one series.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Detector {
     points: VecDeque<Point>,
     /// Points of the present segment among those kept: those since the last shift.
@@ -209,13 +222,21 @@ impl Detector {
         }
     }
 
-    /// The level of the present segment at a wall clock, in seconds; `None` before the first run.
-    pub fn level(&self, wall: i64) -> Option<f64> {
-        let mut logs: Vec<i32> = self.newest(self.segment.min(BASE_RUNS)).collect();
-        if logs.is_empty() {
-            return None;
-        }
-        Some((from_units(median(&mut logs)) + self.cycle.at(wall)).exp())
+    /// Median of the newest `count` runs (of those kept) as a logarithm, less what hour and weekday explain;
+    /// `None` before the first run.
+    pub fn level(&self, count: usize) -> Option<f64> {
+        let mut logs: Vec<i32> = self.newest(count).collect();
+        (!logs.is_empty()).then(|| from_units(median(&mut logs)))
+    }
+
+    /// Runs since the last shift, of those kept.
+    pub fn segment_runs(&self) -> usize {
+        self.segment
+    }
+
+    /// What hour and weekday explain of a run at a wall clock, as a logarithm.
+    pub fn explained(&self, wall: i64) -> f64 {
+        self.cycle.at(wall)
     }
 
     fn take(&mut self, wall: i64, seconds: f64) {
@@ -230,10 +251,11 @@ impl Detector {
             }
             self.rough = None;
         }
+        let log = to_units(log);
         self.points.push_back(Point {
             wall,
-            log: to_units(log),
-            adjusted: to_units(log - self.cycle.at(wall)),
+            log,
+            adjusted: to_units(from_units(log) - self.cycle.at(wall)),
         });
         self.segment += 1;
         if self.points.len() > KEPT_RUNS {
@@ -372,19 +394,11 @@ impl Detector {
             .map(|point| point.log - point.adjusted)
             .collect();
         let cycle = from_units(median(&mut cycles));
-        let at = |share: f64| {
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                clippy::cast_precision_loss
-            )]
-            let index = (share * (base.len() - 1) as f64).round() as usize;
-            (from_units(base[index]) + cycle).exp()
-        };
+        let seconds = |log: i32| (from_units(log) + cycle).exp();
         let mut group: Vec<i32> = self.points.range(end..).map(|p| p.adjusted).collect();
-        let after = (from_units(median(&mut group)) + cycle).exp();
-        let mut sorted = base.clone();
-        let before = (from_units(median(&mut sorted)) + cycle).exp();
+        let now = median(&mut group);
+        let usual = median(&mut base.clone());
+        let (before, after) = (seconds(usual), seconds(now));
         Shift {
             direction: if candidate.evidence.moved > 0.0 {
                 Direction::Up
@@ -394,8 +408,9 @@ impl Detector {
             runs: candidate.runs,
             base_runs: base.len(),
             before,
-            range: (at(0.05), at(0.95)),
+            base: base.into_iter().map(seconds).collect(),
             after,
+            levels: (from_units(usual), from_units(now)),
             ratio: after / before,
             beyond: candidate.evidence.beyond,
             strength: candidate.evidence.strength,

@@ -11,6 +11,7 @@ impl ProjectHistory {
     /// Forgets runs and executions created before `cutoff`. Active runs stay.
     pub(super) fn forget_before(&mut self, cutoff: Timestamp) {
         self.plans.forget_before(cutoff);
+        self.averages.forget_before(cutoff);
         let old: BTreeSet<Slot> = self
             .jobs
             .values()

@@ -4,6 +4,7 @@
 //! observation twice changes nothing; a late row takes its place in time. Names are shared. It does not
 //! judge, and it forgets only what [`History::forget_before`] is told to.
 
+mod averages;
 mod forgetting;
 mod job;
 mod model;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::observation::{Execution, Job, Name, Project, ProjectKey, Protection, Run, Status};
 use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
+pub use averages::{Average, Averages, Days};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
 use job::{RunIndex, set_hold};
 use model::hash_id;
@@ -66,6 +68,7 @@ pub struct ProjectHistory {
     /// Executions that came before their run.
     waiting: Waiting,
     open_executions: HashMap<u64, ((Name, Name), Timestamp)>,
+    averages: Averages,
 }
 
 /// Index of a run in its project.
@@ -340,6 +343,7 @@ impl ProjectHistory {
             run_slots: HashMap::new(),
             waiting: Waiting::default(),
             open_executions: HashMap::new(),
+            averages: Averages::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::super::observation::ProjectKey;
 use super::super::rule::objective::{Objective, title};
 use super::super::rule::{Rule, RuleKind};
 use super::super::time::{Span, Timestamp, human_span};
-use super::Page;
+use super::{Page, near_names};
 
 /// A question about promises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -416,13 +416,8 @@ fn names(engine: &Engine) -> Vec<String> {
         names.push(project.key.project_id.to_string());
         names.extend(project.jobs().map(|job| job.name.to_string()));
     }
-    names.sort();
-    names.dedup();
     names
 }
-
-/// How many near names are told.
-const MAX_NEAR: usize = 3;
 
 fn unknown_name(engine: &Engine, question: &SlaQuestion) -> Option<String> {
     let names = names(engine);
@@ -432,25 +427,13 @@ fn unknown_name(engine: &Engine, question: &SlaQuestion) -> Option<String> {
     if names.iter().any(|name| question.pattern.is_match(name)) {
         return None;
     }
-    let asked = question.pattern.as_str();
-    let mut near: Vec<(usize, &String)> = names
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(name, asked), name))
-        .filter(|(distance, name)| *distance <= name.chars().count().max(asked.chars().count()) / 2)
-        .collect();
-    near.sort();
-    let near: Vec<String> = near
-        .iter()
-        .take(MAX_NEAR)
-        .map(|(_, name)| format!("`{name}`"))
-        .collect();
-    let near = match near.as_slice() {
-        [] => "; `tardy sla` lists what there is".to_owned(),
-        near => format!("; did you mean {}?", near.join(" or ")),
-    };
-    let asked: String = asked.chars().take(60).collect();
     Some(format!(
-        "no job, project, rule or objective is called `{asked}`{near}"
+        "no job, project, rule or objective is called {}",
+        near_names(
+            names,
+            question.pattern.as_str(),
+            "`tardy sla` lists what there is"
+        )
     ))
 }
 

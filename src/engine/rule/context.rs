@@ -15,6 +15,7 @@ use super::super::notification::Fact;
 use super::super::observation::{Name, Run};
 use super::super::subject::SubjectKey;
 use super::super::time::{Span, Timestamp, human_span, human_time};
+use super::regression::{Accepted, Watched};
 use super::{Clock, Rule};
 
 /// What a rule sees: everything is a value, `now` included.
@@ -24,6 +25,8 @@ pub struct Context<'a> {
     pub now: Timestamp,
     /// The rule.
     pub rule: &'a Rule,
+    /// All rules of the policy: what one promises, another may watch out for.
+    pub rules: &'a [Rule],
     /// The subject.
     pub subject: &'a SubjectKey,
     /// Its project.
@@ -41,7 +44,7 @@ pub struct Context<'a> {
 }
 
 /// What a rule remembers of a subject between evaluations. Stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// When this rule began to watch this subject: nothing that was over by then is announced.
     pub watching_since: Timestamp,
@@ -61,6 +64,12 @@ pub struct Memory {
     /// Changes in the last 24 hours, by alert; kept by the engine, so that they outlive the alerts.
     #[serde(default)]
     pub changes: BTreeMap<Fingerprint, Changes>,
+    /// The level that a person has accepted, of a regression.
+    #[serde(default)]
+    pub accepted: Option<Accepted>,
+    /// Levels of like runs, of a regression with method `changepoint`.
+    #[serde(default)]
+    pub watched: Vec<Watched>,
 }
 
 /// Rows that settled longer ago than this before what is known completely are all there.
@@ -77,12 +86,21 @@ impl Memory {
             names: BTreeSet::new(),
             instants: BTreeMap::new(),
             changes: BTreeMap::new(),
+            accepted: None,
+            watched: Vec::new(),
         }
     }
 
     /// Notes that a run was judged; false when it had been already.
     pub fn is_first_judgement(&mut self, run: &Run) -> bool {
         self.ahead.insert((run.settled_at(), run.id.clone()))
+    }
+
+    /// Keeps what is known of like runs; of more than `most` kinds, those that were judged last.
+    pub fn keep_watched(&mut self, watched: Watched, most: usize) {
+        self.watched.retain(|known| !known.is_same(&watched));
+        self.watched.insert(0, watched);
+        self.watched.truncate(most);
     }
 
     /// Moves `judged_until` up to the newest judged run before which no row can come any more.
@@ -344,11 +362,11 @@ impl<'a> Context<'a> {
 
 /// Same job type and same trigger class: durations may be compared.
 pub fn is_like(a: &Run, b: &Run) -> bool {
-    a.job_type == b.job_type && trigger_class(&a.triggered_by) == trigger_class(&b.triggered_by)
+    a.job_type == b.job_type && is_scheduled(&a.triggered_by) == is_scheduled(&b.triggered_by)
 }
 
 /// Scheduled runs are compared with scheduled ones; everything a person or a hook starts with its like.
-fn trigger_class(triggered_by: &str) -> bool {
+pub fn is_scheduled(triggered_by: &str) -> bool {
     triggered_by == "scheduled"
 }
 

@@ -21,7 +21,8 @@
 //! * `calendar`: only its days are owed (with a time of day: the day of `by`, and for `"26:00"` the day
 //!   before; after the schedule: ticks within its hours).
 //! * `grace` (0): waited after `by`. `warn_before`: a plain early warning. `at_risk`: an early warning when the
-//!   probability of missing reaches this; both are one step softer than the rule's severity.
+//!   probability of missing reaches this, withdrawn when it falls below three quarters of it; both are one step
+//!   softer than the rule's severity.
 //! * `upstream`: names of jobs (globs) of the same project that must be done before. When the promise is late
 //!   and the newest run of one of them failed, goes on, or did not start, the message names it. The source does
 //!   not say what depends on what, so it is written here.
@@ -30,9 +31,20 @@
 //! late run does not satisfy today. After the schedule each tick has a window of its own, up to the next tick.
 //! `by` inside a gap of the clocks means the first instant after it; in a fold, the later one.
 //!
+//! The forecast is made each minute, from past successes of the same job, type and trigger (a run by hand that
+//! has too few of its kind, and stands in for the scheduled one, is compared with scheduled ones). Where model
+//! executions are known it asks how much of the usual work is done, and how long the last 20 runs took from
+//! that point: a slow run that is nearly done is no risk, and one that has done little after its usual time is.
+//! Otherwise it goes by the time that the run has taken: only runs that took longer count. Before the start it
+//! adds how late runs usually start, or how long they queue. Newer runs count more, and runs of the same time of
+//! day or week where they differ. The message says how many of the like runs would be too late, and when the end
+//! is to be expected (one in ten ends before the first time named, one in ten after the second).
+//!
 //! ## No data
-//! Nothing is late before the run list is known completely up to `by` + `grace`. The forecast needs 8
-//! successes. A window that opened before the job was first seen is not judged.
+//! Nothing is late before the run list is known completely up to `by` + `grace`. The forecast needs 8 like
+//! successes, and a schedule as long as no run is there. After a start it waits for the model executions, where
+//! the newest run has some; while they cannot be read it goes by time, and takes no warning back. A window that
+//! opened before the job was first seen is not judged.
 //!
 //! Excused (the ledger says why) is a time of day when nothing started and the job was disabled, or its project
 //! suspended, from the moment the run was to start (its tick, or `opens`) until `by`. A job that is paused only
@@ -46,6 +58,7 @@
 //! opens; after the schedule when a later tick's run succeeds, or the next promise falls due. Early warnings
 //! become the breach in place, or end quietly.
 
+mod outlook;
 mod upstream;
 mod windows;
 mod words;
@@ -54,14 +67,14 @@ use chrono::NaiveTime;
 use chrono_tz::Tz;
 
 use super::super::alert::Verdict;
-use super::super::forecast;
 use super::super::history::JobHistory;
 use super::super::labels::{Labels, Patterns};
 use super::super::ledger::Promise;
-use super::super::observation::{Run, Status};
-use super::super::time::{Span, Timestamp};
-use super::context::{Context, Judgement, expired, is_like, resolved};
-use windows::{Occurrence, Window, attempts, excuse, qualifying};
+use super::super::time::{Span, Timestamp, human_span};
+use super::Clock;
+use super::context::{Context, Judgement, clock_bounds, expired, resolved};
+use outlook::Outlook;
+use windows::{Occurrence, Window, excuse, qualifying};
 
 /// A qualifying success by a local time on each day of the calendar, or by so long after each tick.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,6 +129,10 @@ const MAX_CATCH_UP: Span = Span::days(400);
 
 /// A risk must fall this far below the limit before the warning is withdrawn.
 const WITHDRAW_SHARE: f64 = 0.75;
+
+/// Promises that tell how much time there usually is, at least and at most.
+const FEW_PROMISES: usize = 3;
+const MANY_PROMISES: usize = 20;
 
 /// How often a forecast is made anew while nothing else happens.
 const FORECAST_EVERY: Span = Span::minutes(1);
@@ -225,6 +242,45 @@ impl Deadline {
         is_over
     }
 
+    /// How long the runs that served the last promises had, from the start of a clock until they were due;
+    /// only those that ended at or before `until`.
+    pub(super) fn times_left(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        clock: Clock,
+        until: Timestamp,
+    ) -> Vec<Span> {
+        // Promises of a minute are many, those of a month few.
+        for back in [Span::days(7), Span::days(35), Span::days(200)] {
+            let windows = self.windows(ctx, job, until - back);
+            let served = windows
+                .iter()
+                .filter_map(|window| Some((window, qualifying(ctx, job, window)?)))
+                .filter(|(_, run)| run.settled_at() <= until);
+            let mut left: Vec<Span> = served
+                .filter_map(|(window, run)| {
+                    let (started_at, _) = clock_bounds(run, clock)?;
+                    Some(window.by_at + self.grace - started_at)
+                })
+                .collect();
+            if left.len() >= FEW_PROMISES {
+                return left.split_off(left.len().saturating_sub(MANY_PROMISES));
+            }
+        }
+        Vec::new()
+    }
+
+    /// `by 07:00 EST`, `within 2 h of its tick`.
+    pub(super) fn by_words(&self, at: Timestamp) -> String {
+        let zone = at.in_zone(self.zone).format("%Z");
+        match self.by {
+            By::Time(time) => format!("by {} {zone}", time.format("%H:%M")),
+            By::NextDay(time) => format!("by {} {zone} the day after", time.format("%H:%M")),
+            By::AfterTick(after) => format!("within {} of its tick", human_span(after)),
+        }
+    }
+
     /// The day or the tick, for people.
     fn name_of(&self, ctx: &Context<'_>, window: &Window) -> String {
         match window.occurrence {
@@ -253,22 +309,27 @@ impl Deadline {
         }
         // Forecasts are made for whole minutes, so that one look more changes nothing.
         let as_of = whole(ctx.known_until, FORECAST_EVERY);
-        let risk = self.at_risk.and_then(|limit| {
+        let outlook = self.at_risk.and_then(|_| {
             judgement.wake_known(as_of + FORECAST_EVERY);
-            Some((limit, miss_probability(ctx, job, window, as_of)?))
+            Outlook::of(ctx, job, window, as_of)
         });
+        let risk = self
+            .at_risk
+            .zip(outlook.as_ref().map(|outlook| outlook.risk));
         let is_at_risk = risk.is_some_and(|(limit, p)| p >= limit);
         let at = match (warn_at, is_warned) {
             (Some(at), true) if !is_at_risk => at,
             _ => as_of,
         };
         if is_warned || is_at_risk {
-            let evidence = self.early_evidence(ctx, job, window, as_of, risk.map(|(_, p)| p));
+            let evidence = self.early_evidence(ctx, job, window, as_of, outlook.as_ref());
             judgement.find_occurrence(occurrence(window), at, Verdict::Breach(evidence));
-        } else if match (self.at_risk, risk) {
-            // No forecast is no good news.
+        } else if match (self.at_risk, &outlook) {
+            // No forecast is no good news, nor is one that lacks what the one before knew.
             (Some(_), None) => false,
-            (Some(_), Some((limit, p))) => p < limit * WITHDRAW_SHARE,
+            (Some(limit), Some(outlook)) => {
+                outlook.risk < limit * WITHDRAW_SHARE && !outlook.is_blind
+            }
             (None, _) => true,
         } {
             let headline = format!("On course again: {}", ctx.title());
@@ -288,41 +349,6 @@ fn occurrence(window: &Window) -> Labels {
         Occurrence::Day(date) => Labels::default().with("date", date.to_string()),
         Occurrence::Tick(tick) => Labels::default().with("scheduled_at", tick.at.to_string()),
     }
-}
-
-fn miss_probability(
-    ctx: &Context<'_>,
-    job: &JobHistory,
-    window: &Window,
-    now: Timestamp,
-) -> Option<f64> {
-    let candidate = attempts(ctx, job, window)
-        .filter(|run| run.status.is_active())
-        .last();
-    let model = candidate.or_else(|| ctx.last_success(job))?;
-    let past: Vec<&Run> = ctx
-        .finished(job)
-        .filter(|run| run.status == Status::Success && is_like(run, model))
-        .take(20)
-        .collect();
-    let durations: Vec<Span> = past.iter().filter_map(|run| run.run_time()).collect();
-    if let Some(started_at) = candidate.and_then(|run| run.started_at) {
-        return forecast::miss_when_running(
-            &durations,
-            now.since(started_at),
-            window.by_at.since(now),
-        );
-    }
-    let tick = window.tick?.at;
-    let delays: Vec<Span> = past
-        .iter()
-        .filter_map(|run| {
-            let started_at = run.started_at?;
-            let tick = job.previous_tick(ctx.schedule_zone, started_at + windows::EARLY)?;
-            Some(started_at.since(tick.at))
-        })
-        .collect();
-    forecast::miss_when_not_started(&delays, &durations, tick, now, window.by_at)
 }
 
 #[cfg(test)]

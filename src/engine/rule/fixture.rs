@@ -10,10 +10,11 @@ use super::super::calendar::Calendar;
 use super::super::history::History;
 use super::super::ledger::{Ledger, Promise};
 use super::super::observation::{
-    Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status, WaitingPlans,
+    Averaged, DayAverage, Execution, Job, Name, Plan, Project, ProjectKey, Protection, Run, Status,
+    WaitingPlans,
 };
-use super::super::subject::SubjectKey;
-use super::super::time::Timestamp;
+use super::super::subject::{ALL_JOBS, SubjectKey};
+use super::super::time::{Span, Timestamp};
 use super::context::{Context, Judgement, Memory};
 use super::survey::Survey;
 use super::{Rule, RuleKind};
@@ -21,6 +22,8 @@ use super::{Rule, RuleKind};
 /// A rule at the job `job` of the project `p1`.
 pub(super) struct Case {
     pub rule: Rule,
+    /// Other rules of the policy.
+    pub others: Vec<Rule>,
     pub memory: Memory,
     pub ledger: Ledger,
     history: History,
@@ -66,6 +69,7 @@ impl Case {
         Self {
             memory: Memory::new(at("00:00"), judged_until),
             rule: Rule::new("rule", kind, "rules/a.toml:1"),
+            others: Vec::new(),
             ledger: Ledger::default(),
             history: History::default(),
             subject: SubjectKey::Job(key(), "job".into()),
@@ -164,6 +168,12 @@ impl Case {
         self
     }
 
+    /// The alerts that are open in another case are open in this one.
+    pub(super) fn with_open_of(mut self, other: &Self) -> Self {
+        self.open.clone_from(&other.open);
+        self
+    }
+
     fn alert(&self, finding: &Finding, evidence: &Evidence) -> Alert {
         let mut identity = self.subject.identity();
         for (name, value) in finding.occurrence.iter() {
@@ -176,6 +186,50 @@ impl Case {
     pub(super) fn model(mut self, model: &str) -> Self {
         self.subject = SubjectKey::Model(key(), "job".into(), model.into());
         self
+    }
+
+    /// All jobs of the project instead of the job, known by daily averages: a model of theirs, or their runs.
+    pub(super) fn averaged(mut self, model: Option<&str>) -> Self {
+        let job = Name::from(ALL_JOBS);
+        self.subject = match model {
+            Some(model) => SubjectKey::Model(key(), job, model.into()),
+            None => SubjectKey::Job(key(), job),
+        };
+        self
+    }
+
+    /// What the subject took on average on a day, counted from the last of February.
+    pub(super) fn average(mut self, day: i64, count: Option<u64>, seconds: u64) -> Self {
+        let of = match &self.subject {
+            SubjectKey::Model(_, _, model) => Averaged::Model(model.clone()),
+            _ => Averaged::Runs,
+        };
+        self.observe_average(of, day, count, seconds);
+        self
+    }
+
+    /// What another model took on average on a day.
+    pub(super) fn average_of(
+        mut self,
+        model: &str,
+        day: i64,
+        count: Option<u64>,
+        seconds: u64,
+    ) -> Self {
+        self.observe_average(Averaged::Model(model.into()), day, count, seconds);
+        self
+    }
+
+    fn observe_average(&mut self, of: Averaged, day: i64, count: Option<u64>, seconds: u64) {
+        let day = (at("00:00") + Span::days(day - 10)).to_utc().date_naive();
+        let millis = seconds * 1_000;
+        let average = DayAverage {
+            of,
+            day,
+            count,
+            millis,
+        };
+        self.history.observe_averages(&key(), vec![average]);
     }
 
     /// The job as it is listed at an instant.
@@ -309,6 +363,7 @@ impl Case {
         look(&Context {
             now: at(known_until),
             rule: &self.rule,
+            rules: &self.others,
             subject: &self.subject,
             project: project.unwrap(),
             schedule_zone: Tz::UTC,

@@ -109,6 +109,31 @@ pub struct Rule {
     pub zone: Tz,
     /// Where it was written, `rules/finance.toml:12`.
     pub origin: String,
+    /// Its keys as they were written, with the defaults of those that were not; for people, decides nothing.
+    pub settings: Vec<Setting>,
+}
+
+/// A key of a rule, as people read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The key.
+    pub key: String,
+    /// Its value, as TOML or in words.
+    pub value: String,
+    /// Where it comes from.
+    pub from: SettingFrom,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingFrom {
+    /// Written in the rule.
+    Rule,
+    /// Written in `[defaults]` of its file.
+    Defaults,
+    /// Not written: what holds then.
+    BuiltIn,
 }
 
 /// `n of m`: at least `n` of the last `m` distinct runs. 1 <= n <= m <= 100.
@@ -333,6 +358,7 @@ impl Rule {
             receivers: None,
             zone: Tz::UTC,
             origin: origin.into(),
+            settings: Vec::new(),
         }
     }
 
@@ -506,11 +532,6 @@ impl RuleKind {
     /// What part of the rule this version cannot judge yet, in words; `None` when it judges all of it.
     pub fn not_built(&self) -> Option<String> {
         match self {
-            Self::RunRegression(rule) | Self::ModelRegression(rule) => match rule.method {
-                regression::Method::RobustZ | regression::Method::Percent => None,
-                regression::Method::Changepoint => Some("method \"changepoint\"".into()),
-                regression::Method::Trend => Some("method \"trend\"".into()),
-            },
             Self::Rows(rule) => rule.not_built(),
             _ => None,
         }

@@ -122,7 +122,7 @@ impl PlatformIncident {
             .find(|alert| alert.is_open() && alert.cleared_at.is_none())
             .and_then(|alert| alert.evidence.incident.clone());
         match going_on {
-            Some(incident) => self.go_on(survey, &scene, incident, &mut judgement),
+            Some(incident) => self.go_on(survey, &scene, *incident, &mut judgement),
             None => self.begin(survey, &scene, &mut judgement),
         }
         if scene.is_ahead {
@@ -432,7 +432,7 @@ impl PlatformIncident {
             error: error.map(|(_, _, text)| error_end(text)),
             change_key: Some(format!("{} times", 1 << times.max(1).ilog2())),
             weight: failing_weight(failing),
-            incident: Some(incident),
+            incident: Some(Box::new(incident)),
             ..Evidence::default()
         }
     }

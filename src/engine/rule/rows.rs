@@ -401,23 +401,16 @@ fn recovery(ctx: &Context<'_>, window: &[Sample<'_>], baseline: &Baseline) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use super::super::RuleKind;
     use super::super::fixture::{Case, at};
-    use super::super::{Clock, RuleKind};
     use super::*;
     use crate::engine::time::Span;
 
     fn rule(method: Method) -> Rows {
         Rows {
             regression: Regression {
-                method,
-                percent: 0.5,
-                z: 4.0,
-                min_ratio: 1.2,
                 min_delta: Span::zero(),
-                baseline_runs: 20,
-                min_runs: 8,
-                horizon: Span::days(14),
-                clock: Clock::Run,
+                ..Regression::new(method)
             },
         }
     }

@@ -88,6 +88,17 @@ impl Season {
         Some(Self { slots, zone, width })
     }
 
+    /// The same at another level: of one slot, or of all.
+    #[must_use]
+    pub(super) fn moved(mut self, ratio: f64, only: Option<Slot>) -> Self {
+        for (slot, baseline) in &mut self.slots {
+            if only.is_none_or(|only| only == *slot) {
+                *baseline = baseline.moved(ratio);
+            }
+        }
+        self
+    }
+
     /// What is usual for a run created at an instant; `None` when its slot has too few runs.
     pub(super) fn baseline(&self, created_at: Timestamp) -> Option<Baseline> {
         let minute = minute_of_week(created_at, self.zone);

@@ -7,7 +7,7 @@ use super::super::text;
 use super::{headline, line, whole_tone};
 use crate::engine::flapping::FLAPPING;
 use crate::engine::labels::Labels;
-use crate::engine::notification::{AlertView, Body, Notification, Reason, Suppressed};
+use crate::engine::notification::{AlertView, Body, Notification, Reason, Rollup, Suppressed};
 use crate::engine::time::human_span;
 
 pub(super) fn alerts(notification: &Notification) -> &[AlertView] {
@@ -47,34 +47,49 @@ pub(super) fn first_line(notification: &Notification) -> String {
         };
     };
     let said = if notification.is_ending() {
-        ending(notification.reason, alert)
+        ending(notification, alert)
     } else {
         state(notification, alert)
     };
     let counted = alerts
         .iter()
         .filter(|alert| notification.is_ending() || alert.ended_at.is_none());
-    match counted.count().saturating_sub(1) {
+    let told = rollup_of(notification, alert).map_or(1, |rollup| rollup.ids.len());
+    match counted.count().saturating_sub(told) {
         0 => said,
         more => format!("{said} and {more} more"),
     }
 }
 
 /// `Recovered: finance nightly-refresh succeeded (lasted 42 min)`.
-fn ending(reason: Reason, alert: &AlertView) -> String {
-    let headline = headline(alert);
+fn ending(notification: &Notification, alert: &AlertView) -> String {
+    let headline = said(notification, alert);
     let lasted = alert
         .ended_at
         .map(|ended_at| human_span(ended_at.since(alert.began_at)))
         .unwrap_or_default();
-    match reason {
+    match notification.reason {
         Reason::Undeliverable => format!("Not told elsewhere. {headline} (lasted {lasted})"),
         _ => format!("{headline} (lasted {lasted})"),
     }
 }
 
+/// What alerts are told together with this one.
+fn rollup_of<'a>(notification: &'a Notification, alert: &AlertView) -> Option<&'a Rollup> {
+    let rollup = notification.rollup.as_ref()?;
+    rollup.ids.contains(&alert.id).then_some(rollup)
+}
+
+/// The headline of an alert, or of all that are told together with it.
+fn said(notification: &Notification, alert: &AlertView) -> String {
+    match rollup_of(notification, alert) {
+        Some(rollup) => line(&rollup.headline, limits::HEADLINE),
+        None => headline(alert),
+    }
+}
+
 fn state(notification: &Notification, alert: &AlertView) -> String {
-    let headline = headline(alert);
+    let headline = said(notification, alert);
     let open = human_span(notification.decided_at.since(alert.began_at));
     match notification.reason {
         Reason::First | Reason::NewAlerts | Reason::AllResolved | Reason::Notice => headline,

@@ -15,8 +15,10 @@
 //!
 //! It does not judge runs, keep history, or know about alerts.
 
+mod averages;
 mod client;
 mod expected;
+mod feature;
 mod intake;
 mod jobs;
 mod lists;

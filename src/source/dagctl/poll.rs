@@ -326,6 +326,13 @@ impl Dagctl {
                 .read(project, &mut round)
                 .await;
         }
+        for project in listed.iter().flatten() {
+            if let Some(tracked) = tracked.get_mut(&project.key.project_id)
+                && !round.is_over
+            {
+                tracked.read_averages(&mut round).await;
+            }
+        }
         if is_survey && listed_at.is_some() && !round.is_over {
             protections.read(&mut round).await;
         }

@@ -2,12 +2,14 @@
 //!
 //! Order: jobs and plans when due (runs need the jobs' names), then runs, then the error texts of failures
 //! where the list has none, then model executions, then active runs that the list has not mentioned for
-//! long.
+//! long. Daily averages, where there is nothing better, come after all projects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::averages::Averages;
 use super::client::{FetchError, Target};
 use super::expected::Emptiness;
+use super::feature::Feature;
 use super::jobs::JobNames;
 use super::lists::Feed;
 use super::poll::{Round, is_due};
@@ -19,8 +21,6 @@ use crate::engine::observation::{
 use crate::engine::time::{Span, Timestamp};
 use crate::source::{Cursor, ProblemKind, Progress};
 
-/// An endpoint that is not served is asked again after this long.
-const FEATURE_REST: Span = Span::hours(1);
 /// An active run that no list mentioned for this long is asked for by itself.
 const RECHECK_AFTER: Span = Span::minutes(10);
 /// Active runs asked for in one poll.
@@ -63,6 +63,7 @@ pub(super) struct Tracked {
     /// A run seen in this poll: the server must be able to tell its details.
     pub(super) witness: Option<Name>,
     pub(super) execution_list: Feature,
+    pub(super) averages: Averages,
     plan_list: Feature,
     run_detail: Feature,
     /// Error texts of runs that only their details carry; `None` where those have none either.
@@ -88,31 +89,6 @@ pub(super) struct Active {
     pub(super) is_removed: bool,
 }
 
-/// An endpoint that may not be served.
-#[derive(Debug, Default)]
-pub(super) struct Feature {
-    pub(super) is_proven: bool,
-    off_until: Option<Timestamp>,
-}
-
-impl Feature {
-    pub(super) fn is_off(&self, now: Timestamp) -> bool {
-        self.off_until.is_some_and(|until| now < until)
-    }
-
-    /// Does not ask before an instant.
-    pub(super) fn rest_until(&mut self, until: Timestamp) {
-        self.off_until = Some(until);
-    }
-
-    pub(super) fn prove(&mut self) {
-        *self = Self {
-            is_proven: true,
-            off_until: None,
-        };
-    }
-}
-
 impl Tracked {
     /// A project to be read from `cursor` on.
     pub(super) fn new(key: ProjectKey, cursor: Cursor) -> Self {
@@ -131,6 +107,7 @@ impl Tracked {
             active: BTreeMap::new(),
             witness: None,
             execution_list: Feature::default(),
+            averages: Averages::default(),
             plan_list: Feature::default(),
             run_detail: Feature::default(),
             details: HashMap::new(),
@@ -174,6 +151,7 @@ impl Tracked {
         self.jobs = JobNames::default();
         self.plans.clear();
         self.waiting.clear();
+        self.averages.rewind();
         for active in self.active.values_mut() {
             active.is_removed = false;
         }
@@ -226,7 +204,9 @@ impl Tracked {
             return Ok(());
         }
         self.witness = None;
-        let Some(news_at) = self.read_runs(round).await? else {
+        let runs = self.read_runs(round).await;
+        self.averages.note_runs(runs.as_ref().err(), round.now);
+        let Some(news_at) = runs? else {
             return Ok(());
         };
         self.explain_failures(news_at, round).await?;
@@ -569,25 +549,6 @@ impl Tracked {
             Err(error) if error.is_absent() => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-impl Feature {
-    /// Rests the endpoint, and says so once.
-    pub(super) fn turn_off(
-        &mut self,
-        round: &mut Round<'_>,
-        project_id: Option<&Name>,
-        what: &str,
-        error: &FetchError,
-    ) {
-        self.off_until = Some(round.now + FEATURE_REST);
-        round
-            .memory
-            .notes
-            .add_once(ProblemKind::FeatureOff, project_id, what, || {
-                format!("{what} are not read (asked again every hour): {error}")
-            });
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use super::client::{FetchError, Target};
 use super::expected::Emptiness;
+use super::feature::Feature;
 use super::poll::Round;
-use super::project::Feature;
 use super::rows::ProtectionRow;
 use crate::engine::observation::{Name, Observation, Protection};
 use crate::engine::time::Span;

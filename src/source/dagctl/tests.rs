@@ -11,7 +11,7 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::*;
-use crate::engine::observation::{Execution, Observation, Run, Status};
+use crate::engine::observation::{DayAverage, Execution, Observation, Run, Status};
 use crate::source::ProblemKind;
 
 const TOKEN: &str = "dctl_s3cret-token";
@@ -1333,4 +1333,159 @@ fn settings_that_would_leak_or_never_work_are_refused() {
         Err(SettingsError::Backfill)
     );
     assert!(!format!("{:?}", settings("https://api.dagctl.io")).contains(TOKEN));
+}
+
+/// The executions are not served; their statistics are `body`, for each day.
+fn aggregated(fake: &Fake, body: impl Fn(&str) -> ResponseTemplate + Send + 'static) {
+    fake.edit(|world| world.executions = None);
+    fake.script(move |request, _| {
+        let is_asked = request.url.path().ends_with("/model-executions/stats");
+        let mut query = request.url.query_pairs();
+        let day = query.find(|(name, _)| name == "start_date");
+        is_asked.then(|| body(&day.unwrap().1))
+    });
+}
+
+fn of_five_days(fake: &Fake, cursors: BTreeMap<ProjectKey, Cursor>) -> Dagctl {
+    let settings = DagctlSettings {
+        backfill: Span::days(5),
+        ..settings(&fake.server.uri())
+    };
+    Dagctl::resume(settings, cursors).unwrap()
+}
+
+/// Days that were asked for.
+fn days_asked(fake: &Fake) -> Vec<String> {
+    let requests = fake.take_requests();
+    let asked = requests
+        .iter()
+        .filter_map(|line| line.split_once("stats?start_date="));
+    asked.map(|(_, rest)| rest.to_owned()).collect()
+}
+
+fn averages(batch: &Batch) -> Vec<String> {
+    let observations = batch.observations.iter();
+    let lists = observations.filter_map(|observation| match observation {
+        Observation::Averages(_, list) => Some(list),
+        _ => None,
+    });
+    let text = |average: &DayAverage| {
+        let DayAverage {
+            of,
+            day,
+            count,
+            millis,
+        } = average;
+        format!("{of:?} {day} {count:?} {millis}")
+    };
+    lists.flatten().map(text).collect()
+}
+
+#[tokio::test]
+async fn days_of_models_are_read_when_they_are_over_and_once_more() {
+    let fake = Fake::start().await;
+    aggregated(&fake, |day| {
+        let body = json!({ "stats": [
+            { "model_name": "orders", "execution_count": 24, "avg_duration_seconds": 12.5 },
+            { "model_name": "failed only", "execution_count": 3, "avg_duration_seconds": null },
+            { "model_name": day, "avg_duration": "7" },
+        ] });
+        ResponseTemplate::new(200).set_body_json(body)
+    });
+    let mut client = of_five_days(&fake, BTreeMap::new());
+    let batch = client.poll(noon()).await;
+    assert_eq!(
+        kinds(&batch),
+        [ProblemKind::FeatureOff],
+        "of the executions"
+    );
+    assert!(batch.is_complete);
+    let told = averages(&batch);
+    assert_eq!(told.len(), 10, "{told:?}");
+    assert_eq!(told[0], "Model(\"2026-03-05\") 2026-03-05 None 7000");
+    assert_eq!(told[9], "Model(\"orders\") 2026-03-09 Some(24) 12500");
+    let days = days_asked(&fake);
+    assert_eq!(days.len(), 5);
+    assert_eq!(days[4], "2026-03-09&end_date=2026-03-09");
+
+    let early = fake.at(at("2026-03-11T02:59:00Z"));
+    client.poll(early).await;
+    assert!(days_asked(&fake).is_empty(), "rows may still come");
+    // After a restart as well.
+    let mut client = of_five_days(&fake, batch.cursors);
+    let now = fake.at(at("2026-03-11T03:01:00Z"));
+    assert_eq!(averages(&client.poll(now).await).len(), 4);
+    let days = days_asked(&fake);
+    assert_eq!(
+        days,
+        [
+            "2026-03-09&end_date=2026-03-09",
+            "2026-03-10&end_date=2026-03-10"
+        ]
+    );
+    client.poll(now).await;
+    assert!(days_asked(&fake).is_empty(), "once");
+}
+
+#[tokio::test]
+async fn trouble_with_averages_costs_nothing_else() {
+    for (response, wanted) in [
+        (ResponseTemplate::new(404), 1),
+        (ResponseTemplate::new(403), 1),
+        (ResponseTemplate::new(500), 1),
+        (ResponseTemplate::new(200).set_body_string("<html>"), 2),
+        (
+            ResponseTemplate::new(200).set_body_json(json!({"stats": [{"model": "orders"}]})),
+            2,
+        ),
+    ] {
+        let fake = Fake::start().await;
+        let body = response.clone();
+        aggregated(&fake, move |_| body.clone());
+        let mut client = of_five_days(&fake, BTreeMap::new());
+        let batch = client.poll(noon()).await;
+        assert!(batch.is_complete, "{response:?}: {:?}", batch.problems);
+        assert_eq!(batch.coverage.len(), 1, "{response:?}");
+        assert!(averages(&batch).is_empty(), "{response:?}");
+        let all_off = kinds(&batch)
+            .iter()
+            .all(|kind| *kind == ProblemKind::FeatureOff);
+        assert!(all_off, "{response:?}: {:?}", batch.problems);
+        assert_eq!(batch.problems.len(), wanted, "{:?}", batch.problems);
+        let asked = days_asked(&fake).len();
+        assert!((1..=5).contains(&asked), "{response:?}: {asked}");
+        let again = client.poll(fake.at(noon() + Span::minutes(1))).await;
+        assert!(again.problems.is_empty() && days_asked(&fake).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn where_runs_are_refused_their_days_are_read() {
+    let fake = Fake::start().await;
+    fake.script(|request, _| {
+        let path = request.url.path();
+        if path.ends_with("/runs/daily-stats") {
+            let rows = ["2026-03-08", "2026-03-09T00:00:00Z", "2026-03-10"];
+            let rows = rows.map(|day| {
+                json!({ "run_date": day, "total_runs": 24, "successful_runs": 23,
+                    "avg_success_duration": 90.25 })
+            });
+            return Some(ResponseTemplate::new(200).set_body_json(json!(rows)));
+        }
+        path.ends_with("/runs").then(|| ResponseTemplate::new(403))
+    });
+    let mut client = of_five_days(&fake, BTreeMap::new());
+    let batch = client.poll(noon()).await;
+    assert_eq!(kinds(&batch), [ProblemKind::Forbidden]);
+    assert!(batch.coverage.is_empty() && !batch.is_complete);
+    assert_eq!(
+        averages(&batch),
+        [
+            "Runs 2026-03-08 Some(23) 90250",
+            "Runs 2026-03-09 Some(23) 90250"
+        ],
+        "today is not over"
+    );
+    let requests = fake.take_requests();
+    assert!(requests.contains(&"projects/p1/runs/daily-stats?days=6".to_owned()));
 }

@@ -31,6 +31,7 @@ fn timeline(case: &Case) -> Timeline {
     let mut timeline = Timeline::new(&case.from.to_string());
     timeline.rows = case.replay.facts().to_vec();
     timeline.outages = case.replay.outages().to_vec();
+    timeline.wishes = case.replay.wishes().to_vec();
     timeline.policy.rules.clone_from(&case.rules);
     timeline.policy.sources[0].schedule_zone = case.schedule_zone;
     match case.poll_every {
@@ -134,6 +135,21 @@ fn governance_is_told_alike_with_a_restart_at_every_step() {
             let is_read = |at| !timeline.outages.iter().any(|(a, b)| *a <= at && at < *b);
             let outcome = timeline.play_with(case.until, &mut |_, now| Disturbance {
                 is_restart: is_read(now),
+                ..Disturbance::default()
+            });
+            assert_expected(&path, &case, &outcome);
+        }
+    }
+}
+
+/// A restart in the middle forgets no warning, and does not take a lack of knowledge for good news.
+#[test]
+fn forecasts_are_told_alike_with_a_restart_at_any_step() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/deadline_at_risk.toml");
+    for case in cases(&path) {
+        for every in [1, 7, 20] {
+            let outcome = timeline(&case).play_with(case.until, &mut |step, _| Disturbance {
+                is_restart: step % every == 0,
                 ..Disturbance::default()
             });
             assert_expected(&path, &case, &outcome);

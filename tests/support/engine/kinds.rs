@@ -116,17 +116,7 @@ pub fn clock(text: &str) -> NaiveTime {
 pub fn slower(times: Option<(u32, u32)>) -> Rule {
     let mut rule = rule(
         "slower",
-        RuleKind::RunRegression(Regression {
-            method: Method::RobustZ,
-            percent: 0.5,
-            z: 4.0,
-            min_ratio: 1.2,
-            min_delta: span("10s"),
-            baseline_runs: 20,
-            min_runs: 8,
-            horizon: span("14d"),
-            clock: Clock::Run,
-        }),
+        RuleKind::RunRegression(Regression::new(Method::RobustZ)),
     );
     rule.times = times.map(|(needed, of)| Times { needed, of });
     rule

@@ -50,9 +50,9 @@ fn a_sunday_that_is_slow_for_a_sunday_is_told_and_mondays_end_it() {
         .play("03-10 12:00");
     check(
         &told.told_text(),
-        "03-08 06:00:15 team first: + critical Slower: finance nightly took 2 h, usual 1 h (+100 %, 1 of 1 runs since 06:00 UTC)
-         03-08 18:00:15 team reminder: = critical Slower: finance nightly took 2 h, usual 1 h (+100 %, 1 of 1 runs since 06:00 UTC)
-         03-09 04:10 team all_resolved: - critical Back to usual: finance nightly took 10 min, usual 10 min",
+        "03-08 06:00:15 team first: + critical Slower: finance nightly took 2 h, usual 1 (+100 %, since run at 04:00 UTC; last 10 Sundays 04:00: 59 min to 1 h)
+         03-08 18:00:15 team reminder: = critical Slower: finance nightly took 2 h, usual 1 (+100 %, since run at 04:00 UTC; last 10 Sundays 04:00: 59 min to 1 h)
+         03-09 04:10 team all_resolved: - critical Back to usual: finance nightly took 10 min, usual 10",
     );
     let usual = &told.told[0].body;
     let text = format!("{usual:?}");
@@ -71,7 +71,7 @@ fn a_weekday_as_long_as_a_sunday_is_told_and_a_usual_sunday_does_not_prolong_it(
         .collect();
     for (line, start) in news.iter().zip([
         "05:00:15 team first: + critical Slower: finance nightly took 1 h, usual 10 min",
-        "03-08 05:00 team all_resolved: - critical Back to usual: finance nightly took 1 h, usual 1 h",
+        "03-08 05:00 team all_resolved: - critical Back to usual: finance nightly took 1 h, usual 1",
         "03-09 05:00:15 team first: + critical Slower: finance nightly took 1 h, usual 10 min",
         "03-10 04:10 team all_resolved: - critical Back to usual: finance nightly took 10 min",
     ]) {

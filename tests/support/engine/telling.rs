@@ -484,8 +484,8 @@ fn a_regression_stays_open_until_it_is_back_and_its_baseline_does_not_follow() {
     let told = timeline.play("03-11 12:00");
     check(
         &told.states_text(),
-        "07:20 firing: Slower: finance a took 20 min, usual 10 min (+100 %, 2 of 2 runs since 06:20 UTC)
-         03-11 09:10 resolved: Back to usual: finance a took 10 min, usual 10 min",
+        "07:20 firing: Slower: finance a took 20 min, usual 10 (+100 %, since run at 06:00 UTC, 2 in a row; last 19: 10)
+         03-11 09:10 resolved: Back to usual: finance a took 10 min, usual 10",
     );
 }
 
@@ -520,8 +520,8 @@ fn a_quick_manual_run_does_not_end_a_regression_of_scheduled_ones() {
     let told = timeline.play("09:00");
     check(
         &told.states_text(),
-        "06:30 firing: Slower: finance a took 30 min, usual 10 min (+200 %, 1 of 1 runs since 06:30 UTC)
-         08:10 resolved: Back to usual: finance a took 10 min, usual 10 min",
+        "06:30 firing: Slower: finance a took 30 min, usual 10 (+200 %, since run at 06:00 UTC; last 10: 10)
+         08:10 resolved: Back to usual: finance a took 10 min, usual 10",
     );
 }
 

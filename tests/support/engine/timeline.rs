@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use tardy::engine::acting::Acted;
 use tardy::engine::alert::Transition;
 use tardy::engine::history::History;
 use tardy::engine::labels::Patterns;
@@ -14,6 +15,7 @@ use tardy::engine::observation::{
     Execution, Job, Name, Observation, Plan, Project, ProjectKey, Run, Status, WaitingPlans,
 };
 use tardy::engine::policy::{Policy, SourcePolicy};
+use tardy::engine::replay::Wish;
 use tardy::engine::rule::{Rule, RuleKind};
 use tardy::engine::subject::SubjectKey;
 use tardy::engine::time::{Span, Timestamp};
@@ -57,6 +59,8 @@ pub struct Timeline {
     pub rows: Vec<(Timestamp, Observation)>,
     /// How often each served row is repeated within a poll and in later polls.
     pub overlap: Span,
+    /// What people do.
+    pub wishes: Vec<(Timestamp, Wish)>,
     /// The engine also runs at each `wake_at`, and polls at each `poll_at`.
     pub is_woken: bool,
 }
@@ -70,6 +74,8 @@ pub struct Outcome {
     pub transitions: Vec<Transition>,
     /// Ledger rows.
     pub ledger: Vec<LedgerRow>,
+    /// What came of what people did.
+    pub acts: Vec<Acted>,
     /// Judged watches of each step.
     pub judged: Vec<(Timestamp, usize)>,
     /// Alerts and groups that are still kept at the end.
@@ -93,6 +99,7 @@ impl Stored {
         all.observations.extend(changed.observations.clone());
         all.projects.extend(changed.projects.clone());
         all.jobs.extend(changed.jobs.clone());
+        all.averages.extend(changed.averages.clone());
         all.coverage.extend(changed.coverage.clone());
         all.since.extend(changed.since.clone());
         for (key, alert) in &changed.alerts {
@@ -121,6 +128,9 @@ impl Stored {
         for ((project, _), record) in &self.changed.jobs {
             history.restore_job(project, json(record));
         }
+        for ((project, _), averages) in &self.changed.averages {
+            history.observe_averages(project, json(averages));
+        }
         let mut observations = self.changed.observations.clone();
         reorder(&mut observations);
         for observation in observations {
@@ -131,7 +141,8 @@ impl Stored {
                 Observation::Project(_)
                 | Observation::ProjectGone(_)
                 | Observation::Jobs(..)
-                | Observation::Protections(..) => {}
+                | Observation::Protections(..)
+                | Observation::Averages(..) => {}
             }
         }
         let mut ledger = Ledger::default();
@@ -200,6 +211,7 @@ impl Timeline {
             receiver_outages: Vec::new(),
             rows: Vec::new(),
             overlap: Span::seconds(60),
+            wishes: Vec::new(),
             is_woken: true,
         }
         .project(from - Span::days(400), |_| {})
@@ -237,6 +249,18 @@ impl Timeline {
         let mut policy = before.map_or(&self.policy, |(_, known)| known).clone();
         change(&mut policy);
         self.reloads.insert(at, policy);
+        self
+    }
+
+    /// Somebody accepts the level of a rule's alert at a job or model.
+    pub fn accept(mut self, at: &str, rule: &str, subject: &str, comment: &str) -> Self {
+        let wish = Wish {
+            rule: rule.to_owned(),
+            subject: subject.to_owned(),
+            by: "ada".to_owned(),
+            comment: (!comment.is_empty()).then(|| comment.to_owned()),
+        };
+        self.wishes.push((self.at(at), wish));
         self
     }
 
@@ -523,6 +547,9 @@ impl Timeline {
         let mut policy = self.policy.clone();
         let mut engine = stored.engine(&policy, |_| {});
         let mut reloads = self.reloads.clone();
+        let mut wishes = self.wishes.clone();
+        wishes.sort_by_key(|(at, _)| *at);
+        wishes.reverse();
         let (mut poll_at, mut read_until) = (self.from, Timestamp::MIN);
         let mut regular_at = self.from;
         let mut wake_at: Option<Timestamp> = None;
@@ -533,7 +560,9 @@ impl Timeline {
         let mut last = Timestamp::MIN;
         loop {
             let reload_at = reloads.keys().next().copied();
-            let now = [Some(poll_at), wake_at.filter(|_| self.is_woken), reload_at]
+            let wish_at = wishes.last().map(|(at, _)| *at);
+            let woken_at = wake_at.filter(|_| self.is_woken);
+            let now = [Some(poll_at), woken_at, reload_at, wish_at]
                 .into_iter()
                 .flatten()
                 .min()
@@ -592,6 +621,9 @@ impl Timeline {
                     regular_at = regular_at + self.poll_every;
                     poll_at = regular_at;
                 }
+            }
+            while let Some((_, wish)) = wishes.pop_if(|(at, _)| *at <= now) {
+                input.acts.push(wish.act(&engine, now));
             }
             let disturbance = disturb(steps, now);
             (disturbance.rows)(&mut input.observations);
@@ -654,7 +686,10 @@ fn rank(row: &Observation) -> u8 {
         Observation::Project(_) | Observation::ProjectGone(_) => 0,
         Observation::Jobs(..) => 1,
         Observation::Protections(..) => 2,
-        Observation::Run(..) | Observation::Execution(..) | Observation::Plan(..) => 3,
+        Observation::Run(..)
+        | Observation::Execution(..)
+        | Observation::Plan(..)
+        | Observation::Averages(..) => 3,
     }
 }
 
@@ -663,6 +698,7 @@ impl Outcome {
         self.told.append(&mut step.notifications);
         self.transitions.append(&mut step.transitions);
         self.ledger.append(&mut step.ledger);
+        self.acts.append(&mut step.acts);
         self.judged.push((now, step.judged));
     }
 
@@ -673,6 +709,9 @@ impl Outcome {
         for told in &self.told {
             let when = time(told.decided_at, &self.day());
             let head = format!("{when} {} {}", told.receiver, told.reason.as_str());
+            if let Some(rollup) = &told.rollup {
+                lines.push(format!("{head}: together, {}", rollup.headline));
+            }
             match &told.body {
                 Body::Notice { headline, .. } => lines.push(format!("{head}: {headline}")),
                 Body::Alerts(alerts) => lines.extend(alerts.iter().map(|alert| {

@@ -322,7 +322,8 @@ fn last_owed_tick(ctx: &Context<'_>, job: &JobHistory, by_at: Timestamp) -> Opti
     Some((tick, early))
 }
 
-fn start_of(run: &Run) -> Timestamp {
+/// When a run started, or was created if it has not.
+pub(super) fn start_of(run: &Run) -> Timestamp {
     run.started_at.unwrap_or(run.created_at)
 }
 

@@ -20,8 +20,23 @@ pub(super) struct Frozen {
 /// What is expected of runs: of each tick of the week where they differ, else of all alike.
 pub(super) struct Expected {
     frozen: Option<Baseline>,
-    plain: Option<Baseline>,
-    season: Option<Season>,
+    pub(super) plain: Option<Baseline>,
+    pub(super) season: Option<Season>,
+}
+
+/// Samples as seasons see them.
+pub(super) fn points(samples: &[&Sample<'_>]) -> Vec<Point> {
+    let point = |sample: &&Sample<'_>| Point {
+        created_at: sample.created_at,
+        seconds: sample.seconds,
+    };
+    samples.iter().map(point).collect()
+}
+
+/// What is usual, from the newest samples whatever their tick.
+pub(super) fn plain(samples: &[&Sample<'_>], baseline_runs: usize) -> Option<Baseline> {
+    let start = samples.len().saturating_sub(baseline_runs);
+    Baseline::of(samples[start..].iter().map(|sample| sample.seconds))
 }
 
 impl Expected {
@@ -52,19 +67,23 @@ impl Regression {
         // The judged runs may be of any tick: what became slow since is usual for none of them.
         let is_usual =
             |sample: &&Sample<'_>| frozen.is_none_or(|frozen| sample.finished_at < frozen.since);
-        let usual: Vec<&Sample<'_>> = before.iter().filter(is_usual).collect();
-        let base_start = usual.len().saturating_sub(self.baseline_runs as usize);
-        let points: Vec<Point> = usual
-            .iter()
-            .map(|sample| Point {
-                created_at: sample.created_at,
-                seconds: sample.seconds,
-            })
-            .collect();
-        Expected {
+        let usual = before.iter().filter(is_usual);
+        let kind = before.last().and_then(|sample| sample.run);
+        let accepted = ctx.memory.accepted.as_ref();
+        let accepted = accepted.filter(|accepted| accepted.is_about(kind));
+        let is_old = |sample: &&Sample<'_>| {
+            accepted.is_some_and(|accepted| sample.finished_at < accepted.since)
+        };
+        let (old, usual): (Vec<_>, Vec<_>) = usual.partition(is_old);
+        let baseline_runs = self.baseline_runs as usize;
+        let mut expected = Expected {
             frozen: frozen.map(|frozen| frozen.baseline),
-            plain: Baseline::of(usual[base_start..].iter().map(|sample| sample.seconds)),
-            season: Season::of(&points, ctx.schedule_zone, self.baseline_runs as usize),
+            plain: plain(&usual, baseline_runs),
+            season: Season::of(&points(&usual), ctx.schedule_zone, baseline_runs),
+        };
+        if let Some(accepted) = accepted {
+            self.bridge(ctx, accepted, (&old, &usual), &mut expected);
         }
+        expected
     }
 }

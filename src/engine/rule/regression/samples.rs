@@ -87,7 +87,7 @@ impl Regression {
     }
 
     /// Successes of the subject that finished at or before `last` did, newest first.
-    fn newest_first<'a>(
+    pub(super) fn newest_first<'a>(
         &self,
         ctx: Context<'a>,
         last: Option<Sample<'a>>,
