@@ -1,9 +1,9 @@
 //! How well the detector tells what has become slower from noise, and what that costs.
 //!
 //! `cargo bench --bench detection` scores it on the development set beside the rules people write
-//! themselves, then on the simulator's histories, then measures speed. `-- FILE…` scores other sets
+//! themselves, measures speed, then scores it on the simulator's histories. `-- FILE…` scores other sets
 //! (`benches/detection/README.md` says how they are made) and nothing else; `-- --by family` adds each
-//! family; `-- quality`, `simulated` or `speed` runs only that part.
+//! family; `-- quality`, `speed` or `simulated` runs only that part.
 
 // A benchmark prints and reads the clock; that is what it is for.
 #![allow(
@@ -99,12 +99,12 @@ fn main() -> ExitCode {
             cited();
             quality("benches/detection/dev.jsonl.gz", &set, by.is_some());
         }
-        if is_wanted("simulated") {
-            simulated(by.is_some());
-        }
         if is_wanted("speed") {
             println!("\n## Cost\n");
             speed::print(&set);
+        }
+        if is_wanted("simulated") {
+            simulated(by.is_some());
         }
     }
     ExitCode::SUCCESS

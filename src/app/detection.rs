@@ -151,12 +151,10 @@ impl Told {
         since.format(format).to_string()
     }
 
-    /// The point which raised it, for people.
-    pub fn at(&self, zone: Tz) -> String {
-        instant(self.at)
-            .in_zone(zone)
-            .format("%Y-%m-%d %H:%M")
-            .to_string()
+    /// The day and time of the first point at the new level, for tables.
+    pub fn began(&self, zone: Tz) -> String {
+        let local = instant(self.since).in_zone(zone);
+        local.format("%Y-%m-%d %H:%M").to_string()
     }
 
     /// By how much: "41 % slower", "30 % quicker", "3.2 times as long".

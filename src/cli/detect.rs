@@ -205,7 +205,7 @@ fn table(
     })?;
     let out = &context.out;
     if !rows.is_empty() {
-        let head = ["series", "told at", "change", "now", "usual", "runs"];
+        let head = ["series", "since", "change", "now", "usual", "runs"];
         out.table(&head, &rows);
         out.line("");
     }
@@ -234,22 +234,14 @@ fn row(told: &Told, zone: Tz) -> Vec<(Tone, String)> {
     let (low, high) = shift.range();
     vec![
         (Tone::Bold, plain(&told.id.to_string())),
-        (Tone::Plain, told.at(zone)),
+        (Tone::Plain, told.began(zone)),
         (tone, told.change()),
         (Tone::Plain, duration(shift.after)),
         (
             Tone::Plain,
             format!("{} ({})", duration(shift.before), range(low, high)),
         ),
-        (
-            Tone::Dim,
-            format!(
-                "{} of {} since {}",
-                shift.beyond,
-                shift.runs,
-                told.since(zone)
-            ),
-        ),
+        (Tone::Dim, format!("{} of {}", shift.beyond, shift.runs)),
     ]
 }
 

@@ -181,12 +181,13 @@ impl Cycle {
         is_changed
     }
 
-    /// Means of the hours in `[from, to)`, as logarithms.
-    pub(super) fn between(&self, from: i64, to: i64) -> impl Iterator<Item = f64> + '_ {
-        self.cells_between(from, to).map(|(_, value)| value)
+    /// Means of the hours in `[from, to)` as logarithms, less what is explained.
+    pub(super) fn rest_between(&self, from: i64, to: i64) -> impl Iterator<Item = f64> + '_ {
+        self.cells_between(from, to)
+            .map(|(middle, value)| value - self.at(middle))
     }
 
-    /// The same, with the middle of each hour.
+    /// Means of the hours in `[from, to)` as logarithms, with the middle of each hour.
     pub(super) fn cells_between(
         &self,
         from: i64,

@@ -23,6 +23,11 @@ const REPEATED_SHARE: f64 = 0.5;
 const WEEK_UNKNOWN: i64 = 28 * DAY;
 /// A shift this near to Monday 00:00 may be the week's.
 const NEAR_MONDAY: i64 = 4 * 3_600;
+/// While the hours are not known, a move by less than this must have outlasted a working day.
+const YOUNG_FACTOR: f64 = 1.45;
+const WORKING_DAY: i64 = 12 * 3_600;
+/// A rise after a weekend that ends less than this share above the days before it is a return.
+const RETURN_SHARE: f64 = 0.3;
 /// Runs looked at for a wave.
 const WAVE_RUNS: usize = 200;
 /// A step must be better than a wave by this much, as the logarithm of a likelihood ratio.
@@ -38,13 +43,21 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 
 impl Detector {
     pub(super) fn doubt(&self, candidate: &Candidate) -> Doubt {
-        if self.is_young() && !self.is_step(candidate.runs) {
+        if self.is_young() && !(self.is_beyond_a_day(candidate) && self.is_step(candidate.runs)) {
             return Doubt::Wait;
         }
         match self.of_the_week(candidate) {
             Doubt::None if self.is_repeated(candidate) => Doubt::Wait,
             doubt => doubt,
         }
+    }
+
+    /// It is more than working hours make of a job, or has lasted longer than they do.
+    fn is_beyond_a_day(&self, candidate: &Candidate) -> bool {
+        let (_, end) = self.bounds(candidate);
+        let now = self.points[self.points.len() - 1].wall;
+        candidate.evidence.moved.abs() >= YOUNG_FACTOR.ln()
+            || now - self.points[end].wall >= WORKING_DAY
     }
 
     fn bounds(&self, candidate: &Candidate) -> (usize, usize) {
@@ -59,11 +72,18 @@ impl Detector {
         median(points.map(|point| from_units(point.log)).collect())
     }
 
-    /// The same move was there at the same time a day or a week earlier.
+    /// The middle of what hour and weekday do not explain.
+    fn rest(&self, range: std::ops::Range<usize>) -> Option<f64> {
+        let points = self.points.range(range);
+        median(points.map(|point| from_units(point.adjusted)).collect())
+    }
+
+    /// The same move was there at the same time a day or a week earlier, in what hour and weekday do not explain.
     fn is_repeated(&self, candidate: &Candidate) -> bool {
         let (start, end) = self.bounds(candidate);
         let last = self.points.len();
-        let Some((after, before)) = self.log(end..last).zip(self.log(start..end)) else {
+        let (after, before) = (self.rest(end..last), self.rest(start..end));
+        let Some((after, before)) = after.zip(before) else {
             return false;
         };
         let moved = candidate.evidence.moved;
@@ -76,14 +96,15 @@ impl Detector {
                 let at = point.wall - lag;
                 let until = (at + tolerance).min(changed_at);
                 let count = then.len();
-                then.extend(self.cycle.between(at - tolerance, until));
+                then.extend(self.cycle.rest_between(at - tolerance, until));
                 found += usize::from(then.len() > count);
             }
             if float(found) < (0.6 * float(candidate.runs)).max(2.0) {
                 return false;
             }
             let (from, to) = (self.points[start].wall, self.points[end - 1].wall);
-            let base: Vec<f64> = self.cycle.between(from - lag, to - lag + 1_800).collect();
+            let base = self.cycle.rest_between(from - lag, to - lag + 1_800);
+            let base: Vec<f64> = base.collect();
             if base.len() < 3 {
                 return false;
             }
@@ -117,11 +138,11 @@ impl Detector {
                 .cycle
                 .cells_between(changed_at - 8 * DAY, changed_at)
                 .filter(|(middle, _)| weekday(*middle) < 5)
-                .map(|(_, value)| value)
+                .map(|(middle, value)| value - self.cycle.at(middle))
                 .collect();
             let is_few = before.len() < 3;
-            let usual = median(before).zip(self.log(end..self.points.len()));
-            if is_few || usual.is_some_and(|(usual, after)| after - usual < 0.4 * moved) {
+            let usual = median(before).zip(self.rest(end..self.points.len()));
+            if is_few || usual.is_some_and(|(usual, after)| after - usual < RETURN_SHARE * moved) {
                 return Doubt::Usual;
             }
         }
