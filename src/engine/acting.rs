@@ -437,7 +437,7 @@ impl Engine {
         let policy = Arc::clone(&self.policy);
         let watch = self.watches.get_mut(id);
         let rule = &policy.rules[watch.rule];
-        watch.memory.accepted = Some(accepted);
+        watch.memory.accept(accepted);
         let (key, memory) = (Watch::key(rule, &watch.subject), watch.memory.clone());
         step.changed.memories.insert(key, Some(memory));
         let mut slot = self.alerts.remove(&print);

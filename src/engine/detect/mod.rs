@@ -156,7 +156,7 @@ struct Rough {
 
 /// Watches one series.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(from = "String", into = "String")]
 pub struct Detector {
     points: VecDeque<Point>,
     /// Points of the present segment among those kept: those since the last shift.

@@ -1,5 +1,6 @@
 //! A detector as text, to be stored with what a rule remembers: the bytes of its numbers (differences of
-//! times, hours with runs only) in hexadecimal. At most about 8 KiB.
+//! times, hours with runs only) in hexadecimal, after the version of that form. Mostly below 8 KiB. What cannot
+//! be read is read as a detector that has seen nothing: its owner learns anew from history.
 
 use std::collections::VecDeque;
 
@@ -8,19 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::cycle::Cycle;
 use super::{Detector, Point, Rough, from_units, to_units};
 
-/// Why a stored detector cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum StoredError {
-    /// It is no hexadecimal text.
-    #[error("a stored detector is damaged: {0}")]
-    Text(#[from] hex::FromHexError),
-    /// Its bytes say something else.
-    #[error("a stored detector is damaged: {0}")]
-    Bytes(#[from] postcard::Error),
-    /// Its numbers contradict each other.
-    #[error("a stored detector is damaged: its segment is longer than its runs")]
-    Numbers,
-}
+/// Before the numbers; another form gets another version.
+const VERSION: &str = "1:";
 
 /// The numbers of a detector.
 #[derive(Serialize, Deserialize)]
@@ -53,40 +43,44 @@ impl From<Detector> for String {
             rough: detector.rough,
         };
         // Numbers in memory can be written.
-        hex::encode(postcard::to_stdvec(&numbers).unwrap_or_default())
+        let bytes = postcard::to_stdvec(&numbers).unwrap_or_default();
+        format!("{VERSION}{}", hex::encode(bytes))
     }
 }
 
-impl TryFrom<String> for Detector {
-    type Error = StoredError;
-
-    fn try_from(text: String) -> Result<Self, StoredError> {
-        let numbers: Numbers = postcard::from_bytes(&hex::decode(text)?)?;
-        if numbers.segment > numbers.points.len() {
-            return Err(StoredError::Numbers);
-        }
-        let mut wall = numbers.first_wall;
-        let points: VecDeque<Point> = numbers
-            .points
-            .iter()
-            .map(|(step, log)| {
-                wall = wall.wrapping_add(*step);
-                let explained = numbers.cycle.at(wall);
-                Point {
-                    wall,
-                    log: *log,
-                    adjusted: to_units(from_units(*log) - explained),
-                }
-            })
-            .collect();
-        Ok(Self {
-            points,
-            segment: numbers.segment,
-            seen: numbers.seen,
-            first_wall: numbers.first_wall,
-            shape: numbers.shape,
-            cycle: numbers.cycle,
-            rough: numbers.rough,
-        })
+impl From<String> for Detector {
+    fn from(text: String) -> Self {
+        read(&text).unwrap_or_default()
     }
+}
+
+fn read(text: &str) -> Option<Detector> {
+    let bytes = hex::decode(text.strip_prefix(VERSION)?).ok()?;
+    let numbers: Numbers = postcard::from_bytes(&bytes).ok()?;
+    if numbers.segment > numbers.points.len() {
+        return None;
+    }
+    let mut wall = numbers.first_wall;
+    let points: VecDeque<Point> = numbers
+        .points
+        .iter()
+        .map(|(step, log)| {
+            wall = wall.wrapping_add(*step);
+            let explained = numbers.cycle.at(wall);
+            Point {
+                wall,
+                log: *log,
+                adjusted: to_units(from_units(*log) - explained),
+            }
+        })
+        .collect();
+    Some(Detector {
+        points,
+        segment: numbers.segment,
+        seen: numbers.seen,
+        first_wall: numbers.first_wall,
+        shape: numbers.shape,
+        cycle: numbers.cycle,
+        rough: numbers.rough,
+    })
 }

@@ -96,6 +96,14 @@ impl Memory {
         self.ahead.insert((run.settled_at(), run.id.clone()))
     }
 
+    /// A level was accepted: it is usual from now on.
+    pub fn accept(&mut self, accepted: Accepted) {
+        for watched in &mut self.watched {
+            watched.accept(&accepted);
+        }
+        self.accepted = Some(accepted);
+    }
+
     /// Keeps what is known of like runs; of more than `most` kinds, those that were judged last.
     pub fn keep_watched(&mut self, watched: Watched, most: usize) {
         self.watched.retain(|known| !known.is_same(&watched));

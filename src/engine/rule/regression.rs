@@ -202,11 +202,18 @@ impl Regression {
         if ctx.subject.is_averaged() {
             return averages::judge(self, ctx);
         }
-        match self.method {
-            Method::Trend => return self.judge_trend(ctx),
+        let mut judgement = match self.method {
             Method::Changepoint => return self.judge_changepoint(ctx),
-            Method::RobustZ | Method::Percent => {}
-        }
+            Method::Trend => self.judge_trend(ctx),
+            Method::RobustZ | Method::Percent => self.judge_runs(ctx),
+        };
+        // What a detector knew is stale when it is asked again.
+        judgement.memory.watched.clear();
+        judgement
+    }
+
+    /// Judges run after run.
+    fn judge_runs(&self, ctx: &Context<'_>) -> Judgement {
         let mut judgement = Judgement::start(ctx.memory);
         let new = self.new_samples(*ctx);
         let times = ctx.rule.times.unwrap_or(Times { needed: 1, of: 1 });

@@ -120,3 +120,43 @@ fn a_level_that_rises_again_is_told_again_and_its_end_once() {
         "{told:#?}"
     );
 }
+
+#[test]
+fn a_level_whose_alert_ended_in_a_long_pause_is_told_again_only_by_a_slow_run() {
+    for (factor, wanted) in [(1.0, 2), (2.0, 3)] {
+        let (every, usual) = (span("1h"), span("10m"));
+        let mut timeline = story(every, "0 * * * *", usual, &[(BEFORE, 1.0), (10, 2.0)]);
+        let paused_at = timeline.from + Span::hours(11);
+        let back_at = timeline.from + Span::days(9);
+        timeline = timeline
+            .jobs_since(paused_at, &[("orders", "0 * * * *", false)])
+            .jobs_since(back_at, &[("orders", "0 * * * *", true)]);
+        let at = back_at + Span::minutes(30);
+        #[allow(clippy::cast_possible_truncation)]
+        let took = Span::seconds((600.0 * factor) as i64);
+        let end = (at + took, Status::Success, String::new());
+        let timeline = timeline.run_at("orders", "later", at, Some(at), Some(end));
+        let told = news(&play(&timeline, at + Span::hours(2)));
+        assert_eq!(told.len(), wanted, "{factor}: {told:#?}");
+        assert!(
+            told[0].contains("Slower: finance orders takes"),
+            "{told:#?}"
+        );
+        assert!(told[1].contains("all_resolved"), "{told:#?}");
+    }
+}
+
+#[test]
+fn an_alert_that_is_open_when_the_method_changes_ends_only_when_runs_are_back() {
+    let stretches = [(BEFORE, 1.0), (60, 2.0), (20, 1.0)];
+    let mut timeline = story(span("1h"), "0 * * * *", span("10m"), &stretches);
+    timeline = timeline.policy(|policy| policy.rules = vec![slower(None)]);
+    let timeline = timeline.reload("2026-03-07T00:10:00Z", |policy| {
+        policy.rules = vec![shifted()];
+    });
+    let told = news(&play(&timeline, timeline.from + Span::hours(60)));
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let told = news(&play(&timeline, timeline.from + Span::hours(78)));
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[1].contains("Back to usual"), "{told:#?}");
+}

@@ -7,7 +7,7 @@
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use super::super::super::alert::{Evidence, Verdict};
+use super::super::super::alert::{Alert, Evidence, Verdict};
 use super::super::super::baseline::{Baseline, seconds, span};
 use super::super::super::detect::{BASE_RUNS, Detector, Direction, Shift};
 use super::super::super::notification::Fact;
@@ -17,7 +17,7 @@ use super::super::Clock;
 use super::super::context::{Context, Judgement, is_scheduled};
 use super::message::{around, beside, range, recovery, run_time};
 use super::samples::{Sample, is_alike};
-use super::{Condition, Regression, run_by_id};
+use super::{Accepted, Condition, Regression, run_by_id};
 
 /// What is remembered of like runs. Stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct Watched {
     like: Option<(Name, bool)>,
     /// Which time of the run was taken in.
     clock: Clock,
+    /// The zone whose hours and weekdays were read.
+    zone: Tz,
     detector: Detector,
     /// Runs that ended up to here were taken in.
     taken_until: Timestamp,
@@ -39,6 +41,8 @@ pub struct Watched {
 struct Crept {
     /// As a logarithm, less what hour and weekday explain.
     from: f64,
+    /// What was usual then.
+    baseline: Baseline,
     /// Runs since then.
     runs: usize,
 }
@@ -55,6 +59,9 @@ struct Slower {
     beyond: u32,
     usual: f64,
     now: f64,
+    /// What hour and weekday explained of the run that made it known: by it the level is held against limits in
+    /// seconds.
+    explained: f64,
     /// The level that people were told, and how often it has risen since the beginning.
     told: f64,
     rises: u32,
@@ -117,10 +124,11 @@ impl Slower {
 }
 
 impl Watched {
-    fn new(like: Option<(Name, bool)>, clock: Clock) -> Self {
+    fn new(like: Option<(Name, bool)>, clock: Clock, zone: Tz) -> Self {
         Self {
             like,
             clock,
+            zone,
             detector: Detector::new(),
             taken_until: Timestamp::MIN,
             crept: None,
@@ -134,9 +142,21 @@ impl Watched {
         })
     }
 
-    /// Both are about the same runs.
+    /// Both are about the same kind of runs.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.like == other.like && self.clock == other.clock
+        self.like == other.like
+    }
+
+    /// A level of these runs was accepted.
+    pub fn accept(&mut self, accepted: &Accepted) {
+        let is_it = self
+            .like
+            .as_ref()
+            .zip(accepted.like.as_ref())
+            .is_none_or(|(like, known)| *like.0 == *known.0 && like.1 == is_scheduled(&known.1));
+        if is_it {
+            self.adopt();
+        }
     }
 
     /// The slow level is accepted, or told no more: it is the usual one.
@@ -145,9 +165,20 @@ impl Watched {
         self.crept = None;
     }
 
+    /// The alert about a slow level has ended otherwise, for a pause or another kind of runs: the level is told
+    /// again only by a run that is slow.
+    fn forget_unless_slow(&mut self, sample: &Sample<'_>) {
+        let explained = self.detector.explained(wall(sample.created_at, self.zone));
+        let log = sample.seconds.ln() - explained;
+        let is_quick = |slower: &Slower| log <= f64::midpoint(slower.usual, slower.now);
+        if self.slower.as_ref().is_some_and(is_quick) {
+            self.adopt();
+        }
+    }
+
     /// Takes in a run, and follows what it says of the level.
-    fn take(&mut self, rule: &Regression, clear: f64, sample: &Sample<'_>, zone: Tz) {
-        let wall = wall(sample.created_at, zone);
+    fn take(&mut self, rule: &Regression, clear: f64, sample: &Sample<'_>) {
+        let wall = wall(sample.created_at, self.zone);
         self.taken_until = self.taken_until.max(sample.finished_at);
         let shift = self.detector.push(wall, sample.seconds);
         let explained = self.detector.explained(wall);
@@ -158,9 +189,10 @@ impl Watched {
         match &mut self.slower {
             None => self.look_for_slower(rule, shift, explained, sample),
             Some(slower) => {
-                let edge = rule.slow_from((slower.usual + explained).exp()).ln() - explained;
+                let usual = (slower.usual + slower.explained).exp();
+                let edge = rule.slow_from(usual).ln() - slower.explained;
                 slower.count(sample.seconds.ln() - explained, edge);
-                self.follow(rule, clear, shift, explained);
+                self.follow(rule, clear, shift);
             }
         }
     }
@@ -180,50 +212,49 @@ impl Watched {
             self.crept = None;
             return;
         }
-        let from = self.crept.map_or(shift.levels.0, |crept| crept.from);
+        let usual = usual_of(&shift).map(|baseline| (shift.levels.0, baseline));
+        let held = self.crept.map(|crept| (crept.from, crept.baseline));
+        let Some((from, baseline)) = held.or(usual) else {
+            return;
+        };
         if rule.is_slower(from, shift.levels.1, explained) {
-            let baseline = usual_of(&shift);
-            self.begin(
-                from,
-                shift.levels.1,
-                (shift.runs, shift.beyond),
-                baseline,
-                sample,
-            );
+            let counts = (shift.runs, shift.beyond);
+            self.begin((from, shift.levels.1), counts, baseline, explained, sample);
             if let Some(slower) = &mut self.slower {
                 (slower.strength, slower.threshold) = (shift.strength, shift.threshold);
                 slower.confidence = shift.confidence();
             }
         } else {
-            let runs = shift.runs;
-            self.crept = Some(Crept { from, runs });
+            self.crept = Some(Crept {
+                from,
+                baseline,
+                runs: shift.runs,
+            });
         }
     }
 
     /// Small rises may add up, and an alert may have ended too soon: runs are held against the level that is
     /// held in mind.
     fn look_back(&mut self, rule: &Regression, explained: f64, sample: &Sample<'_>) {
-        let Some(Crept { from, runs }) = self.crept.filter(|crept| crept.runs >= CREPT_RUNS) else {
+        let Some(crept) = self.crept.filter(|crept| crept.runs >= CREPT_RUNS) else {
             return;
         };
+        let runs = crept.runs;
         let level = self.detector.level(runs.min(SETTLED_RUNS as usize));
-        if let Some(now) = level.filter(|now| rule.is_slower(from, *now, explained)) {
-            let baseline = Baseline::of([(from + explained).exp()]);
-            self.begin(from, now, (runs, runs), baseline, sample);
+        if let Some(now) = level.filter(|now| rule.is_slower(crept.from, *now, explained)) {
+            let levels = (crept.from, now);
+            self.begin(levels, (runs, runs), crept.baseline, explained, sample);
         }
     }
 
     fn begin(
         &mut self,
-        usual: f64,
-        now: f64,
+        (usual, now): (f64, f64),
         (runs, beyond): (usize, usize),
-        baseline: Option<Baseline>,
+        baseline: Baseline,
+        explained: f64,
         sample: &Sample<'_>,
     ) {
-        let Some(baseline) = baseline else {
-            return;
-        };
         self.slower = Some(Slower {
             since: sample.created_at,
             begun_at: sample.finished_at,
@@ -231,11 +262,15 @@ impl Watched {
             beyond: u32::try_from(beyond).unwrap_or(u32::MAX),
             usual,
             now,
+            explained,
             told: now,
             rises: 0,
             settled: 0,
             back: 0.0,
-            baseline,
+            baseline: Baseline {
+                is_moved: false,
+                ..baseline.moved((usual + explained).exp() / baseline.median)
+            },
             strength: 0.0,
             threshold: 0.0,
             confidence: 0.0,
@@ -244,29 +279,32 @@ impl Watched {
     }
 
     /// Follows a slow level: it rises, falls, or is back.
-    fn follow(&mut self, rule: &Regression, clear: f64, shift: Option<Shift>, explained: f64) {
+    fn follow(&mut self, rule: &Regression, clear: f64, shift: Option<Shift>) {
         let Some(slower) = &mut self.slower else {
             return;
         };
         let settled = (slower.settled >= SETTLED_RUNS)
             .then(|| self.detector.level(SETTLED_RUNS as usize))
             .flatten();
-        if let Some(shift) = shift {
-            slower.now = shift.levels.1;
+        if shift.is_some() {
             slower.settled = 0;
-            if slower.now >= slower.told + rule.min_ratio.ln() {
-                slower.told = slower.now;
-                slower.rises += 1;
-            }
-        } else if let Some(level) = settled {
-            slower.now = level;
         }
-        let from = slower.usual;
-        let is_back =
-            slower.back >= BACK_LIKELIHOOD || rule.is_back(from, slower.now, explained, clear);
-        if is_back {
+        let moved = shift.map(|shift| shift.levels.1).or(settled);
+        let is_level_back =
+            moved.is_some_and(|now| rule.is_back(slower.usual, now, slower.explained, clear));
+        slower.now = moved.unwrap_or(slower.now);
+        if slower.now >= slower.told + rule.min_ratio.ln() {
+            slower.told = slower.now;
+            slower.rises += 1;
+        }
+        if is_level_back || slower.back >= BACK_LIKELIHOOD {
+            let (from, baseline) = (slower.usual, slower.baseline);
             self.slower = None;
-            self.crept = Some(Crept { from, runs: 0 });
+            self.crept = Some(Crept {
+                from,
+                baseline,
+                runs: 0,
+            });
         }
     }
 }
@@ -281,14 +319,19 @@ impl Regression {
         for sample in &self.new_samples(*ctx) {
             let judged_until = &mut judgement.memory.judged_until;
             *judged_until = (*judged_until).max(sample.finished_at);
-            let mut watched = self.watched(ctx, &judgement, sample);
+            let is_held = is_open && is_alike(kind, sample.run);
+            let mut watched = self.watched(ctx, &judgement, sample, is_held);
             if sample.finished_at <= watched.taken_until {
                 continue;
             }
             let before = watched.slower.clone();
-            watched.take(self, ctx.rule.clear, sample, ctx.schedule_zone);
+            watched.take(self, ctx.rule.clear, sample);
             self.date(ctx, &mut watched, before.is_some(), sample);
-            let verdict = self.of_level(ctx, &watched, before.as_ref(), sample);
+            if !is_open && before.is_some() {
+                watched.forget_unless_slow(sample);
+            }
+            let held = opened.filter(|_| is_open && is_alike(kind, sample.run));
+            let verdict = self.of_level(ctx, &watched, (before.as_ref(), held), sample);
             judgement.memory.keep_watched(watched, MAX_WATCHED);
             // An alert about scheduled runs is not ended, nor taken over, by manual ones.
             if is_open && !is_alike(kind, sample.run) {
@@ -305,37 +348,37 @@ impl Regression {
     }
 
     /// What is remembered of runs like `sample`; at the first look, what their history says.
-    fn watched(&self, ctx: &Context<'_>, judgement: &Judgement, sample: &Sample<'_>) -> Watched {
-        let is_it =
-            |watched: &&Watched| watched.clock == self.clock && watched.is_about(sample.run);
+    fn watched(
+        &self,
+        ctx: &Context<'_>,
+        judgement: &Judgement,
+        sample: &Sample<'_>,
+        is_held: bool,
+    ) -> Watched {
+        let is_it = |watched: &&Watched| {
+            watched.clock == self.clock
+                && watched.zone == ctx.schedule_zone
+                && watched.is_about(sample.run)
+                && watched.detector.seen() > 0
+        };
         let known = judgement.memory.watched.iter().find(is_it).cloned();
-        let mut watched = known.unwrap_or_else(|| self.learned(ctx, sample));
-        let accepted = ctx.memory.accepted.as_ref();
-        let accepted = accepted.filter(|known| known.is_about(sample.run));
-        let begun_at = watched.slower.as_ref().map(|slower| slower.begun_at);
-        if accepted
-            .zip(begun_at)
-            .is_some_and(|(known, begun_at)| known.at >= begun_at)
-        {
-            watched.adopt();
-        }
-        watched
+        known.unwrap_or_else(|| self.learned(ctx, sample, is_held))
     }
 
     /// A detector that has seen the history before a run. What became slower longer ago than
-    /// `baseline_runs` runs is usual by now.
-    fn learned(&self, ctx: &Context<'_>, sample: &Sample<'_>) -> Watched {
+    /// `baseline_runs` runs is usual by now, unless an alert is open about it.
+    fn learned(&self, ctx: &Context<'_>, sample: &Sample<'_>, is_held: bool) -> Watched {
         let like = sample
             .run
             .map(|run| (run.job_type.clone(), is_scheduled(&run.triggered_by)));
-        let mut watched = Watched::new(like, self.clock);
+        let mut watched = Watched::new(like, self.clock, ctx.schedule_zone);
         let samples = self.samples_up_to(*ctx, sample);
         for (index, earlier) in samples.iter().enumerate() {
             if earlier.finished_at >= sample.finished_at {
                 break;
             }
             let was_slower = watched.slower.is_some();
-            watched.take(self, ctx.rule.clear, earlier, ctx.schedule_zone);
+            watched.take(self, ctx.rule.clear, earlier);
             if watched.slower.is_some() && !was_slower {
                 date_within(ctx, &mut watched, &samples[..=index]);
             }
@@ -344,7 +387,15 @@ impl Regression {
             .slower
             .as_ref()
             .is_some_and(|slower| slower.runs > self.baseline_runs);
-        if is_old {
+        let accepted = ctx.memory.accepted.as_ref();
+        let is_accepted = watched
+            .slower
+            .as_ref()
+            .zip(accepted)
+            .is_some_and(|(slower, known)| {
+                known.at >= slower.begun_at && known.is_about(sample.run)
+            });
+        if (is_old && !is_held) || is_accepted {
             watched.adopt();
         }
         watched
@@ -362,24 +413,28 @@ impl Regression {
         &self,
         ctx: &Context<'_>,
         watched: &Watched,
-        before: Option<&Slower>,
+        (before, held): (Option<&Slower>, Option<&Alert>),
         sample: &Sample<'_>,
     ) -> Verdict {
         let seen = watched.detector.seen();
-        match (&watched.slower, before) {
+        let wall = wall(sample.created_at, watched.zone);
+        match (&watched.slower, before, held.and_then(|alert| alert.frozen)) {
             _ if seen < u64::from(self.min_runs) => {
                 Verdict::Unknown(format!("{seen} runs, needs {}", self.min_runs))
             }
-            (Some(slower), _) => {
-                let wall = wall(sample.created_at, ctx.schedule_zone);
+            (Some(slower), _, _) => {
                 let explained = watched.detector.explained(wall);
                 Verdict::Breach(level_evidence(ctx, slower, explained, sample))
             }
-            (None, Some(before)) => recovery(ctx, &[*sample], &before.baseline),
-            (None, None) => {
-                let level = watched.detector.level(BASE_RUNS).unwrap_or_default();
-                let wall = wall(sample.created_at, ctx.schedule_zone);
-                let usual = (level + watched.detector.explained(wall)).exp();
+            (None, Some(before), _) => recovery(ctx, &[*sample], &before.baseline),
+            // Learned anew while an alert is open, as after a change of the method: not known to be back.
+            (None, None, Some(frozen)) if sample.seconds > self.clear_at(ctx, &frozen) => {
+                Verdict::Unknown("not clearly back yet".into())
+            }
+            (None, None, Some(frozen)) => recovery(ctx, &[*sample], &frozen),
+            (None, None, None) => {
+                let level = watched.detector.level(watched.detector.segment_runs());
+                let usual = (level.unwrap_or_default() + watched.detector.explained(wall)).exp();
                 match Baseline::of([usual]) {
                     Some(baseline) => recovery(ctx, &[*sample], &baseline),
                     None => Verdict::Unknown("no durations yet".into()),
@@ -531,7 +586,7 @@ mod tests {
     /// Feeds hourly runs of 10 min times each factor, and says after how many of each stretch a level began,
     /// rose or ended.
     fn story(stretches: &[(i64, f64)]) -> Vec<String> {
-        let (rule, mut watched) = (rule(), Watched::new(None, Clock::Run));
+        let (rule, mut watched) = (rule(), Watched::new(None, Clock::Run, Tz::UTC));
         let mut n = 0;
         let mut said = Vec::new();
         for (stretch, (count, factor)) in stretches.iter().enumerate() {
@@ -544,7 +599,7 @@ mod tests {
                     run: None,
                 };
                 let before = watched.slower.as_ref().map(|slower| slower.rises);
-                watched.take(&rule, 0.9, &sample, Tz::UTC);
+                watched.take(&rule, 0.9, &sample);
                 let after = watched.slower.as_ref().map(|slower| slower.rises);
                 let word = match (before, after) {
                     (None, Some(_)) => "slower",
@@ -604,6 +659,22 @@ mod tests {
         ] {
             assert_eq!(story(stretches), wanted, "{name}");
         }
+    }
+
+    #[test]
+    fn a_level_that_grows_without_a_step_is_told_again() {
+        let grown = (0..60).map(|n| (5, 1.6 * 1.01_f64.powi(n)));
+        let stretches: Vec<_> = [(60, 1.0), (20, 1.6)].into_iter().chain(grown).collect();
+        let said = story(&stretches);
+        assert_eq!(said[0], "slower 1:3");
+        let rises = said.iter().filter(|line| line.starts_with("rose")).count();
+        assert_eq!((rises, said.len()), (3, 4), "{said:?}");
+    }
+
+    #[test]
+    fn a_noisy_level_that_crept_up_does_not_come_and_go() {
+        let said = story(&[(100, 1.0), (60, 1.15), (900, 1.4)]);
+        assert_eq!(said.len(), 1, "{said:?}");
     }
 
     fn case(before: i64, slow: &[i64]) -> Case {
@@ -672,7 +743,7 @@ mod tests {
 
     #[test]
     fn an_accepted_level_is_usual_and_the_next_on_top_is_found() {
-        let (rule, mut watched) = (rule(), Watched::new(None, Clock::Run));
+        let (rule, mut watched) = (rule(), Watched::new(None, Clock::Run, Tz::UTC));
         let push = |watched: &mut Watched, n: i64, factor: f64| {
             let ended = at("00:00") + Span::hours(1) * i32::try_from(n).unwrap();
             let sample = Sample {
@@ -681,7 +752,7 @@ mod tests {
                 finished_at: ended,
                 run: None,
             };
-            watched.take(&rule, 0.9, &sample, Tz::UTC);
+            watched.take(&rule, 0.9, &sample);
         };
         (0..60).for_each(|n| push(&mut watched, n, 1.0));
         (60..66).for_each(|n| push(&mut watched, n, 2.0));
