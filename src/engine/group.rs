@@ -55,6 +55,9 @@ pub struct Group {
     /// Why, for those that fire.
     #[serde(default)]
     pub reasons: BTreeMap<Fingerprint, SuppressionReason>,
+    /// Of those that another alert explains, or did: the run that they told of then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub explained_runs: BTreeMap<Fingerprint, Name>,
     /// Members that another alert keeps quiet no more, and when they may be announced: as if they had fired
     /// then.
     #[serde(default)]
@@ -133,6 +136,7 @@ impl Group {
             told_at: None,
             held_back: BTreeSet::new(),
             reasons: BTreeMap::new(),
+            explained_runs: BTreeMap::new(),
             released: BTreeMap::new(),
         }
     }

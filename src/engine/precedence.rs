@@ -16,6 +16,7 @@ use super::history::History;
 use super::labels::Fingerprint;
 use super::notification::{Suppressed, SuppressionReason};
 use super::observation::{Name, ProjectKey};
+use super::rule::Clock;
 use super::time::Span;
 
 /// What an alert and its explanation have in common.
@@ -31,7 +32,7 @@ enum Tie {
     Run,
     /// The run became slower together with the model, in the same run.
     Slower,
-    /// The model became slower in a run that did, and not later.
+    /// The model became slower in a run that did, not later, and adds no more than the run took longer.
     SlowerRun,
 }
 
@@ -155,9 +156,16 @@ impl Tie {
                 job_of(cause) == job_of(alert) && run == alert.evidence.run_id.as_deref()
             }
             Self::Slower => {
-                is_same_run(cause, alert) && alert.began_at - cause.began_at <= SLOWER_WITHIN
+                is_same_run(cause, alert)
+                    && is_about_its_work(alert)
+                    && alert.began_at - cause.began_at <= SLOWER_WITHIN
             }
-            Self::SlowerRun => is_same_run(cause, alert) && alert.began_at <= cause.began_at,
+            Self::SlowerRun => {
+                is_same_run(cause, alert)
+                    && is_about_its_work(cause)
+                    && alert.began_at <= cause.began_at
+                    && alert.evidence.weight <= cause.evidence.weight
+            }
             Self::Failure => {
                 job_of(cause) == job_of(alert) && is_in_row(cause, alert, history) == Some(true)
             }
@@ -170,6 +178,25 @@ fn is_same_run(a: &Alert, b: &Alert) -> bool {
     let is_slower = |alert: &Alert| alert.evidence.baseline.is_some();
     let run = |alert: &Alert| alert.evidence.run_id.clone();
     job_of(a) == job_of(b) && run(a).is_some() && run(a) == run(b) && is_slower(a) && is_slower(b)
+}
+
+/// A slower run's alert is about a time that its models are part of, not about how long it waited.
+fn is_about_its_work(run_alert: &Alert) -> bool {
+    run_alert.evidence.labels.get("clock") != Clock::Queue.as_str()
+}
+
+/// Those of the alerts that explain `alert` to somebody who hears of them and of no others, in their order.
+/// Slower models do so together, each counted once, however many rules tell of it.
+fn explanation<'a>(alert: &Alert, heard: &[&'a Alert]) -> Option<&'a Alert> {
+    let is_model = |cause: &&Alert| *cause.kind == *"model_regression";
+    let mut added: BTreeMap<&str, f64> = BTreeMap::new();
+    for cause in heard.iter().copied().filter(is_model) {
+        let most = added.entry(cause.identity.get("model")).or_default();
+        *most = most.max(cause.evidence.weight);
+    }
+    let is_enough = added.values().sum::<f64>() >= EXPLAINED_SHARE * alert.evidence.weight;
+    let mut heard = heard.iter().copied();
+    heard.find(|cause| is_enough || !is_model(cause))
 }
 
 /// The run that `alert` is about is the one that `cause` tells of, or an earlier failure that it told of since
@@ -226,8 +253,8 @@ pub(super) trait Hearing {
     /// A receiver knows of an alert at least as bad as `alert`, or is about to hear of it if nothing explains
     /// it.
     fn hears(&self, receiver: &Name, cause: &Alert, alert: &Alert) -> bool;
-    /// Why an alert was kept quiet because of another one until now.
-    fn was_explained(&self, print: Fingerprint) -> Option<SuppressionReason>;
+    /// Why an alert was kept quiet because of another one until now, if it tells of the same run still.
+    fn was_explained(&self, alert: &Alert) -> Option<SuppressionReason>;
 }
 
 /// Which alerts are not announced at which receiver, and because of which other.
@@ -249,7 +276,7 @@ impl<'a> Causes<'a> {
         Self(causes)
     }
 
-    fn of(&self, alert: &Alert, history: &History) -> impl Iterator<Item = &'a Alert> {
+    fn of(&self, alert: &Alert, history: &History) -> Vec<&'a Alert> {
         let of_source = [alert.identity.get("source"), "", ""];
         let keys = [of_source, job_of(alert)];
         let found = keys.map(|key| self.0.get(&key).cloned().unwrap_or_default());
@@ -257,14 +284,7 @@ impl<'a> Causes<'a> {
             let mut rows = TABLE.iter();
             rows.any(|row| row.explains(cause, alert, history))
         };
-        let mut causes: Vec<&Alert> = found.into_iter().flatten().filter(explains).collect();
-        let is_model = |cause: &&Alert| *cause.kind == *"model_regression";
-        let models = causes.iter().copied().filter(is_model);
-        let added: f64 = models.map(|cause| cause.evidence.weight).sum();
-        if added < EXPLAINED_SHARE * alert.evidence.weight {
-            causes.retain(|cause| !is_model(cause));
-        }
-        causes.into_iter()
+        found.into_iter().flatten().filter(explains).collect()
     }
 }
 
@@ -289,21 +309,20 @@ impl Folds {
         let mut all: Vec<&Alert> = alerts.values().filter(is_announced).collect();
         all.sort_by_key(|alert| place(alert).unwrap_or(IN_BETWEEN.len()));
         for alert in all {
-            for cause in causes.of(alert, history) {
-                folds.fold(alert, cause, hearing);
-            }
+            folds.fold(alert, &causes.of(alert, history), hearing);
             folds.keep(alert, history, hearing);
         }
         folds
     }
 
     /// A slower run whose models explained it: they may be back while the next run still goes on. Whether that
-    /// one is slower, too, is not known before its end.
+    /// one is slower, too, is not known before its end. Then the alert tells of that one, and what explained
+    /// the run before does not keep it quiet, although others go on.
     fn keep(&mut self, alert: &Alert, history: &History, hearing: &impl Hearing) {
         if *alert.kind != *"run_regression" || !has_active_run(alert, history) {
             return;
         }
-        let Some(reason) = hearing.was_explained(alert.fingerprint) else {
+        let Some(reason) = hearing.was_explained(alert) else {
             return;
         };
         for receiver in hearing.receivers(alert) {
@@ -324,17 +343,23 @@ impl Folds {
         }
     }
 
-    fn fold(&mut self, alert: &Alert, cause: &Alert, hearing: &impl Hearing) {
+    /// Folds an alert at receivers to whom those of its causes that they hear explain it.
+    fn fold(&mut self, alert: &Alert, causes: &[&Alert], hearing: &impl Hearing) {
+        if causes.is_empty() {
+            return;
+        }
         for receiver in hearing.receivers(alert) {
-            let is_folded = self.is_folded(&receiver, alert.fingerprint);
-            let is_cause_quiet = self.is_folded(&receiver, cause.fingerprint);
-            if is_folded
-                || is_cause_quiet
-                || hearing.is_told(&receiver, alert.fingerprint)
-                || !hearing.hears(&receiver, cause, alert)
-            {
+            if hearing.is_told(&receiver, alert.fingerprint) {
                 continue;
             }
+            let is_heard = |cause: &&Alert| {
+                !self.is_folded(&receiver, cause.fingerprint)
+                    && hearing.hears(&receiver, cause, alert)
+            };
+            let heard: Vec<&Alert> = causes.iter().copied().filter(is_heard).collect();
+            let Some(cause) = explanation(alert, &heard) else {
+                continue;
+            };
             let fold = Fold {
                 by: cause.fingerprint,
                 suppressed: Suppressed {
@@ -355,6 +380,12 @@ impl Folds {
 
     fn find(&self, receiver: &Name, print: Fingerprint) -> Option<&Fold> {
         self.0.get(receiver)?.get(&print)
+    }
+
+    /// Another alert explains it at a receiver now; it is not only kept quiet because one did.
+    pub(super) fn is_explained(&self, print: Fingerprint) -> bool {
+        let mut folds = self.0.values().filter_map(|known| known.get(&print));
+        folds.any(|fold| fold.by != print)
     }
 
     /// Why an alert is not announced somewhere.

@@ -79,10 +79,7 @@ impl Look<'_> {
         members.sort_by(|a, b| b.evidence.weight.total_cmp(&a.evidence.weight));
         let first = members[0];
         let added: f64 = members.iter().map(|alert| alert.evidence.weight).sum();
-        let began = members
-            .iter()
-            .map(|alert| alert.evidence.since.unwrap_or(alert.began_at));
-        let since_at = began.min().unwrap_or(first.began_at);
+        let since_at = most_common_since(&members).unwrap_or(first.began_at);
         let job = self.job_title(first);
         let since = self.since(since_at);
         let headline = match self.warehouse(&members, since_at) {
@@ -201,6 +198,18 @@ fn project_of(alert: &Alert) -> ProjectKey {
         source: alert.identity.get("source").into(),
         project_id: alert.identity.get("project_id").into(),
     }
+}
+
+/// Since when most of the alerts are slow; the newer one when as many say one as the other. What has been slow
+/// for long dates nothing of what the others have in common.
+fn most_common_since(alerts: &[&Alert]) -> Option<Timestamp> {
+    let mut counts: BTreeMap<Timestamp, usize> = BTreeMap::new();
+    for alert in alerts {
+        let since_at = alert.evidence.since.unwrap_or(alert.began_at);
+        *counts.entry(since_at).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(at, count)| (*count, *at));
+    most.map(|(at, _)| at)
 }
 
 /// The most alerts of one job (and one run), one for each model.

@@ -399,9 +399,11 @@ impl Hearing for Listeners<'_> {
             || (cause.severity >= alert.severity && self.is_about_to_hear(receiver, cause))
     }
 
-    fn was_explained(&self, print: Fingerprint) -> Option<SuppressionReason> {
+    fn was_explained(&self, alert: &Alert) -> Option<SuppressionReason> {
+        let (print, run_id) = (alert.fingerprint, alert.evidence.run_id.as_ref()?);
         let keys = self.engine.memberships.get(&print).into_iter().flatten();
         let groups = keys.filter_map(|key| self.engine.groups.get(key));
+        let groups = groups.filter(|group| group.explained_runs.get(&print) == Some(run_id));
         let mut reasons = groups.filter_map(|group| group.reasons.get(&print).cloned());
         reasons.find(|reason| matches!(reason, SuppressionReason::Inhibited(_)))
     }

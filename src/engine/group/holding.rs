@@ -46,6 +46,7 @@ impl Group {
         });
         let reasons = folded.chain(suppressed.iter().cloned()).collect();
         let before = std::mem::replace(&mut self.reasons, reasons);
+        self.note_explained_runs(flush);
         let is_firing = |print: &Fingerprint| {
             let alert = flush.alerts.get(print);
             alert.is_some_and(|alert| alert.state == AlertState::Firing)
@@ -77,6 +78,20 @@ impl Group {
         self.held_back.extend(&kept);
         self.held_back
             .retain(|print| !is_firing(print) || kept.contains(print));
+    }
+
+    /// Keeps of which run an alert told when another one explained it.
+    fn note_explained_runs(&mut self, flush: &Flush<'_>) {
+        let reasons = &self.reasons;
+        self.explained_runs
+            .retain(|print, _| reasons.contains_key(print));
+        for print in reasons.keys() {
+            let alert = flush.alerts.get(print);
+            let run_id = alert.and_then(|alert| alert.evidence.run_id.clone());
+            if let Some(run_id) = run_id.filter(|_| flush.folds.is_explained(*print)) {
+                self.explained_runs.insert(*print, run_id);
+            }
+        }
     }
 
     /// Members whose wait after they were released is not over.

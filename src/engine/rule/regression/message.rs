@@ -2,8 +2,11 @@
 
 use super::super::super::alert::{Evidence, Verdict};
 use super::super::super::baseline::{Baseline, span};
+use super::super::super::labels::Labels;
 use super::super::super::notification::Fact;
+use super::super::super::subject::SubjectKey;
 use super::super::super::time::{Span, Timestamp, human_span};
+use super::super::Clock;
 use super::super::context::{Context, resolved};
 use super::changed::what_changed;
 use super::expected::Expected;
@@ -60,8 +63,18 @@ impl Regression {
             weight: shown.seconds - baseline.median,
             baseline: Some(baseline),
             since: Some(samples[first].created_at),
+            labels: self.clock_label(ctx),
             ..Evidence::default()
         }
+    }
+
+    /// Which time of the run it is about, where that is not the usual one.
+    pub(super) fn clock_label(&self, ctx: &Context<'_>) -> Labels {
+        let is_usual = self.clock == Clock::Run || !matches!(ctx.subject, SubjectKey::Job(..));
+        if is_usual {
+            return Labels::default();
+        }
+        Labels::default().with("clock", self.clock.as_str())
     }
 
     fn facts(
