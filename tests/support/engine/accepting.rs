@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tardy::engine::acting::{Act, ActKind, Acted, Outcome, Refusal};
 use tardy::engine::alert::Alert;
 use tardy::engine::history::History;
-use tardy::engine::observation::{Observation, Status};
+use tardy::engine::observation::{Averaged, DayAverage, Observation, Status};
 use tardy::engine::query::{Why, WhyAnswer, why};
 use tardy::engine::rule::RuleKind;
 use tardy::engine::rule::regression::{Method, Regression};
@@ -292,6 +292,50 @@ fn a_slope_has_no_level_to_accept() {
         "{refused}"
     );
     assert!(refused.to_string().contains("raise `limit`"), "{refused}");
+    assert_eq!(watched.open(), [id], "nothing was done");
+}
+
+#[test]
+fn daily_averages_have_no_level_to_accept() {
+    let mut rule = slower(None);
+    if let RuleKind::RunRegression(kind) = &mut rule.kind {
+        kind.method = Method::Percent;
+    }
+    let timeline = Timeline::new("2026-03-10T00:30:00Z").rule(rule);
+    let now = timeline.at("04:00");
+    let newest = now.to_utc().date_naive().pred_opt().unwrap();
+    let days = newest.iter_days().rev().take(20);
+    let averages = days.map(|day| DayAverage {
+        of: Averaged::Runs,
+        day,
+        count: Some(24),
+        millis: if day == newest { 1_200_000 } else { 600_000 },
+    });
+    let averages = Observation::Averages(project_key(), averages.collect());
+    let rows = timeline.rows.iter().map(|(_, row)| row.clone());
+    let mut watched = Watched {
+        engine: Engine::new(
+            Arc::new(timeline.policy.clone()),
+            History::default(),
+            Saved::default(),
+        ),
+        seen_until: now,
+        timeline: timeline.clone(),
+    };
+    let input = Input {
+        observations: rows.chain([averages]).collect(),
+        ..Input::default()
+    };
+    watched.engine.step(input, now);
+    let id = watched.open().pop().unwrap();
+    let what = ActKind::Accept { alert: id.clone() };
+    let input = Input {
+        acts: vec![Act::new("ada", now, None, what)],
+        ..Input::default()
+    };
+    let acted = watched.engine.step(input, now).acts.pop().unwrap();
+    let refused = refusal(acted);
+    assert!(matches!(refused, Refusal::Averages { .. }), "{refused}");
     assert_eq!(watched.open(), [id], "nothing was done");
 }
 
