@@ -16,7 +16,7 @@ use super::notification::Fact;
 use super::observation::Name;
 use super::rule::RuleKind;
 use super::rule::context::Context;
-use super::rule::regression::Accepted;
+use super::rule::regression::{Accepted, Method};
 use super::time::{Timestamp, human_span, human_time};
 use super::watch::Watch;
 use super::{Engine, Step};
@@ -154,6 +154,23 @@ pub enum Refusal {
         /// Its kind.
         kind: Name,
     },
+    /// It is about where runs go, not about a level.
+    #[error(
+        "alert {id} is of method trend: a slope has no level to accept; raise `limit`, or the limit of the \
+         rule that it names, or silence it"
+    )]
+    Slope {
+        /// Its id.
+        id: String,
+    },
+    /// It is about daily averages, which are always held against the days before them.
+    #[error(
+        "alert {id} is about daily averages, of which no level can be accepted; raise `percent`, or silence it"
+    )]
+    Averages {
+        /// Its id.
+        id: String,
+    },
     /// The runs it is about are not known any more.
     #[error(
         "the slow runs that alert {id} is about are not known any more, so there is no level to accept"
@@ -168,7 +185,11 @@ impl Refusal {
     /// What was asked for is not there, or cannot be meant: a mistake of the one who asked.
     pub fn is_mistake(&self) -> bool {
         match self {
-            Self::NoSuchAlert { .. } | Self::Ambiguous { .. } | Self::NoLevel { .. } => true,
+            Self::NoSuchAlert { .. }
+            | Self::Ambiguous { .. }
+            | Self::NoLevel { .. }
+            | Self::Slope { .. }
+            | Self::Averages { .. } => true,
             Self::Over { .. }
             | Self::AlreadyAccepted { .. }
             | Self::Back { .. }
@@ -355,6 +376,9 @@ impl Engine {
             let kind = alert.kind.clone();
             return Err(Refusal::NoLevel { id, kind });
         }
+        if let Some(refusal) = self.without_level(alert) {
+            return Err(refusal);
+        }
         if let Some(since) = alert.cleared_at {
             let since = human_time(since, now, zone);
             return Err(Refusal::Back { id, since });
@@ -365,6 +389,23 @@ impl Engine {
         let headline = ending.headline.clone();
         self.settle_at(alert.fingerprint, accepted, ending, now, step);
         Ok(headline)
+    }
+
+    /// A regression of which no level can be accepted: the next verdict would open its alert again.
+    fn without_level(&self, alert: &Alert) -> Option<Refusal> {
+        let id = alert.id();
+        let watch = self.watches.get(self.watches.owner(alert.fingerprint)?);
+        if watch.subject.is_averaged() {
+            return Some(Refusal::Averages { id });
+        }
+        match &self.policy.rules[watch.rule].kind {
+            RuleKind::RunRegression(kind) | RuleKind::ModelRegression(kind)
+                if kind.method == Method::Trend =>
+            {
+                Some(Refusal::Slope { id })
+            }
+            _ => None,
+        }
     }
 
     /// The accepted level, and what people are told of it.

@@ -156,6 +156,7 @@ impl Cycle {
     /// Takes in a run; true when the profiles are others than before.
     pub(super) fn take(&mut self, wall: i64, log: f64, usual_gap: f64) -> bool {
         let (day, hour) = place(wall);
+        self.forget_ahead(day);
         let newest = self.rows.back().map(|row| row.day);
         // A clock that was set back: the row is left as it is.
         if newest.is_some_and(|newest| day < newest) {
@@ -179,6 +180,21 @@ impl Cycle {
             *cell = to_cell(known + (log - known) / f64::from(count));
         }
         is_changed
+    }
+
+    /// Drops what lies more than a day ahead of `day`, and was dated wrong: nothing would be learned until then.
+    /// A run that comes late has the next day, too, before those that are ahead of it; they are left.
+    fn forget_ahead(&mut self, day: i64) {
+        let kept = self.rows.partition_point(|row| row.day <= day + 1);
+        let is_late = kept > 0 && self.rows[kept - 1].day > day;
+        if kept == self.rows.len() || is_late {
+            return;
+        }
+        self.rows.truncate(kept);
+        self.lesson_day = self.lesson_day.min(day);
+        // How many runs each hour had is not known any more.
+        let newest = self.rows.back().map(|row| row.cells);
+        self.counts = newest.map_or([0; 24], |cells| cells.map(|cell| u16::from(cell != EMPTY)));
     }
 
     /// Means of the hours in `[from, to)` as logarithms, less what is explained.

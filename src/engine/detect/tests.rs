@@ -167,3 +167,36 @@ fn odd_values_do_no_harm() {
     }
     assert_eq!(detector.seen(), 1_000);
 }
+
+/// What the night explains more than noon does, after 30 days of runs each hour that are slow at night.
+fn learned_of_the_night(odd: impl Fn(i64) -> Option<i64>) -> f64 {
+    let mut detector = Detector::new();
+    let mut random = Random(3);
+    for index in 0..30 * 24_i64 {
+        let wall = START + index * 3_600;
+        let factor = if index % 24 < 6 { 2.0 } else { 1.0 };
+        let seconds = 600.0 * factor * (0.05 * random.normal()).exp();
+        if let Some(odd_at) = odd(index) {
+            detector.push(odd_at, seconds);
+        }
+        detector.push(wall, seconds);
+    }
+    let tomorrow = START + 30 * DAY;
+    detector.explained(tomorrow + 3 * 3_600) - detector.explained(tomorrow + 12 * 3_600)
+}
+
+#[test]
+fn a_run_dated_far_ahead_does_not_stop_what_is_learned() {
+    let usual = learned_of_the_night(|_| None);
+    assert!(usual > 0.5, "{usual}");
+    for (name, days) in [("two days", 2), ("a year", 365)] {
+        for at in [0, 30, 300] {
+            let odd = |index| (index == at).then_some(START + index * 3_600 + days * DAY);
+            let learned = learned_of_the_night(odd);
+            assert!((learned - usual).abs() < 0.1, "{name} at {at}: {learned}");
+        }
+    }
+    // Ones that come late drop nothing.
+    let late = |index| (index > 200 && index % 50 == 0).then_some(START + (index - 96) * 3_600);
+    assert!((learned_of_the_night(late) - usual).abs() < 0.1);
+}

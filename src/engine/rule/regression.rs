@@ -88,7 +88,8 @@
 //! closes when the level has shifted back there, or when the middle of 50 runs is there. With `trend` it closes
 //! when runs do not grow any more (the newest seven lie below the line, or 2 standard deviations are not reached),
 //! or when the limit is further away than `horizon` / `clear`; between the two it stays as it is. It expires when
-//! the job has been held for 7 days without a run, or the job or model has not been run for 35 days.
+//! no rule sets a limit for such runs any more. With any method it expires when the job has been held for 7 days
+//! without a run, or the job or model has not been run for 35 days.
 //!
 //! A slowdown that is there to stay is accepted: `tardy accept ALERT --comment "bigger tables"`. That ends the
 //! alert, for this job or model alone, and is recorded: who, when, why, and the new level, the median of its
@@ -96,6 +97,8 @@
 //! While they are fewer than `min_runs`, what was usual before is moved to the accepted level, of each tick of
 //! the week where those differ (of one tick alone, when only its runs were slow), so that the next slowdown on
 //! top is found at its first run. An acceptance is about runs of one type and trigger; the newest one counts.
+//! With `changepoint`, runs of the present level alone count: those before its last rise do not. A slope has no
+//! level: alerts of `trend` are not accepted, but end when the limit is raised; nor are those of daily averages.
 
 mod accepting;
 pub mod averages;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tardy::engine::acting::{Act, ActKind, Acted, Outcome, Refusal};
 use tardy::engine::alert::Alert;
 use tardy::engine::history::History;
-use tardy::engine::observation::{Observation, Status};
+use tardy::engine::observation::{Averaged, DayAverage, Observation, Status};
 use tardy::engine::query::{Why, WhyAnswer, why};
 use tardy::engine::rule::RuleKind;
-use tardy::engine::rule::regression::Method;
+use tardy::engine::rule::regression::{Method, Regression};
 use tardy::engine::time::{Span, Timestamp};
 use tardy::engine::{Engine, Input, Saved, Step};
 
@@ -249,6 +249,152 @@ fn what_cannot_be_accepted_is_refused_in_words() {
         Refusal::NoSuchAlert { .. }
     ));
     assert_eq!(watched.open(), open, "nothing was done");
+}
+
+/// Sixty nights of which each takes 15 s longer, from half an hour on.
+#[test]
+fn a_slope_has_no_level_to_accept() {
+    let mut rule = slower(None);
+    if let RuleKind::RunRegression(kind) = &mut rule.kind {
+        *kind = Regression::new(Method::Trend);
+        kind.limit = Some(span("47m"));
+    }
+    let mut timeline = Timeline::new("2026-03-09T03:00:00Z").job("orders", "0 4 * * *");
+    let last = timeline.from + Span::hours(1);
+    for day in 0..60_i32 {
+        let noise = [
+            1.0, 1.05, 0.96, 1.02, 0.95, 1.03, 0.98, 1.01, 0.99, 1.04, 0.97,
+        ];
+        let noise = noise[usize::try_from(day * 5 % 11).unwrap()];
+        #[allow(clippy::cast_possible_truncation)]
+        let took = ((1_800.0 + 15.0 * f64::from(day)) * noise) as i64;
+        let from = last - Span::days(1) * (59 - day);
+        let end = Some((from + Span::seconds(took), Status::Success, String::new()));
+        timeline = timeline.run_at("orders", &format!("r{day}"), from, Some(from), end);
+    }
+    let mut watched = Watched::new(timeline.rule(rule));
+    watched.see("05:00", Vec::new());
+    let id = watched.open().pop().unwrap();
+    let why = watched.why(&id, "05:00").regression.unwrap();
+    assert!(
+        why.resolves.contains("when runs do not grow any more"),
+        "{}",
+        why.resolves
+    );
+    assert!(
+        !why.resolves.contains("a person accepts"),
+        "{}",
+        why.resolves
+    );
+    let refused = refusal(watched.accept(&id, "05:10"));
+    assert!(
+        matches!(refused, Refusal::Slope { .. }) && refused.is_mistake(),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("raise `limit`"), "{refused}");
+    assert_eq!(watched.open(), [id], "nothing was done");
+}
+
+#[test]
+fn daily_averages_have_no_level_to_accept() {
+    let mut rule = slower(None);
+    if let RuleKind::RunRegression(kind) = &mut rule.kind {
+        kind.method = Method::Percent;
+    }
+    let timeline = Timeline::new("2026-03-10T00:30:00Z").rule(rule);
+    let now = timeline.at("04:00");
+    let newest = now.to_utc().date_naive().pred_opt().unwrap();
+    let days = newest.iter_days().rev().take(20);
+    let averages = days.map(|day| DayAverage {
+        of: Averaged::Runs,
+        day,
+        count: Some(24),
+        millis: if day == newest { 1_200_000 } else { 600_000 },
+    });
+    let averages = Observation::Averages(project_key(), averages.collect());
+    let rows = timeline.rows.iter().map(|(_, row)| row.clone());
+    let mut watched = Watched {
+        engine: Engine::new(
+            Arc::new(timeline.policy.clone()),
+            History::default(),
+            Saved::default(),
+        ),
+        seen_until: now,
+        timeline: timeline.clone(),
+    };
+    let input = Input {
+        observations: rows.chain([averages]).collect(),
+        ..Input::default()
+    };
+    watched.engine.step(input, now);
+    let id = watched.open().pop().unwrap();
+    let what = ActKind::Accept { alert: id.clone() };
+    let input = Input {
+        acts: vec![Act::new("ada", now, None, what)],
+        ..Input::default()
+    };
+    let acted = watched.engine.step(input, now).acts.pop().unwrap();
+    let refused = refusal(acted);
+    assert!(matches!(refused, Refusal::Averages { .. }), "{refused}");
+    assert_eq!(watched.open(), [id], "nothing was done");
+}
+
+/// Ten minutes, then 16, then 32, which are told before they are accepted.
+#[test]
+fn the_present_level_is_accepted_from_its_first_run_on() {
+    for (rises, since, wanted) in [
+        (&[(14_i64, 20.0)][..], 0, 20.0),
+        (&[(16, 16.0), (12, 32.0)], 16, 32.0),
+    ] {
+        let mut rule = slower(None);
+        if let RuleKind::RunRegression(kind) = &mut rule.kind {
+            *kind = Regression::new(Method::Changepoint);
+        }
+        // A Thursday: a rise on Monday might be the end of a weekend.
+        let mut timeline = Timeline::new("2026-03-05T00:30:00Z").job("orders", "0 * * * *");
+        let first = timeline.from + Span::minutes(30);
+        let slow = rises
+            .iter()
+            .flat_map(|(count, minutes)| (0..*count).map(|_| *minutes));
+        let levels = std::iter::repeat_n(10.0, 40).chain(slow);
+        for (n, minutes) in (-40_i32..).zip(levels) {
+            let noise = 1.0 + f64::from((n + 40) * 7 % 11 - 5) / 60.0;
+            #[allow(clippy::cast_possible_truncation)]
+            let took = Span::seconds((minutes * 60.0 * noise) as i64);
+            let from = first + Span::hours(1) * n;
+            let end = Some((from + took, Status::Success, String::new()));
+            timeline = timeline.run_at("orders", &format!("r{n}"), from, Some(from), end);
+        }
+        let mut watched = Watched::new(timeline.rule(rule));
+        let count: i64 = rises.iter().map(|(count, _)| count).sum();
+        let until = (first + Span::hours(1) * i32::try_from(count).unwrap()).to_string();
+        for hour in 1..count {
+            let at = first + Span::hours(1) * i32::try_from(hour).unwrap();
+            watched.see(&at.to_string(), Vec::new());
+        }
+        watched.see(&until, Vec::new());
+        let id = watched.open().pop().unwrap();
+        let what = ActKind::Accept { alert: id };
+        let act = Act::new("ada", watched.timeline.at(&until), None, what);
+        let step = watched.see(&until, vec![act]);
+        let told = match &step.acts[0].outcome {
+            Outcome::Done(headline) => headline,
+            Outcome::Refused(refusal) => panic!("{refusal}"),
+        };
+        assert!(told.contains(&format!("now takes {wanted} min")), "{told}");
+        let memories = step.changed.memories.values().flatten();
+        let accepted = memories.filter_map(|memory| memory.accepted.as_ref());
+        let accepted = accepted.last().unwrap();
+        assert!(
+            (accepted.level_seconds / 60.0 - wanted).abs() < 0.5,
+            "{accepted:?}"
+        );
+        let begun = first + Span::hours(1) * since;
+        assert!(
+            begun < accepted.since && accepted.since < begun + Span::hours(1),
+            "{begun}: {accepted:?}"
+        );
+    }
 }
 
 #[test]

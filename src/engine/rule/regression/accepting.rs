@@ -14,7 +14,7 @@ use super::super::context::{Context, is_scheduled};
 use super::super::season::{SEASON_WEEKS, Season};
 use super::expected::{Expected, Frozen, plain, points};
 use super::samples::{Sample, is_alike};
-use super::{Regression, Times, run_by_id};
+use super::{Method, Regression, Times, run_by_id};
 
 /// A level that a person has accepted as normal. Stored with what the rule remembers of the subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,12 +84,17 @@ impl Regression {
         let mut newest = self.newest_first(*ctx, None);
         let newest = newest.find(|sample| is_alike(sample.run, told))?;
         let samples = self.samples_up_to(*ctx, &newest);
+        let level_since = alert.evidence.since;
+        let level_since = level_since.filter(|_| self.method == Method::Changepoint);
         let frozen = alert.frozen.map(|baseline| Frozen {
             baseline,
-            since: alert.began_at,
+            since: level_since.unwrap_or(alert.began_at),
         });
         let expected = self.expected(ctx, &samples, frozen);
-        let slow = self.slow_since(ctx, &samples, &expected, alert.began_at);
+        let slow = match level_since {
+            Some(since) => self.at_level(ctx, told, &samples, &expected, since),
+            None => self.slow_since(ctx, &samples, &expected, alert.began_at),
+        };
         let since = slow.first()?.0.finished_at;
         let newest_slow = &slow[slow.len().saturating_sub(self.baseline_runs as usize)..];
         let ratios = newest_slow
@@ -135,6 +140,32 @@ impl Regression {
         slow
     }
 
+    /// The runs of the present level of an alert, with what was usual for each, of those created `since` its first
+    /// slow run: a level may have risen since then. All of them, when the present level is not known.
+    fn at_level<'a>(
+        &self,
+        ctx: &Context<'_>,
+        told: Option<&Run>,
+        samples: &[Sample<'a>],
+        expected: &Expected,
+        since: Timestamp,
+    ) -> Vec<(Sample<'a>, Baseline)> {
+        let with_usual = |sample: &Sample<'a>| Some((*sample, expected.of(sample)?));
+        let slow = samples.iter().filter(|sample| sample.created_at >= since);
+        let mut slow: Vec<_> = slow.filter_map(with_usual).collect();
+        let conditions = self.level_conditions(ctx, told).unwrap_or_default();
+        let now = conditions.iter().find(|known| known.key == "min_ratio");
+        if let Some(now) = now {
+            let is_at_it = |(sample, usual): &(Sample<'a>, Baseline)| {
+                let distance = (sample.seconds / usual.median / now.value).ln().abs();
+                distance < self.min_ratio.ln().max(2.0 * usual.log_scale)
+            };
+            let is_at_it: Vec<bool> = slow.iter().map(is_at_it).collect();
+            slow.drain(..last_stretch(&is_at_it));
+        }
+        slow
+    }
+
     /// What is expected while there are too few runs since a level was accepted: what was usual before, moved
     /// to that level.
     pub(super) fn bridge(
@@ -164,6 +195,40 @@ impl Regression {
                     |usual| usual.moved(accepted.slot.map_or(accepted.ratio(), |_| 1.0)),
                 ),
             });
+        }
+    }
+}
+
+/// Where the last stretch begins of which most are: the one with the most of them beyond the others. The whole, if
+/// there is none.
+fn last_stretch(are: &[bool]) -> usize {
+    let (mut best, mut begin, mut sum) = (0, 0, 0);
+    for (index, is) in are.iter().enumerate().rev() {
+        sum += if *is { 1 } else { -1 };
+        if sum > best {
+            (best, begin) = (sum, index);
+        }
+    }
+    begin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_stretch_has_most_of_them() {
+        for (runs, wanted) in [
+            ("", 0),
+            ("....", 0),
+            ("xxxx", 0),
+            ("....xxx", 4),
+            ("..x..xxx.xx", 5),
+            ("...xxx..", 3),
+            (".x......xxx", 8),
+        ] {
+            let are: Vec<bool> = runs.chars().map(|run| run == 'x').collect();
+            assert_eq!(last_stretch(&are), wanted, "{runs}");
         }
     }
 }

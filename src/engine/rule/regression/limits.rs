@@ -45,6 +45,12 @@ impl Regression {
         self.limit.is_some() || rules.iter().any(sets)
     }
 
+    /// Some rule of the policy, or this one, sets a limit for runs like `run`, known yet or not.
+    pub(super) fn has_ceiling_for(&self, ctx: &Context<'_>, run: Option<&Run>) -> bool {
+        let mut limiting = self.limiting(ctx.rules, ctx.project, ctx.subject);
+        self.limit.is_some() || limiting.any(|rule| run.is_none_or(|run| is_wanted(rule, run)))
+    }
+
     /// The lowest limit for runs like `last`, as it was known when that ended.
     pub(super) fn ceiling(&self, ctx: &Context<'_>, last: &Sample<'_>) -> Option<Ceiling> {
         if let Some(limit) = self.limit {

@@ -9,7 +9,7 @@ use super::super::super::alert::{Evidence, Verdict};
 use super::super::super::baseline::{seconds, span};
 use super::super::super::notification::Fact;
 use super::super::super::time::{Span, Timestamp, human_span};
-use super::super::context::{Context, Judgement, resolved};
+use super::super::context::{Context, Judgement, expired, resolved};
 use super::limits::Ceiling;
 use super::samples::{Sample, is_alike};
 use super::slope::{BELIEVE, DOUBT, Proof, Slope, Value, median};
@@ -69,6 +69,11 @@ impl Regression {
                 Verdict::Unknown(_) => {}
             }
             judgement.find(sample.finished_at, verdict);
+        }
+        // There is nothing left that they could reach, whether or not there are runs.
+        if open.is_some_and(|run| !self.has_ceiling_for(ctx, run)) {
+            let headline = format!("Closed: no rule sets a limit for {} any more", ctx.title());
+            judgement.find(ctx.known_until, expired(headline));
         }
         judgement
     }
@@ -351,7 +356,7 @@ fn by_day<'a>(
 mod tests {
     use super::super::super::fixture::{Case, at};
     use super::super::super::run_duration::RunDuration;
-    use super::super::super::{Clock, Limit, Rule, RuleKind};
+    use super::super::super::{Clock, Limit, Rule, RuleKind, Statistic};
     use super::super::Method;
     use super::*;
 
@@ -499,6 +504,46 @@ mod tests {
             said[0].contains("ok Not growing"),
             "the middle is far below: {said:?}"
         );
+    }
+
+    #[test]
+    fn it_is_closed_when_no_rule_sets_a_limit_for_its_runs_any_more() {
+        let limiting = |max, job_type: &str| {
+            let max = Some(max);
+            let kind = RuleKind::RunDuration(RunDuration {
+                clock: Clock::Run,
+                max,
+                min: None,
+            });
+            let mut rule = Rule::new("too long", kind, "");
+            rule.selectors.job_type = super::super::super::super::labels::Patterns::new([job_type]);
+            rule
+        };
+        let fixed = Limit::Fixed(Span::minutes(47));
+        let factor = Limit::Factor {
+            factor: 2.0,
+            of: Statistic::P95,
+        };
+        let mut opened = case(kind(None), 60, growing);
+        opened.others = vec![limiting(fixed, "*")];
+        let mut opened = opened.opened("05:00");
+        let closed = ["23:00 ok Closed: no rule sets a limit for p1 job any more"];
+        for (name, others, is_closed) in [
+            ("none", Vec::new(), true),
+            ("no fixed one", vec![limiting(factor, "*")], true),
+            ("one for other runs", vec![limiting(fixed, "plan")], true),
+            ("still one", vec![limiting(fixed, "*")], false),
+        ] {
+            opened.others = others;
+            // No run since then.
+            let said = opened.judge("23:00");
+            let said: Vec<String> = said
+                .iter()
+                .filter(|line| !line.contains(" unknown "))
+                .map(|line| line.replace(" expired ", " ok "))
+                .collect();
+            assert_eq!(said == closed, is_closed, "{name}: {said:?}");
+        }
     }
 
     #[test]

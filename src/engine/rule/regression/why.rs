@@ -267,6 +267,14 @@ impl Regression {
 
     fn resolves(&self, ctx: &Context<'_>, baseline: &Baseline, times: Times) -> String {
         let clear_at = human_span(span(self.clear_at(ctx, baseline)));
+        if self.method == Method::Trend {
+            let horizon = span(seconds(self.horizon) / ctx.rule.clear);
+            return format!(
+                "when runs do not grow any more, when the limit is more than {} away at their pace (`horizon` / \
+                 `clear`), or when no rule sets a limit any more; a slope has no level to accept",
+                human_span(horizon)
+            );
+        }
         if self.method == Method::Changepoint {
             return format!(
                 "when the level is at most {clear_at} ({} of the threshold, not nearer to usual than half \
