@@ -117,6 +117,9 @@ const SLOWER_WITHIN: Span = Span::days(7);
 /// Models explain a slower run when together they add this share of what it took longer.
 const EXPLAINED_SHARE: f64 = 0.5;
 
+/// A slower run explains a model that adds as much as it does, give or take what single runs vary.
+const MODELS_SHARE: f64 = 0.8;
+
 /// An alert of the second kind goes on with the conversation that one of the first kind about the same job
 /// began: it is no new incident but a worse one.
 const GOES_ON: [(&str, &str); 1] = [("run_failed", "deadline")];
@@ -164,7 +167,7 @@ impl Tie {
                 is_same_run(cause, alert)
                     && is_about_its_work(cause)
                     && alert.began_at <= cause.began_at
-                    && alert.evidence.weight <= cause.evidence.weight
+                    && MODELS_SHARE * alert.evidence.weight <= cause.evidence.weight
             }
             Self::Failure => {
                 job_of(cause) == job_of(alert) && is_in_row(cause, alert, history) == Some(true)

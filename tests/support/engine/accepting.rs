@@ -383,8 +383,8 @@ fn the_present_level_is_accepted_from_its_first_run_on() {
         };
         assert!(told.contains(&format!("now takes {wanted} min")), "{told}");
         let memories = step.changed.memories.values().flatten();
-        let accepted = memories.filter_map(|memory| memory.accepted.as_ref());
-        let accepted = accepted.last().unwrap();
+        let mut accepted = memories.filter_map(|memory| memory.accepted.as_ref());
+        let accepted = accepted.next_back().unwrap();
         assert!(
             (accepted.level_seconds / 60.0 - wanted).abs() < 0.5,
             "{accepted:?}"

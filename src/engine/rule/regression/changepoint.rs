@@ -424,7 +424,11 @@ impl Regression {
             }
             (Some(slower), _, _) => {
                 let explained = watched.detector.explained(wall);
-                Verdict::Breach(level_evidence(ctx, slower, explained, sample))
+                let labels = self.clock_label(ctx);
+                Verdict::Breach(Evidence {
+                    labels,
+                    ..level_evidence(ctx, slower, explained, sample)
+                })
             }
             (None, Some(before), _) => recovery(ctx, &[*sample], &before.baseline),
             // Learned anew while an alert is open, as after a change of the method: not known to be back.
