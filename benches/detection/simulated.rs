@@ -26,21 +26,7 @@ pub fn settings(seeds: std::ops::Range<u64>) -> Vec<Setting> {
     let mut settings = Vec::new();
     for days in [30, 60, 180] {
         for models in [0, 6] {
-            let all = seeds.clone().flat_map(|seed| {
-                let shape = Shape {
-                    projects: 2,
-                    jobs_per_project: 8,
-                    models_per_job: models,
-                    days,
-                    end_at: Timestamp::from_millis(1_773_273_600_000),
-                };
-                series_of(&Organization::seeded(seed, shape), seed)
-            });
-            let shifts = if models == 0 { "no" } else { "with" };
-            settings.push(Setting {
-                name: format!("{days} days, {shifts} level shifts"),
-                series: all.collect(),
-            });
+            settings.push(setting(days, models, seeds.clone()));
         }
     }
     settings.push(Setting {
@@ -50,6 +36,25 @@ pub fn settings(seeds: std::ops::Range<u64>) -> Vec<Setting> {
             .collect(),
     });
     settings
+}
+
+/// Generated organizations of so many days; without models there are no level shifts.
+pub fn setting(days: i64, models: usize, seeds: std::ops::Range<u64>) -> Setting {
+    let all = seeds.flat_map(|seed| {
+        let shape = Shape {
+            projects: 2,
+            jobs_per_project: 8,
+            models_per_job: models,
+            days,
+            end_at: Timestamp::from_millis(1_773_273_600_000),
+        };
+        series_of(&Organization::seeded(seed, shape), seed)
+    });
+    let shifts = if models == 0 { "no" } else { "with" };
+    Setting {
+        name: format!("{days} days, {shifts} level shifts"),
+        series: all.collect(),
+    }
 }
 
 fn series_of(organization: &Organization, seed: u64) -> Vec<Series> {
