@@ -143,7 +143,7 @@ fn what_the_simulator_does_every_day_is_no_regression() {
     let summary = Summary::of(&rows);
     assert_eq!((summary.series, summary.must), (102, 26));
     assert!(summary.detected >= 20, "{summary:?}");
-    assert!(summary.false_alarms <= 3, "{summary:?}");
+    assert!(summary.false_alarms <= 5, "{summary:?}");
 }
 
 fn home() -> Home {

@@ -18,7 +18,7 @@ pub(super) enum Doubt {
 /// How far apart in the day, in seconds, runs still are of the same time, by lag.
 const LAGS: [(i64, i64); 2] = [(DAY, 5_400), (7 * DAY, 10_800)];
 /// A move at the same time that is this share of the present one explains it.
-const REPEATED_SHARE: f64 = 0.3;
+const REPEATED_SHARE: f64 = 0.5;
 /// Weekends explain for so many days, until the week is known or does not matter.
 const WEEK_UNKNOWN: i64 = 28 * DAY;
 /// A shift this near to Monday 00:00 may be the week's.
