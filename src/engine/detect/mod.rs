@@ -3,21 +3,21 @@
 //!
 //! # How it decides
 //!
-//! Durations are compared as logarithms, less what the hour and the weekday explain ([`cycle`]). For
+//! Durations are compared as logarithms, less what the hour and the weekday explain (`cycle`). For
 //! several lengths k, the last k runs are held against up to [`BASE_RUNS`] runs before them with a
 //! generalised likelihood ratio: how much likelier are they under the earlier runs' own distribution,
-//! moved by some factor, than under that distribution as it is ([`density`])? The distribution is
+//! moved by some factor, than under that distribution as it is (`density`)? The distribution is
 //! estimated, not assumed, so that a job with two usual durations, a skewed one or one with frequent
 //! outliers is held against its own habits. The ratio is reduced for the uncertainty of a short
 //! baseline and for runs that resemble their predecessors, and compared with a threshold.
-//! What calendars can explain is doubted first ([`doubts`]).
+//! What calendars can explain is doubted first (`doubts`).
 //!
 //! Sources: windowed generalised likelihood ratio tests, Lai (1995), "Sequential changepoint detection in
 //! quality control and dynamical systems"; kernel density with Silverman's rule (1986).
 //!
 //! # Guarantees
 //!
-//! Deterministic; memory is bounded ([`KEPT_RUNS`] points and the cells of [`cycle`]), work per point is
+//! Deterministic; memory is bounded (`KEPT_RUNS` points and the cells of `cycle`), work per point is
 //! bounded; whole numbers inside, so that a stored detector goes on exactly as it would have. What it does
 //! not do: judge limits, or know about runs. A rule does (`rule/regression/changepoint.rs`).
 
