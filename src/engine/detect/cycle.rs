@@ -197,12 +197,6 @@ impl Cycle {
         self.counts = newest.map_or([0; 24], |cells| cells.map(|cell| u16::from(cell != EMPTY)));
     }
 
-    /// Means of the hours in `[from, to)` as logarithms, less what is explained.
-    pub(super) fn rest_between(&self, from: i64, to: i64) -> impl Iterator<Item = f64> + '_ {
-        self.cells_between(from, to)
-            .map(|(middle, value)| value - self.at(middle))
-    }
-
     /// Means of the hours in `[from, to)` as logarithms, with the middle of each hour.
     pub(super) fn cells_between(
         &self,

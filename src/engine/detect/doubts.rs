@@ -19,6 +19,8 @@ pub(super) enum Doubt {
 const LAGS: [(i64, i64); 2] = [(DAY, 5_400), (7 * DAY, 10_800)];
 /// A move at the same time that is this share of the present one explains it.
 const REPEATED_SHARE: f64 = 0.5;
+/// The same of what runs took, cycles and all: a shift on top of a daily rise is more than that rise.
+const WHOLE_SHARE: f64 = 0.6;
 /// Weekends explain for so many days, until the week is known or does not matter.
 const WEEK_UNKNOWN: i64 = 28 * DAY;
 /// A shift this near to Monday 00:00 may be the week's.
@@ -27,7 +29,7 @@ const NEAR_MONDAY: i64 = 4 * 3_600;
 const YOUNG_FACTOR: f64 = 1.45;
 const WORKING_DAY: i64 = 12 * 3_600;
 /// A rise after a weekend that ends less than this share above the days before it is a return.
-const RETURN_SHARE: f64 = 0.3;
+const RETURN_SHARE: f64 = 0.4;
 /// Runs looked at for a wave.
 const WAVE_RUNS: usize = 200;
 /// A step must be better than a wave by this much, as the logarithm of a likelihood ratio.
@@ -78,39 +80,62 @@ impl Detector {
         median(points.map(|point| from_units(point.adjusted)).collect())
     }
 
-    /// The same move was there at the same time a day or a week earlier, in what hour and weekday do not explain.
+    /// The same move was there at the same time a day or a week earlier: half of it in what hour and weekday do
+    /// not explain, or nearly all of it in what runs took.
     fn is_repeated(&self, candidate: &Candidate) -> bool {
         let (start, end) = self.bounds(candidate);
         let last = self.points.len();
-        let (after, before) = (self.rest(end..last), self.rest(start..end));
-        let Some((after, before)) = after.zip(before) else {
+        let moved = |level: &dyn Fn(std::ops::Range<usize>) -> Option<f64>| {
+            let (after, before) = level(end..last).zip(level(start..end))?;
+            Some((after - before).abs().max(candidate.evidence.moved.abs()))
+        };
+        let (rest, whole) = (
+            moved(&|range| self.rest(range)),
+            moved(&|range| self.log(range)),
+        );
+        let Some((rest, whole)) = rest.zip(whole) else {
             return false;
         };
-        let moved = candidate.evidence.moved;
-        let needed = REPEATED_SHARE * moved.abs().max((after - before).abs());
-        let changed_at = self.points[end].wall;
-        LAGS.iter().any(|(lag, tolerance)| {
-            let mut then = Vec::new();
-            let mut found = 0;
-            for point in self.points.range(end..) {
-                let at = point.wall - lag;
-                let until = (at + tolerance).min(changed_at);
-                let count = then.len();
-                then.extend(self.cycle.rest_between(at - tolerance, until));
-                found += usize::from(then.len() > count);
-            }
-            if float(found) < (0.6 * float(candidate.runs)).max(2.0) {
-                return false;
-            }
-            let (from, to) = (self.points[start].wall, self.points[end - 1].wall);
-            let base = self.cycle.rest_between(from - lag, to - lag + 1_800);
-            let base: Vec<f64> = base.collect();
-            if base.len() < 3 {
-                return false;
-            }
-            let earlier = median(then).zip(median(base));
-            earlier.is_some_and(|(then, base)| moved.signum() * (then - base) >= needed)
+        LAGS.iter().any(|lag| {
+            let explained = |at: i64| self.cycle.at(at);
+            let earlier = self.earlier_move(candidate, *lag, &explained);
+            let earlier_whole = self.earlier_move(candidate, *lag, &|_| 0.0);
+            earlier.is_some_and(|earlier| earlier >= REPEATED_SHARE * rest)
+                || earlier_whole.is_some_and(|earlier| earlier >= WHOLE_SHARE * whole)
         })
+    }
+
+    /// By how much runs moved, in the direction of a candidate, at the same time before.
+    fn earlier_move(
+        &self,
+        candidate: &Candidate,
+        (lag, tolerance): (i64, i64),
+        explained: &dyn Fn(i64) -> f64,
+    ) -> Option<f64> {
+        let (start, end) = self.bounds(candidate);
+        let between = |from: i64, to: i64| {
+            let cells = self.cycle.cells_between(from, to);
+            cells.map(|(middle, value)| value - explained(middle))
+        };
+        let changed_at = self.points[end].wall;
+        let mut then = Vec::new();
+        let mut found = 0;
+        for point in self.points.range(end..) {
+            let at = point.wall - lag;
+            let count = then.len();
+            then.extend(between(at - tolerance, (at + tolerance).min(changed_at)));
+            found += usize::from(then.len() > count);
+        }
+        if float(found) < (0.6 * float(candidate.runs)).max(2.0) {
+            return None;
+        }
+        let (from, to) = (self.points[start].wall, self.points[end - 1].wall);
+        let base: Vec<f64> = between(from - lag, to - lag + 1_800).collect();
+        if base.len() < 3 {
+            return None;
+        }
+        let (then, base) = median(then).zip(median(base))?;
+        Some(candidate.evidence.moved.signum() * (then - base))
     }
 
     /// A rise on Monday: back at the level from before the weekend, or a longer first day of the week.
@@ -138,10 +163,10 @@ impl Detector {
                 .cycle
                 .cells_between(changed_at - 8 * DAY, changed_at)
                 .filter(|(middle, _)| weekday(*middle) < 5)
-                .map(|(middle, value)| value - self.cycle.at(middle))
+                .map(|(_, value)| value)
                 .collect();
             let is_few = before.len() < 3;
-            let usual = median(before).zip(self.rest(end..self.points.len()));
+            let usual = median(before).zip(self.log(end..self.points.len()));
             if is_few || usual.is_some_and(|(usual, after)| after - usual < RETURN_SHARE * moved) {
                 return Doubt::Usual;
             }
