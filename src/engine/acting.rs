@@ -15,7 +15,6 @@ use super::labels::Fingerprint;
 use super::notification::Fact;
 use super::observation::Name;
 use super::rule::RuleKind;
-use super::rule::context::Context;
 use super::rule::regression::{Accepted, Method};
 use super::time::{Timestamp, human_span, human_time};
 use super::watch::Watch;
@@ -415,19 +414,7 @@ impl Engine {
         let (RuleKind::RunRegression(kind) | RuleKind::ModelRegression(kind)) = &rule.kind else {
             return None;
         };
-        let project = self.history.project(watch.subject.project()?)?;
-        let ctx = Context {
-            now,
-            rule,
-            rules: &self.policy.rules,
-            subject: &watch.subject,
-            project,
-            schedule_zone: self.schedule_zone(&project.key.source),
-            known_until: self.known_until(&watch.subject, now)?,
-            ledger: &self.ledger,
-            memory: &watch.memory,
-            open: &[],
-        };
+        let ctx = self.context(watch, &[], now)?;
         let accepted = kind.level(&ctx, alert, act)?;
         let (level, before) = (
             human_span(span(accepted.level_seconds)),

@@ -136,6 +136,28 @@ impl Engine {
         due_at
     }
 
+    /// What a rule sees of a job, a model or a project; `None` of other subjects.
+    pub(super) fn context<'a>(
+        &'a self,
+        watch: &'a Watch,
+        open: &'a [Alert],
+        now: Timestamp,
+    ) -> Option<Context<'a>> {
+        let project = self.history.project(watch.subject.project()?)?;
+        Some(Context {
+            now,
+            rule: &self.policy.rules[watch.rule],
+            rules: &self.policy.rules,
+            subject: &watch.subject,
+            project,
+            schedule_zone: self.schedule_zone(&project.key.source),
+            known_until: self.known_until(&watch.subject, now)?,
+            ledger: &self.ledger,
+            memory: &watch.memory,
+            open,
+        })
+    }
+
     /// The instant up to which what happens to a subject is known completely; never after `now`.
     pub(super) fn known_until(&self, subject: &SubjectKey, now: Timestamp) -> Option<Timestamp> {
         match subject.project() {
@@ -210,20 +232,8 @@ impl Engine {
         if let Some(judgement) = rule.kind.survey(&survey) {
             return Some(judgement);
         }
-        let project = self.history.project(watch.subject.project()?)?;
-        let known_until = self.known_until(&watch.subject, now)?;
-        let ctx = Context {
-            now,
-            rule,
-            rules: &self.policy.rules,
-            subject: &watch.subject,
-            project,
-            schedule_zone: self.schedule_zone(&project.key.source),
-            known_until,
-            ledger: &self.ledger,
-            memory: &watch.memory,
-            open: &open,
-        };
+        let ctx = self.context(watch, &open, now)?;
+        let project = ctx.project;
         if project.is_gone {
             return Some(promising::end_all(&ctx));
         }

@@ -293,20 +293,7 @@ fn regression(engine: &Engine, alert: &Alert, now: Timestamp) -> Option<Regressi
     let (RuleKind::RunRegression(kind) | RuleKind::ModelRegression(kind)) = &rule.kind else {
         return None;
     };
-    let (subject, memory) = engine.watched(alert.fingerprint)?;
-    let project = engine.history().project(subject.project()?)?;
-    let ctx = Context {
-        now,
-        rule,
-        rules: &engine.policy().rules,
-        subject,
-        project,
-        schedule_zone: engine.schedule_zone(&project.key.source),
-        known_until: engine.known_until(subject, now)?,
-        ledger: engine.ledger(),
-        memory,
-        open: &[],
-    };
+    let ctx = engine.context_of(alert.fingerprint, now)?;
     kind.why(&ctx, alert)
 }
 
@@ -326,6 +313,12 @@ fn promises(engine: &Engine, alert: &Alert) -> Vec<LedgerRow> {
 }
 
 impl Engine {
+    /// What the rule of an alert sees of its subject.
+    fn context_of(&self, print: Fingerprint, now: Timestamp) -> Option<Context<'_>> {
+        let watch = self.watches.get(self.watches.owner(print)?);
+        self.context(watch, &[], now)
+    }
+
     /// The subject that an alert is about, and what its rule remembers of it.
     fn watched(&self, print: Fingerprint) -> Option<(&SubjectKey, &Memory)> {
         let watch = self.watches.get(self.watches.owner(print)?);

@@ -42,7 +42,7 @@ fn story(every: Span, cron: &str, slow: i64, usual: Span) -> Timeline {
 }
 
 /// Plays with a restart after every few steps.
-fn play(timeline: &Timeline, until: Timestamp) -> Played {
+pub fn play(timeline: &Timeline, until: Timestamp) -> Played {
     timeline.play_with(until, &mut |step, _| Disturbance {
         is_restart: step % 7 == 3,
         ..Disturbance::default()
@@ -50,7 +50,7 @@ fn play(timeline: &Timeline, until: Timestamp) -> Played {
 }
 
 /// State changes without their reasons, and headlines without reminders.
-fn news(played: &Played) -> Vec<String> {
+pub fn news(played: &Played) -> Vec<String> {
     let lines = played.told_text().into_iter();
     lines.filter(|line| !line.contains(" reminder: ")).collect()
 }

@@ -4,10 +4,11 @@ use tardy::engine::acting::{Acted, Outcome};
 use tardy::engine::observation::Status;
 use tardy::engine::rule::regression::{Method, Regression};
 use tardy::engine::rule::{Rule, RuleKind};
-use tardy::engine::time::{Span, Timestamp};
+use tardy::engine::time::Span;
 
+use super::accepting::{news, play};
 use super::kinds::{slower, span};
-use super::timeline::{Disturbance, Outcome as Played, Timeline};
+use super::timeline::{Disturbance, Timeline};
 
 /// A Thursday: a rise on Monday might be the end of a weekend.
 const FROM: &str = "2026-03-05T00:30:00Z";
@@ -43,20 +44,6 @@ fn story(every: Span, cron: &str, usual: Span, stretches: &[(i64, f64)]) -> Time
         timeline = timeline.run_at("orders", &format!("r{n}"), at, Some(at), Some(end));
     }
     timeline.rule(shifted())
-}
-
-/// Plays with a restart after every few steps.
-fn play(timeline: &Timeline, until: Timestamp) -> Played {
-    timeline.play_with(until, &mut |step, _| Disturbance {
-        is_restart: step % 7 == 3,
-        ..Disturbance::default()
-    })
-}
-
-/// What was told, reminders aside.
-fn news(played: &Played) -> Vec<String> {
-    let lines = played.told_text().into_iter();
-    lines.filter(|line| !line.contains(" reminder: ")).collect()
 }
 
 #[test]
