@@ -26,7 +26,7 @@ use tardy::engine::observation::{Job, Name, Observation, Project, ProjectKey, Ru
 use tardy::engine::policy::Policy;
 use tardy::engine::time::{Span, Timestamp};
 use tardy::engine::{Engine, Input, Saved};
-use tardy::notify::{self, BuildContext, Notifier, Receiver, ReceiverKind};
+use tardy::notify::{self, BuildContext, Notifier, Receiver, ReceiverKind, TemplateTexts};
 use tardy::sim::{self, Faults, Organization, SimClock, Variant};
 use tardy::source::Source as _;
 use tardy::source::dagctl::{Dagctl, DagctlSettings, Retry, Timeouts};
@@ -487,6 +487,7 @@ impl Bench {
                 url: SecretString::from(url.to_owned()),
                 secret: None,
             },
+            template: TemplateTexts::default(),
         };
         let console = Arc::new(std::sync::Mutex::new(std::io::sink()));
         let context = BuildContext::new(chrono_tz::UTC, console, false);

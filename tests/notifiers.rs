@@ -33,7 +33,7 @@ use tardy::engine::time::Span;
 use tardy::notify::Smtp as Relay;
 use tardy::notify::{
     BuildContext, BuildError, Discord, Email, Outcome, Receiver, ReceiverKind, Slack, SmtpTls,
-    build,
+    TemplateTexts, build,
 };
 
 use chat::SECRET;
@@ -402,6 +402,7 @@ fn what_cannot_work_is_refused_when_built() {
         let receiver = Receiver {
             name: "team".into(),
             kind,
+            template: TemplateTexts::default(),
         };
         let error = build(&receiver, &context).err().expect("refused");
         let shown = format!("{error} {error:?}");

@@ -120,7 +120,12 @@ impl Deliverer {
             unrecorded: None,
             owed: outgoing.owed,
         };
-        deliverer.enqueue(outgoing.outbox);
+        // What was under way when the last process ended may have arrived.
+        let rows = outgoing.outbox.into_iter().map(|row| OutboxRow {
+            is_uncertain: true,
+            ..row
+        });
+        deliverer.enqueue(rows.collect());
         deliverer
     }
 
@@ -504,6 +509,8 @@ async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Han
         notification: &row.notification,
         handle: handle.as_ref(),
         attempt,
+        is_uncertain: row.is_uncertain,
+        chart: None,
     };
     let mut trying = Box::pin(async { notifier.deliver(delivery).await });
     let outcome = poll_fn(|context| {

@@ -214,7 +214,7 @@ impl Evaluator {
             let notification = upkeep::alarm(&name, &error.to_string(), self.shared.clock.now());
             under_way.spawn(async move {
                 let delivery =
-                    crate::notify::Delivery { notification: &notification, handle: None, attempt: 1 };
+                    crate::notify::Delivery { notification: &notification, handle: None, attempt: 1, is_uncertain: false, chart: None };
                 let outcome = notifier.deliver(delivery).await;
                 tracing::info!(receiver.name = %name, ?outcome, "told that the store cannot be written");
             });

@@ -61,6 +61,8 @@ fn test(name: &str, context: &Context) -> Result<ExitCode, ExitCode> {
             notification: &notification,
             handle: None,
             attempt: 1,
+            is_uncertain: false,
+            chart: None,
         };
         Ok::<_, String>(notifier.deliver(delivery).await)
     });

@@ -1,6 +1,6 @@
 //! `[[receiver]]` and `[[smtp]]`.
 
-use crate::notify::{Discord, Email, Receiver, ReceiverKind, Slack, Smtp, SmtpTls};
+use crate::notify::{Discord, Email, Receiver, ReceiverKind, Slack, Smtp, SmtpTls, TemplateTexts};
 
 use super::addresses;
 use super::context::{Context, Draft};
@@ -115,6 +115,7 @@ pub(super) fn read(
         return vec![Receiver {
             name: "console".into(),
             kind: ReceiverKind::Console,
+            template: TemplateTexts::default(),
         }];
     }
     let read = |table| read_receiver(context, table, known, relays, not_built);
@@ -143,6 +144,7 @@ fn read_receiver(
     Some(Receiver {
         name: name_or_default(name.as_ref()),
         kind,
+        template: TemplateTexts::default(),
     })
 }
 

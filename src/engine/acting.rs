@@ -1,4 +1,4 @@
-//! What people do to alerts: accept a new level as normal.
+//! What people do: accept a new level as normal, acknowledge an alert, keep alerts quiet for a while.
 //!
 //! An act is input of a step like any other, and its outcome part of the step: durable with the change it
 //! made before anybody is answered. Observations of the same step are judged first, so that an act that races
@@ -11,17 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use super::alert::{self, Alert, EndReason, Ending};
 use super::baseline::span;
-use super::labels::Fingerprint;
+use super::labels::{Fingerprint, Matcher};
 use super::notification::Fact;
 use super::observation::Name;
 use super::rule::RuleKind;
 use super::rule::regression::{Accepted, Method};
+use super::silence::Until;
 use super::time::{Timestamp, human_span, human_time};
 use super::watch::Watch;
 use super::{Engine, Step};
 
 /// What a person wants done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Act {
     /// Who.
     pub by: Name,
@@ -34,7 +35,7 @@ pub struct Act {
 }
 
 /// What can be done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActKind {
     /// The level that a regression is about is normal from now on.
@@ -42,10 +43,48 @@ pub enum ActKind {
         /// Short id of the alert, or the beginning of it.
         alert: String,
     },
+    /// A person takes it: reminders and escalation stop, it stays open.
+    Acknowledge {
+        /// Short id of the alert, or the beginning of it.
+        alert: String,
+        /// For so many milliseconds; `None`: 8 hours.
+        for_millis: Option<i64>,
+    },
+    /// An acknowledgement is taken back.
+    Unacknowledge {
+        /// Short id of the alert, or the beginning of it.
+        alert: String,
+    },
+    /// Alerts are kept quiet for a while.
+    Silence {
+        /// All must match; at least one.
+        matchers: Vec<Matcher>,
+        /// For so many milliseconds at most.
+        for_millis: i64,
+        /// What ends it before that.
+        until: Until,
+    },
+    /// A silence ends now.
+    Unsilence {
+        /// Its id, or the beginning of it.
+        silence: String,
+    },
+}
+
+impl ActKind {
+    /// The alert that it names.
+    pub fn alert(&self) -> Option<&str> {
+        match self {
+            Self::Accept { alert }
+            | Self::Acknowledge { alert, .. }
+            | Self::Unacknowledge { alert } => Some(alert),
+            Self::Silence { .. } | Self::Unsilence { .. } => None,
+        }
+    }
 }
 
 /// What came of an act; append-only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Acted {
     /// What was wanted.
     pub act: Act,
@@ -226,6 +265,17 @@ impl Act {
             ActKind::Accept { alert } => ActKind::Accept {
                 alert: one_line(&alert, MAX_ID),
             },
+            ActKind::Acknowledge { alert, for_millis } => ActKind::Acknowledge {
+                alert: one_line(&alert, MAX_ID),
+                for_millis,
+            },
+            ActKind::Unacknowledge { alert } => ActKind::Unacknowledge {
+                alert: one_line(&alert, MAX_ID),
+            },
+            ActKind::Unsilence { silence } => ActKind::Unsilence {
+                silence: one_line(&silence, MAX_ID),
+            },
+            silence @ ActKind::Silence { .. } => silence,
         };
         Self {
             by: if by.is_empty() {
@@ -307,8 +357,8 @@ impl Engine {
     /// Does what people want done, after everything of the step has been judged.
     pub(super) fn act(&mut self, acts: Vec<Act>, now: Timestamp, step: &mut Step) {
         for act in acts {
-            let ActKind::Accept { alert: asked } = &act.what;
-            let (target, outcome) = match self.find_alert(asked).cloned() {
+            let asked = act.what.alert().unwrap_or_default().to_owned();
+            let (target, outcome) = match self.find_alert(&asked).cloned() {
                 Ok(alert) => {
                     let target = Target {
                         fingerprint: alert.fingerprint,

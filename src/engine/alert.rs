@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::baseline::Baseline;
 use super::flapping::{Changes, FLAPPING, Flapping};
 use super::labels::{Fingerprint, Labels};
-use super::notification::{AlertView, Fact};
+use super::notification::{AcknowledgedView, AlertView, Fact};
 use super::observation::Name;
 use super::rule::{Rule, Severity};
 use super::time::{Span, Timestamp};
@@ -192,6 +192,24 @@ pub struct Alert {
     /// It changes too often to tell each time, or did.
     #[serde(default)]
     pub flapping: Option<Flapping>,
+    /// Who has taken it on.
+    #[serde(default)]
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+/// A person has taken an alert on: reminders and escalation stop until `until`, or until it gets worse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: Name,
+    /// When.
+    pub at: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// In their words.
+    pub comment: Option<String>,
+    /// How bad it was then: a worse severity undoes it.
+    pub severity: Severity,
 }
 
 /// A change of state; append-only.
@@ -215,6 +233,9 @@ pub struct Transition {
     pub recorded_at: Timestamp,
     /// The headline then.
     pub reason: String,
+    /// All labels then: what a silence would be held against.
+    #[serde(default)]
+    pub all_labels: Labels,
 }
 
 impl Alert {
@@ -250,6 +271,7 @@ impl Alert {
             run_url: None,
             changes: Changes::default(),
             flapping: None,
+            acknowledged: None,
         }
     }
 
@@ -304,6 +326,12 @@ impl Alert {
             ended_at: self.ended_at,
             is_new,
             is_already_so: self.is_already_so,
+            acknowledged: self.acknowledged.as_ref().map(|known| AcknowledgedView {
+                by: known.by.clone(),
+                until: known.until,
+                comment: known.comment.clone(),
+            }),
+            silenced: None,
         }
     }
 
@@ -595,6 +623,7 @@ fn transition(alert: &Alert, from: AlertState, at: Timestamp, now: Timestamp) ->
         at,
         recorded_at: now,
         reason,
+        all_labels: alert.labels.clone(),
     }
 }
 

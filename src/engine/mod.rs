@@ -34,6 +34,7 @@ mod rollup;
 pub mod route;
 pub mod rule;
 pub mod schedule;
+pub mod silence;
 pub mod subject;
 mod telling;
 pub mod time;
@@ -55,6 +56,7 @@ use notification::Notification;
 use observation::{DayAverage, Name, Observation, ProjectKey, Run, WaitingPlans};
 use policy::Policy;
 use rule::context::Memory;
+use silence::Silence;
 use subject::SubjectKey;
 use time::Timestamp;
 use watch::Watches;
@@ -153,6 +155,8 @@ pub struct Changed {
     pub memories: BTreeMap<Fingerprint, Option<Memory>>,
     /// Groups.
     pub groups: BTreeMap<GroupKey, Option<Group>>,
+    /// Silences, by id.
+    pub silences: BTreeMap<String, Option<Silence>>,
 }
 
 /// State put back from a store; the counterpart of [`Changed`].
@@ -168,6 +172,8 @@ pub struct Saved {
     pub memories: BTreeMap<Fingerprint, Memory>,
     /// Groups.
     pub groups: Vec<Group>,
+    /// Silences, those that are over too.
+    pub silences: Vec<Silence>,
     /// What became of promises.
     pub ledger: Ledger,
 }
@@ -194,6 +200,8 @@ pub struct Engine {
     /// Groups all of which is kept quiet, to be looked at again because routes may be others than before.
     looked_at: BTreeSet<GroupKey>,
     health: BTreeMap<SubjectKey, Health>,
+    /// By id.
+    silences: BTreeMap<String, Silence>,
     ledger: Ledger,
     rule_index: HashMap<Name, usize>,
     /// Restored alerts by rule and subject, until their watch is built.
@@ -228,6 +236,11 @@ impl Engine {
             due_groups: BTreeSet::new(),
             holding_back: BTreeSet::new(),
             health: BTreeMap::new(),
+            silences: saved
+                .silences
+                .into_iter()
+                .map(|silence| (silence.id.clone(), silence))
+                .collect(),
             ledger: saved.ledger,
             rule_index: HashMap::new(),
             unowned: HashMap::new(),
@@ -278,6 +291,11 @@ impl Engine {
     /// Incidents that are still being told.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.values()
+    }
+
+    /// Silences, those that are over too, by id.
+    pub fn silences(&self) -> impl Iterator<Item = &Silence> {
+        self.silences.values()
     }
 
     /// What became of promises.

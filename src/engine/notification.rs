@@ -148,6 +148,36 @@ pub struct AlertView {
     pub is_new: bool,
     /// Was true already when watching began.
     pub is_already_so: bool,
+    /// Who has taken it on.
+    #[serde(default)]
+    pub acknowledged: Option<AcknowledgedView>,
+    /// Whose silence keeps it quiet.
+    #[serde(default)]
+    pub silenced: Option<SilencedView>,
+}
+
+/// An acknowledgement as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcknowledgedView {
+    /// Who.
+    pub by: Name,
+    /// Until when.
+    pub until: Timestamp,
+    /// In their words.
+    pub comment: Option<String>,
+}
+
+/// A silence as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilencedView {
+    /// The silence's id.
+    pub id: String,
+    /// Who.
+    pub by: Name,
+    /// When it ends, at the latest.
+    pub until: Timestamp,
+    /// In their words.
+    pub comment: String,
 }
 
 /// One line of evidence.
@@ -230,6 +260,12 @@ pub enum Reason {
     Undeliverable,
     /// About Tardy itself.
     Notice,
+    /// A person took it on, or gave it back.
+    Acknowledged,
+    /// A person silenced what had been told, or the silence is over.
+    Silenced,
+    /// A periodic summary.
+    Digest,
 }
 
 impl Reason {
@@ -248,6 +284,9 @@ impl Reason {
             Self::RuleRemoved => "rule_removed",
             Self::Undeliverable => "undeliverable",
             Self::Notice => "notice",
+            Self::Acknowledged => "acknowledged",
+            Self::Silenced => "silenced",
+            Self::Digest => "digest",
         }
     }
 
@@ -261,8 +300,14 @@ impl Reason {
             | Self::Reminder
             | Self::Flapping
             | Self::Undeliverable
-            | Self::Notice => true,
-            Self::Changed | Self::SomeResolved | Self::AllResolved | Self::RuleRemoved => false,
+            | Self::Notice
+            | Self::Digest => true,
+            Self::Changed
+            | Self::SomeResolved
+            | Self::AllResolved
+            | Self::RuleRemoved
+            | Self::Acknowledged
+            | Self::Silenced => false,
         }
     }
 }

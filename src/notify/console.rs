@@ -9,16 +9,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
-use chrono_tz::Tz;
 
 use super::limits::console as limits;
 use super::message::{Card, Message, Runbook, Tone};
-use super::{BuildContext, Delivery, Notifier, Outcome};
+use super::{BuildContext, Delivery, Notifier, Outcome, Writer};
 
 /// Writes cards.
 pub(super) struct Console {
     out: Arc<Mutex<dyn Write + Send>>,
-    zone: Tz,
+    writer: Writer,
     paint: Paint,
 }
 
@@ -26,13 +25,13 @@ impl Console {
     pub(super) fn new(context: &BuildContext) -> Self {
         Self {
             out: context.console.clone(),
-            zone: context.zone,
+            writer: context.writer(),
             paint: Paint(context.is_colored),
         }
     }
 
     fn write(&self, delivery: Delivery<'_>) -> std::io::Result<()> {
-        let message = Message::new(delivery.notification, self.zone);
+        let message = self.writer.message(delivery.notification);
         let text = if message.is_opening && !message.is_ending || message.notice.is_some() {
             self.paint.cards(&message)
         } else {
@@ -176,7 +175,7 @@ impl Paint {
     fn last_row(self, card: &Card) -> Vec<String> {
         let why = [card.why_command().as_str()]
             .into_iter()
-            .chain(card.notes.iter().copied())
+            .chain(card.notes.iter().map(String::as_str))
             .collect::<Vec<_>>()
             .join("; ");
         self.row(card.tone, "Why", &why)

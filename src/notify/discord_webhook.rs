@@ -13,7 +13,6 @@ mod body;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
-use chrono_tz::Tz;
 use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -22,13 +21,13 @@ use url::Url;
 use self::body::{Body, Mentions, body, short};
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::message::Message;
-use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome};
+use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Writer};
 use crate::engine::route::Owner;
 
 /// Posts and edits through a webhook.
 pub(super) struct DiscordWebhook {
     client: Client,
-    zone: Tz,
+    writer: Writer,
     owners: Arc<[Owner]>,
     /// The server's id, which links need and messages do not tell; asked for once.
     guild: OnceLock<String>,
@@ -67,14 +66,14 @@ impl DiscordWebhook {
         }
         Ok(Self {
             client: Client::new(endpoint, context)?,
-            zone: context.zone,
+            writer: context.writer(),
             owners: context.owners.clone(),
             guild: OnceLock::new(),
         })
     }
 
     async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
-        let message = Message::new(delivery.notification, self.zone);
+        let message = self.writer.message(delivery.notification);
         let mentions = Mentions::of(&message, &self.owners);
         let attempt = self.client.attempt();
         let known = delivery.handle.and_then(posted);

@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
-use chrono_tz::Tz;
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -21,8 +20,9 @@ use tokio::time::Instant;
 use self::mime::Letter;
 use self::smtp::{Failure, Relay, Session};
 use super::limits::mail as limits;
-use super::message::Message;
-use super::{ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome};
+use super::{
+    ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome, Writer,
+};
 
 /// Mails through a relay.
 pub(super) struct EmailNotifier {
@@ -30,7 +30,7 @@ pub(super) struct EmailNotifier {
     to: Vec<Mailbox>,
     from: Mailbox,
     relay: Relay,
-    zone: Tz,
+    writer: Writer,
     progress: Mutex<Progress>,
 }
 
@@ -90,13 +90,13 @@ impl EmailNotifier {
             to: to.collect::<std::result::Result<_, _>>()?,
             from: mailbox("from", &email.smtp.from)?,
             relay: Relay::new(receiver, &email.smtp, context.timeouts)?,
-            zone: context.zone,
+            writer: context.writer(),
             progress: Mutex::default(),
         })
     }
 
     async fn attempt(&self, delivery: Delivery<'_>) -> Outcome {
-        let message = Message::new(delivery.notification, self.zone);
+        let message = self.writer.message(delivery.notification);
         let known = delivery
             .handle
             .and_then(|handle| Thread::deserialize(&handle.0).ok());

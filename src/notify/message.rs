@@ -129,7 +129,7 @@ pub struct Card {
     /// Short id.
     pub id: String,
     /// Circumstances: new, already so when watching began.
-    pub notes: Vec<&'static str>,
+    pub notes: Vec<String>,
 }
 
 impl Card {
@@ -141,11 +141,12 @@ impl Card {
         let facts: Vec<Fact> = said.clone().take(limits::FACTS).filter_map(fact).collect();
         let mut notes = Vec::new();
         if alert.is_new && !is_opening && alert.ended_at.is_none() {
-            notes.push("new");
+            notes.push("new".to_owned());
         }
         if alert.is_already_so {
-            notes.push("already so when watching began");
+            notes.push("already so when watching began".to_owned());
         }
+        notes.extend(taken_on(alert, now, zone));
         Self {
             tone: tone(alert),
             headline: headline(alert),
@@ -427,6 +428,35 @@ fn whole_tone(notification: &Notification) -> Tone {
     }
 }
 
+/// Who has taken it on, or keeps it quiet.
+fn taken_on(alert: &AlertView, now: Timestamp, zone: Tz) -> Vec<String> {
+    let why = |text: &str| match line(text, limits::FACT_VALUE) {
+        text if text.is_empty() => String::new(),
+        text => format!(": {text}"),
+    };
+    let known = alert.acknowledged.as_ref().map(|known| {
+        let (by, until) = (
+            line(&known.by, limits::NAME),
+            human_time(known.until, now, zone),
+        );
+        let why = why(known.comment.as_deref().unwrap_or_default());
+        format!("acknowledged by {by} until {until}{why}")
+    });
+    let silenced = alert.silenced.as_ref().map(|known| {
+        let (by, until) = (
+            line(&known.by, limits::NAME),
+            human_time(known.until, now, zone),
+        );
+        format!("silenced by {by} until {until}{}", why(&known.comment))
+    });
+    let is_open = alert.ended_at.is_none();
+    known
+        .into_iter()
+        .chain(silenced)
+        .filter(|_| is_open)
+        .collect()
+}
+
 fn duration(alert: &AlertView, now: Timestamp, zone: Tz) -> Fact {
     let began = human_time(alert.began_at, now, zone);
     if let Some(ended_at) = alert.ended_at {
@@ -477,6 +507,8 @@ mod tests {
             ended_at: None,
             is_new: false,
             is_already_so: false,
+            acknowledged: None,
+            silenced: None,
         }
     }
 

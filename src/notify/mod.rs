@@ -21,6 +21,7 @@ mod email;
 mod slack_webhook;
 pub(crate) mod text;
 mod webhook;
+mod writer;
 
 use std::io::Write;
 use std::pin::Pin;
@@ -37,6 +38,7 @@ use crate::engine::route::Owner;
 use crate::engine::time::Span;
 
 pub use webhook::signature;
+pub use writer::Writer;
 
 /// A named destination.
 #[derive(Clone, Debug)]
@@ -45,6 +47,19 @@ pub struct Receiver {
     pub name: Name,
     /// Its kind, with what that kind needs.
     pub kind: ReceiverKind,
+    /// Its own texts, which replace the built-in ones.
+    pub template: TemplateTexts,
+}
+
+/// A receiver's own texts, as minijinja templates; what is `None` is built in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateTexts {
+    /// The subject of a mail.
+    pub subject: Option<String>,
+    /// The first line, which stands alone on a phone.
+    pub title: Option<String>,
+    /// What stands below it, instead of the alerts' cards.
+    pub body: Option<String>,
 }
 
 /// The kinds of receivers.
@@ -158,6 +173,21 @@ pub struct Delivery<'a> {
     pub handle: Option<&'a Handle>,
     /// 1 for the first try.
     pub attempt: u32,
+    /// An earlier try may have reached the receiver: where the platform can be asked, it is.
+    pub is_uncertain: bool,
+    /// A picture to go with it, for those who show pictures.
+    pub chart: Option<&'a Chart>,
+}
+
+/// A picture that goes with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chart {
+    /// File name, `finance-nightly.png`: letters, digits, `-`, `_` and one dot.
+    pub name: String,
+    /// What it shows, in words, for those who cannot see it.
+    pub alt: String,
+    /// PNG.
+    pub png: Arc<[u8]>,
 }
 
 /// A provider's reference to a conversation's first message, kept so that it can be edited or
@@ -198,6 +228,11 @@ pub trait Notifier: Send + Sync {
         &'a self,
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+    /// A chart is shown with this one, if there is any.
+    fn wants_chart(&self, _notification: &Notification) -> bool {
+        false
+    }
 }
 
 /// Longest time one attempt may take, waiting included.
@@ -216,6 +251,7 @@ pub struct BuildContext {
     pub owners: Arc<[Owner]>,
     /// How long is waited.
     pub timeouts: http::Timeouts,
+    template: TemplateTexts,
     clients: Arc<http::Clients>,
 }
 
@@ -228,8 +264,14 @@ impl BuildContext {
             is_colored,
             owners: Arc::default(),
             timeouts: http::Timeouts::default(),
+            template: TemplateTexts::default(),
             clients: Arc::default(),
         }
+    }
+
+    /// Writes the messages of the receiver that is being built.
+    pub(crate) fn writer(&self) -> Writer {
+        Writer::new(self.zone, &self.template)
     }
 }
 
@@ -275,6 +317,10 @@ pub enum BuildError {
 /// Builds the notifier of a receiver. Connects to nothing.
 pub fn build(receiver: &Receiver, context: &BuildContext) -> Result<Box<dyn Notifier>, BuildError> {
     let name = &receiver.name;
+    let context = &BuildContext {
+        template: receiver.template.clone(),
+        ..context.clone()
+    };
     let not_built = |instead| BuildError::NotBuilt {
         receiver: name.to_string(),
         kind: receiver.kind.name(),

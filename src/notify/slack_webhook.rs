@@ -7,7 +7,6 @@
 
 use std::pin::Pin;
 
-use chrono_tz::Tz;
 use reqwest::{Method, StatusCode};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -16,13 +15,13 @@ use serde_json::{Value, json};
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::slack as limits;
 use super::message::{Card, Detail, Message, Runbook};
-use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, text};
+use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Writer, text};
 use crate::engine::route::Owner;
 
 /// Posts to an incoming webhook.
 pub(super) struct SlackWebhook {
     client: Client,
-    zone: Tz,
+    writer: Writer,
     owners: std::sync::Arc<[Owner]>,
 }
 
@@ -40,13 +39,13 @@ impl SlackWebhook {
     ) -> Result<Self, BuildError> {
         Ok(Self {
             client: Client::new(Endpoint::new(url, receiver, true)?, context)?,
-            zone: context.zone,
+            writer: context.writer(),
             owners: context.owners.clone(),
         })
     }
 
     async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
-        let message = Message::new(delivery.notification, self.zone);
+        let message = self.writer.message(delivery.notification);
         let known = delivery.handle.and_then(reference);
         let first = known
             .clone()

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use chrono_tz::Tz;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::Method;
 use reqwest::header::HeaderValue;
@@ -13,7 +12,7 @@ use sha2::Sha256;
 use super::http::{self, Client, Endpoint, Reply};
 use super::limits::webhook as limits;
 use super::message::{Card, Message, Runbook};
-use super::{BuildContext, BuildError, Delivery, Notifier, Outcome, text};
+use super::{BuildContext, BuildError, Delivery, Notifier, Outcome, Writer, text};
 use crate::engine::labels::Labels;
 use crate::engine::notification::{AlertView, Body, Fact, Notification, Reason, Suppressed};
 use crate::engine::time::Timestamp;
@@ -22,7 +21,7 @@ use crate::engine::time::Timestamp;
 pub(super) struct Webhook {
     client: Client,
     secret: Option<SecretString>,
-    zone: Tz,
+    writer: Writer,
 }
 
 impl Webhook {
@@ -35,13 +34,13 @@ impl Webhook {
         Ok(Self {
             client: Client::new(Endpoint::new(url, receiver, false)?, context)?,
             secret: secret.cloned(),
-            zone: context.zone,
+            writer: context.writer(),
         })
     }
 
     async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
         let notification = delivery.notification;
-        let message = Message::new(notification, self.zone);
+        let message = self.writer.message(notification);
         let body = body(notification, &message).map_err(|error| Outcome::Rejected {
             why: format!("the message cannot be written as JSON: {error}"),
         })?;
@@ -272,6 +271,9 @@ fn event(notification: &Notification) -> &'static str {
         | Reason::AllResolved
         | Reason::Flapping
         | Reason::RuleRemoved
+        | Reason::Acknowledged
+        | Reason::Silenced
+        | Reason::Digest
         | Reason::Notice => "updated",
     }
 }

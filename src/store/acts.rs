@@ -5,7 +5,7 @@
 
 use super::records::{from_json, json, print_key, time_key};
 use super::{Commit, Store, StoreError, Table};
-use crate::engine::acting::{ActKind, Acted};
+use crate::engine::acting::Acted;
 use crate::engine::alert::Transition;
 use crate::engine::labels::Fingerprint;
 use crate::engine::time::Timestamp;
@@ -37,9 +37,8 @@ pub fn acts_of(
             continue;
         }
         let acted: Acted = from_json(Table::Act, &key, &bytes)?;
-        let ActKind::Accept { alert } = &acted.act.what;
-        let named = acted.target.as_ref().map_or(alert, |target| &target.id);
-        if named == id {
+        let named = acted.target.as_ref().map(|target| target.id.as_str());
+        if named.or_else(|| acted.act.what.alert()) == Some(id) {
             found.push(acted);
         }
     }
@@ -98,7 +97,7 @@ pub fn past_transitions(store: &dyn Store, asked: &str) -> Result<Vec<Transition
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::acting::{Act, Outcome, Target};
+    use crate::engine::acting::{Act, ActKind, Outcome, Target};
     use crate::engine::alert::AlertState;
     use crate::engine::labels::Labels;
     use crate::engine::time::Span;
@@ -135,6 +134,7 @@ mod tests {
             at: at(minute),
             recorded_at: at(minute),
             reason: format!("{id} at {minute}"),
+            all_labels: Labels::default(),
         }
     }
 

@@ -44,11 +44,13 @@ pub enum Table {
     Delivery = 10,
     /// What people did, append-only.
     Act = 11,
+    /// Silences by id.
+    Silence = 12,
 }
 
 impl Table {
     /// All tables, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Cursor,
         Self::History,
@@ -61,6 +63,7 @@ impl Table {
         Self::Handle,
         Self::Delivery,
         Self::Act,
+        Self::Silence,
     ];
 }
 

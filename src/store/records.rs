@@ -24,6 +24,7 @@ use crate::engine::ledger::{Ledger, LedgerRow};
 use crate::engine::notification::{ConversationId, Notification, Reason};
 use crate::engine::observation::{Name, Observation, ProjectKey};
 use crate::engine::rule::context::Memory;
+use crate::engine::silence::Silence;
 use crate::engine::time::Timestamp;
 use crate::engine::{Saved, Step};
 use crate::notify::Handle;
@@ -284,6 +285,14 @@ pub fn commit_step(
     for (key, group) in &step.changed.groups {
         put_or_delete(&mut commit, Table::Group, group_key(key), group.as_ref());
     }
+    for (id, silence) in &step.changed.silences {
+        put_or_delete(
+            &mut commit,
+            Table::Silence,
+            id.as_bytes().to_vec(),
+            silence.as_ref(),
+        );
+    }
     for (transition, index) in step.transitions.iter().zip(0_u32..) {
         let mut key = time_key(transition.recorded_at).to_vec();
         key.extend(print_key(transition.fingerprint));
@@ -409,6 +418,9 @@ pub fn load(store: &dyn Store) -> Result<Loaded, StoreError> {
     }
     for (_, group) in read::<Group>(store, Table::Group, &mut loaded.problems)? {
         loaded.saved.groups.push(group);
+    }
+    for (_, silence) in read::<Silence>(store, Table::Silence, &mut loaded.problems)? {
+        loaded.saved.silences.push(silence);
     }
     for (_, row) in read::<OutboxRow>(store, Table::Outbox, &mut loaded.problems)? {
         loaded.outbox.push(row);
@@ -577,6 +589,7 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
         Table::Handle => from_json::<Handle>(table, key, bytes).map(drop),
         Table::Delivery => from_json::<DeliveryRecord>(table, key, bytes).map(drop),
         Table::Act => from_json::<Acted>(table, key, bytes).map(drop),
+        Table::Silence => from_json::<Silence>(table, key, bytes).map(drop),
         Table::History if key.starts_with(b"segment/") => {
             Segment::unpack(bytes)
                 .map(drop)

@@ -1,7 +1,7 @@
 //! What only mail has: threads, and recipients who fail one by one.
 
 use serde_json::json;
-use tardy::notify::{Notifier, Outcome, Receiver, build};
+use tardy::notify::{Notifier, Outcome, Receiver, TemplateTexts, build};
 
 use crate::smtp::Fault;
 use crate::told;
@@ -11,6 +11,7 @@ fn notifier_to(world: &World, to: &[&str]) -> Box<dyn Notifier> {
     let receiver = Receiver {
         name: "team".into(),
         kind: world.kind_of(to),
+        template: TemplateTexts::default(),
     };
     build(&receiver, &world.context()).unwrap()
 }

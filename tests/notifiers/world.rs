@@ -10,7 +10,7 @@ use tardy::engine::notification::Notification;
 use tardy::engine::route::Owner;
 use tardy::notify::{
     BuildContext, Delivery, Email, Handle, Notifier, Outcome, Receiver, ReceiverKind,
-    Smtp as Relay, SmtpTls, build,
+    Smtp as Relay, SmtpTls, TemplateTexts, build,
 };
 
 use crate::chat::{Chat, SECRET, Scripted};
@@ -100,6 +100,7 @@ impl World {
         Receiver {
             name: "team".into(),
             kind: self.kind_of(&["lead@example.com"]),
+            template: TemplateTexts::default(),
         }
     }
 
@@ -201,6 +202,8 @@ pub(crate) async fn deliver(
         notification,
         handle,
         attempt: 1,
+        is_uncertain: false,
+        chart: None,
     };
     let outcome = notifier.deliver(delivery).await;
     let shown = format!("{outcome:?}");

@@ -44,6 +44,8 @@ pub(crate) fn alert(id: &str) -> AlertView {
         ended_at: None,
         is_new: true,
         is_already_so: false,
+        acknowledged: None,
+        silenced: None,
     }
 }
 

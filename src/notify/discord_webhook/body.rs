@@ -171,7 +171,7 @@ impl Embed {
         let error = card.error.as_deref().map(code_block);
         let description: Vec<String> = texts.into_iter().chain(error).collect();
         let mut footer = vec![format!("why: {}", card.why_command())];
-        footer.extend(card.notes.iter().map(|note| (*note).to_owned()));
+        footer.extend(card.notes.iter().cloned());
         if card.hidden_facts > 0 {
             footer.push(format!("{} more facts", card.hidden_facts));
         }

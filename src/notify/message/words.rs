@@ -92,7 +92,22 @@ fn state(notification: &Notification, alert: &AlertView) -> String {
     let headline = said(notification, alert);
     let open = human_span(notification.decided_at.since(alert.began_at));
     match notification.reason {
-        Reason::First | Reason::NewAlerts | Reason::AllResolved | Reason::Notice => headline,
+        Reason::First
+        | Reason::NewAlerts
+        | Reason::AllResolved
+        | Reason::Notice
+        | Reason::Digest => headline,
+        Reason::Acknowledged => match &alert.acknowledged {
+            Some(known) => format!(
+                "Acknowledged by {}: {headline}",
+                line(&known.by, limits::NAME)
+            ),
+            None => format!("Not acknowledged any more: {headline}"),
+        },
+        Reason::Silenced => match &alert.silenced {
+            Some(known) => format!("Silenced by {}: {headline}", line(&known.by, limits::NAME)),
+            None => format!("Not silenced any more: {headline}"),
+        },
         // The headline of what flaps says so itself.
         Reason::Flapping if headline.starts_with(FLAPPING) => headline,
         Reason::Flapping => format!("{FLAPPING}{headline}"),
@@ -124,7 +139,9 @@ pub(super) fn summary(notification: &Notification) -> String {
 
 fn reason_words(reason: Reason) -> Option<&'static str> {
     match reason {
-        Reason::First | Reason::AllResolved | Reason::Notice => None,
+        Reason::First | Reason::AllResolved | Reason::Notice | Reason::Digest => None,
+        Reason::Acknowledged => Some("acknowledgement"),
+        Reason::Silenced => Some("silence"),
         Reason::NewAlerts => Some("more alerts joined"),
         Reason::Escalated => Some("escalated"),
         Reason::Upgraded => Some("got worse"),

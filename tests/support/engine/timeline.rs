@@ -89,6 +89,7 @@ pub struct Stored {
     alerts: BTreeMap<String, String>,
     groups: BTreeMap<String, String>,
     memories: BTreeMap<String, String>,
+    silences: BTreeMap<String, String>,
     ledger: Vec<LedgerRow>,
 }
 
@@ -107,6 +108,9 @@ impl Stored {
         }
         for (key, group) in &changed.groups {
             put(&mut self.groups, &format!("{key:?}"), group.as_ref());
+        }
+        for (id, silence) in &changed.silences {
+            put(&mut self.silences, id, silence.as_ref());
         }
         for (key, memory) in &changed.memories {
             match memory {
@@ -160,6 +164,7 @@ impl Stored {
             alerts: read_all(&self.alerts),
             memories: read_all(&self.memories).into_iter().collect(),
             groups: read_all(&self.groups),
+            silences: read_all(&self.silences),
             ledger,
         };
         Engine::new(Arc::new(policy.clone()), history, saved)
