@@ -7,18 +7,18 @@
 // A benchmark prints and reads the clock; that is what it is for.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, missing_docs)]
 
+#[path = "bars/delivery.rs"]
+mod delivery;
+#[path = "../tests/support/smtp.rs"]
+#[allow(dead_code)]
+mod smtp;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::routing::post;
 use secrecy::SecretString;
-use tardy::app::deliver::{Deliverer, Outgoing};
-use tardy::app::pipeline::{Incoming, Pipeline};
 use tardy::chart::{Band, ChartPoint, DurationChart, LimitLine, Mark, Size, Theme};
 use tardy::config::{self, Environment};
 use tardy::engine::history::History;
@@ -26,21 +26,18 @@ use tardy::engine::observation::{Job, Name, Observation, Project, ProjectKey, Ru
 use tardy::engine::policy::Policy;
 use tardy::engine::time::{Span, Timestamp};
 use tardy::engine::{Engine, Input, Saved};
-use tardy::notify::{self, BuildContext, Notifier, Receiver, ReceiverKind, TemplateTexts};
 use tardy::sim::{self, Faults, Organization, SimClock, Variant};
 use tardy::source::Source as _;
 use tardy::source::dagctl::{Dagctl, DagctlSettings, Retry, Timeouts};
-use tardy::store::Store;
-use tardy::store::records::Sequences;
-use tardy::store::sled::{SledOptions, SledStore};
 
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("tick", tick),
     ("poll", poll),
-    ("alerts", alerts),
-    ("latency", latency),
+    ("alerts", delivery::alerts),
+    ("latency", delivery::latency),
+    ("mails", delivery::mails),
     ("check", check),
     ("chart", chart),
 ];
@@ -445,194 +442,6 @@ fn poll() {
         );
     });
     println!("Bar: 0.4 s, 60 MB. The script people write today: 1.06 to 1.49 s, 156 MB.");
-}
-
-/// A webhook sink that counts.
-async fn sink() -> (String, Arc<AtomicUsize>) {
-    let count = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&count);
-    let app = Router::new().route(
-        "/hook",
-        post(move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-            std::future::ready("ok")
-        }),
-    );
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a free port");
-    let address = listener.local_addr().expect("it has an address");
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (format!("http://{address}/hook"), count)
-}
-
-struct Bench {
-    pipeline: Pipeline,
-    deliverer: Deliverer,
-    folder: PathBuf,
-}
-
-impl Bench {
-    fn new(name: &str, url: &str, jobs: &[Name]) -> Self {
-        let folder =
-            PathBuf::from("target/bench-data").join(format!("{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("the folder can be made");
-        let opened = SledStore::open(&folder.join("data"), SledOptions::at(start()))
-            .expect("the store opens");
-        let store: Arc<dyn Store> = Arc::new(opened.store);
-        let receiver = Receiver {
-            name: "sink".into(),
-            kind: ReceiverKind::Webhook {
-                url: SecretString::from(url.to_owned()),
-                secret: None,
-            },
-            template: TemplateTexts::default(),
-        };
-        let console = Arc::new(std::sync::Mutex::new(std::io::sink()));
-        let context = BuildContext::new(chrono_tz::UTC, console, false);
-        let notifier: Arc<dyn Notifier> = notify::build(&receiver, &context)
-            .expect("it can be built")
-            .into();
-        let rules = "[[rule]]\nname = \"run-failed\"\nkind = \"run_failed\"\n";
-        let engine = Engine::new(
-            Arc::new(policy(rules)),
-            History::default(),
-            Saved::default(),
-        );
-        let mut pipeline = Pipeline::new(engine, Arc::clone(&store), Sequences::default());
-        let mut incoming = Incoming::default();
-        incoming.input.observations = setting(jobs);
-        for (index, job) in jobs.iter().enumerate() {
-            let run = run(index, job, start() - Span::hours(1), Status::Success);
-            incoming
-                .input
-                .observations
-                .push(Observation::Run(project(), run));
-        }
-        incoming.input.coverage = BTreeMap::from([(project(), start())]);
-        pipeline
-            .activate(incoming, start())
-            .expect("history is committed");
-        let notifiers = BTreeMap::from([(Name::from("sink"), notifier)]);
-        let deliverer = Deliverer::new(store, notifiers, Outgoing::default());
-        Self {
-            pipeline,
-            deliverer,
-            folder,
-        }
-    }
-
-    /// Failures of `jobs` at `now`, through engine, store and delivery.
-    /// Returns the time until everything was decided and durable.
-    async fn fail(
-        &mut self,
-        numbers: std::ops::Range<usize>,
-        jobs: &[Name],
-        now: Timestamp,
-    ) -> Duration {
-        let started = Instant::now();
-        let mut incoming = Incoming::default();
-        for number in numbers {
-            let job = &jobs[number % jobs.len()];
-            let status = if number % (2 * jobs.len()) < jobs.len() {
-                Status::Failed
-            } else {
-                Status::Success
-            };
-            let run = Run {
-                finished_at: Some(now),
-                updated_at: now,
-                ..run(1_000_000 + number, job, now - Span::minutes(9), status)
-            };
-            incoming
-                .input
-                .observations
-                .push(Observation::Run(project(), run));
-        }
-        let activation = self
-            .pipeline
-            .activate(incoming, now)
-            .expect("the step is committed");
-        let decided = started.elapsed();
-        self.deliverer.enqueue(activation.rows);
-        let report = self.deliverer.deliver_due(&move || now).await;
-        assert!(report.store_error.is_none());
-        decided
-    }
-}
-
-impl Drop for Bench {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn alerts() {
-    println!(
-        "\n## 10 000 alerts, each its own group, to a webhook; state durable before sending\n"
-    );
-    runtime().block_on(async {
-        let names = jobs(10_000);
-        let mut times = Vec::new();
-        let mut decided = Vec::new();
-        let mut memory = 0.0;
-        for round in 0..3 {
-            let (url, count) = sink().await;
-            let mut bench = Bench::new(&format!("alerts{round}"), &url, &names);
-            let started = Instant::now();
-            decided.push(bench.fail(0..10_000, &names, start() + Span::minutes(1)).await);
-            times.push(started.elapsed());
-            if round == 0 {
-                memory = resident_mb();
-            }
-            assert_eq!(count.load(Ordering::Relaxed), 10_000, "every alert is told once");
-        }
-        println!(
-            "median {:.2?}, of which {:.2?} to decide and commit; whole process with sink {memory:.0} MB resident",
-            median(times),
-            median(decided)
-        );
-    });
-    println!("Bar: 2.0 s, 120 MB. Alertmanager 0.33: 2.25 s, 355 MB, nothing durable.");
-}
-
-fn latency() {
-    println!("\n## Run seen in a poll to webhook called, one at a time, 50 a second\n");
-    runtime().block_on(async {
-        let names = jobs(50);
-        let (url, count) = sink().await;
-        let mut bench = Bench::new("latency", &url, &names);
-        let mut times = Vec::new();
-        for number in 0..500 {
-            // Each job fails once and is then left alone: every failure is a new incident.
-            let job = number % names.len();
-            let now = start()
-                + Span::minutes(1 + 5 * i64::try_from(number / names.len()).unwrap_or(0))
-                + Span::milliseconds(20 * i64::try_from(job).unwrap_or(0));
-            let round = number / names.len();
-            let started = Instant::now();
-            bench
-                .fail(
-                    round * names.len() + job..round * names.len() + job + 1,
-                    &names,
-                    now,
-                )
-                .await;
-            times.push(started.elapsed());
-            tokio::time::sleep(Duration::from_millis(20).saturating_sub(started.elapsed())).await;
-        }
-        let told = count.load(Ordering::Relaxed);
-        println!(
-            "p50 {:.2?}, p99 {:.2?} over {} events ({told} messages)",
-            quantile(&mut times, 0.5),
-            quantile(&mut times, 0.99),
-            times.len()
-        );
-    });
-    println!(
-        "Bar: p50 8 ms, p99 25 ms, fsynced. Alertmanager POST to webhook: 0.9 ms, 4.1 ms, not durable."
-    );
 }
 
 fn check() {
