@@ -22,5 +22,7 @@ mod contract;
 mod crashes;
 #[path = "pipeline/hostile.rs"]
 mod hostile;
+#[path = "pipeline/interleavings.rs"]
+mod interleavings;
 #[path = "pipeline/told.rs"]
 mod told;

@@ -133,12 +133,18 @@ impl Bench {
                 .observations
                 .push(Observation::Run(project(), run));
         }
-        let activation = self
-            .pipeline
-            .activate(incoming, now)
-            .expect("the step is committed");
+        loop {
+            let activation = self
+                .pipeline
+                .activate(std::mem::take(&mut incoming), now)
+                .expect("the step is committed");
+            self.deliverer.enqueue(activation.rows);
+            // Thousands at once are decided in several steps.
+            if activation.step.wake_at.is_none_or(|at| at > now) {
+                break;
+            }
+        }
         let decided = started.elapsed();
-        self.deliverer.enqueue(activation.rows);
         let report = self.deliverer.deliver_due(&move || now).await;
         assert!(report.store_error.is_none());
         decided

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::output::{Tone, plain};
-use super::state;
+use super::state::{self, Done};
 use super::{Context, ExitCode};
 use crate::engine::acting::{ActKind, Outcome};
 
@@ -31,10 +31,15 @@ pub(super) struct AcceptArgs {
 pub(super) fn run(args: &AcceptArgs, context: &Context) -> ExitCode {
     let alert = args.alert.clone();
     let what = ActKind::Accept { alert };
-    let done = match state::act(args.comment.as_deref(), what, context) {
-        Ok(done) => done,
-        Err(code) => return code,
-    };
+    match state::act(args.comment.as_deref(), what, context) {
+        Ok(done) => show(&done, "hear the end", context),
+        Err(code) => code,
+    }
+}
+
+/// What came of an act, for people and machines, and the exit code. Without a running bot, those who were
+/// told do `later` at its next start.
+pub(super) fn show(done: &Done, later: &str, context: &Context) -> ExitCode {
     let out = &context.out;
     if out.is_json {
         out.json(&done.acted);
@@ -44,10 +49,9 @@ pub(super) fn run(args: &AcceptArgs, context: &Context) -> ExitCode {
         Outcome::Done(headline) => {
             out.line(&out.paint(Tone::Good, &plain(headline)));
             if !done.is_bot_running {
-                out.line(&out.paint(
-                    Tone::Dim,
-                    "no bot runs: those who were told of it hear the end at its next start",
-                ));
+                let note =
+                    format!("no bot runs: those who were told of it {later} at its next start");
+                out.line(&out.paint(Tone::Dim, &note));
             }
             ExitCode::Fine
         }

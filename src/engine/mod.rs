@@ -182,6 +182,10 @@ pub struct Saved {
 /// history from taking memory for all of it in one transaction.
 const MAX_LEDGER_ROWS: usize = 10_000;
 
+/// Alerts that change in one step; more change in the next, at once, and nobody is told before all have. Keeps
+/// thousands of failures at the same instant from taking memory for all of them in one transaction.
+const MAX_CHANGED_ALERTS: usize = 2_000;
+
 /// The engine: policy and state.
 #[derive(Debug)]
 pub struct Engine {
@@ -341,8 +345,11 @@ impl Engine {
         dirty.extend(self.take_health(&input.health, now, &mut step));
         dirty.extend(self.watches.take_due(now));
         step.judged = dirty.len();
+        let mut is_complete = true;
         for id in dirty {
-            if step.ledger.len() < MAX_LEDGER_ROWS {
+            is_complete = step.ledger.len() < MAX_LEDGER_ROWS
+                && step.changed.alerts.len() < MAX_CHANGED_ALERTS;
+            if is_complete {
                 self.judge(id, now, &mut step);
             } else {
                 self.watches.postpone(id, now);
@@ -353,7 +360,10 @@ impl Engine {
         self.act(input.acts, now, &mut step);
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
-        self.tell(now, &mut step);
+        // What explains an alert may be among what is judged next.
+        if is_complete {
+            self.tell(now, &mut step);
+        }
         step.wake_at = self.wake_at();
         step.poll_at = self.watches.next_known_due();
         if std::mem::take(&mut self.is_renamed) {

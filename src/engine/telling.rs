@@ -19,6 +19,10 @@ use super::rule::{Rule, Severity};
 use super::time::{Timestamp, human_time};
 use super::{Engine, Notice, Step, Undeliverable};
 
+/// Groups that speak in one step; more speak in the next, at once. Keeps thousands of them from taking memory
+/// for all in one transaction.
+const MAX_GROUPS: usize = 2_000;
+
 impl Engine {
     /// Brings what is firing to the routes it has now, and lets every group be looked at again: mutes,
     /// inhibitions and receivers may be others than before.
@@ -151,7 +155,7 @@ impl Engine {
 
     fn take_due_groups(&mut self, now: Timestamp) -> BTreeSet<GroupKey> {
         let mut due = BTreeSet::new();
-        while self.due_groups.first().is_some_and(|(at, _)| *at <= now) {
+        while self.due_groups.first().is_some_and(|(at, _)| *at <= now) && due.len() < MAX_GROUPS {
             due.extend(self.due_groups.pop_first().map(|(_, key)| key));
         }
         due
@@ -172,7 +176,6 @@ impl Engine {
         let inhibitors = Inhibitors::new(&policy.inhibitions, &self.alerts.values());
         let hearing = Listeners {
             engine: self,
-            due: &due,
             inhibitors: &inhibitors,
             now,
         };
@@ -345,8 +348,6 @@ impl Engine {
 /// Who hears of what in a step.
 struct Listeners<'a> {
     engine: &'a Engine,
-    /// Groups that speak in this step.
-    due: &'a BTreeSet<GroupKey>,
     inhibitors: &'a Inhibitors<'a>,
     now: Timestamp,
 }
@@ -369,6 +370,10 @@ impl Listeners<'_> {
 
     /// A group that speaks in this step may tell a receiver of an alert.
     fn is_about_to_hear(&self, receiver: &Name, cause: &Alert) -> bool {
+        let is_due = |key: &&GroupKey| {
+            let group = self.engine.groups.get(*key);
+            group.is_some_and(|group| group.due_at.is_some_and(|at| at <= self.now))
+        };
         let may_speak = |key: &GroupKey| {
             let route = self.engine.route_of(key);
             let is_muted = route.mute.iter().any(|mute| mute.is_open(self.now));
@@ -376,7 +381,7 @@ impl Listeners<'_> {
         };
         cause.identity.get("receiver") != &**receiver
             && self.inhibitors.find(cause).is_none()
-            && self.keys(cause).intersection(self.due).any(may_speak)
+            && self.keys(cause).iter().filter(is_due).any(may_speak)
     }
 }
 

@@ -129,7 +129,7 @@ impl EmailNotifier {
         results: &mut BTreeMap<usize, Fate>,
     ) -> Vec<(usize, Failure)> {
         let until = Instant::now() + ATTEMPT_BUDGET.to_std().unwrap_or_default();
-        let mut session = self.relay.session(until);
+        let mut session = self.relay.session(until).await;
         let mut failed = Vec::new();
         let mut general: Option<Failure> = None;
         for (index, to) in self.to.iter().enumerate() {

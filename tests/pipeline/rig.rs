@@ -16,6 +16,7 @@ use tardy::app::pipeline::{Activation, Incoming, Pipeline};
 use tardy::app::poll::source_health;
 use tardy::app::start::{self, Notifiers, Surfaces};
 use tardy::config::{self, Config, Environment};
+use tardy::engine::acting::{Act, ActKind, Acted};
 use tardy::engine::time::{Span, Timestamp};
 use tardy::engine::{Engine, Notice};
 use tardy::notify::{Delivery, Notifier, Outcome};
@@ -246,6 +247,7 @@ pub(crate) struct Rig {
     mood: Arc<AtomicU8>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) settled: Vec<DeliveryRecord>,
+    pub(crate) acted: Vec<Acted>,
     bot: Option<Open>,
 }
 
@@ -310,6 +312,7 @@ impl Rig {
             mood: Arc::default(),
             problems: Vec::new(),
             settled: Vec::new(),
+            acted: Vec::new(),
             bot: None,
         }
     }
@@ -580,6 +583,20 @@ impl Rig {
         own.map(|record| record.outcome.clone()).collect()
     }
 
+    /// Has something done, as a person would; what came of it.
+    pub(crate) async fn act(
+        &mut self,
+        by: &str,
+        comment: Option<&str>,
+        what: ActKind,
+    ) -> Option<tardy::engine::acting::Outcome> {
+        let act = Act::new(by, self.wall.now(), comment, what);
+        let mut incoming = Incoming::default();
+        incoming.input.acts.push(act);
+        self.settle(incoming).await;
+        self.acted.last().map(|acted| acted.outcome.clone())
+    }
+
     /// Says something about Tardy itself.
     pub(crate) async fn say(&mut self, headline: &str, text: &str) {
         let mut incoming = Incoming::default();
@@ -598,7 +615,10 @@ impl Rig {
             let bot = self.bot.as_mut().unwrap();
             incoming.add_report(std::mem::take(&mut bot.echo));
             match bot.pipeline.activate(std::mem::take(&mut incoming), now) {
-                Ok(activation) => bot.take(activation),
+                Ok(mut activation) => {
+                    self.acted.append(&mut activation.step.acts);
+                    bot.take(activation);
+                }
                 Err(_) => return,
             }
             let wall = self.wall.clone();

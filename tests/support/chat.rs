@@ -36,6 +36,8 @@ impl Seen {
 pub(crate) enum Scripted {
     /// This answer; the request is not acted on.
     Answer(u16, Vec<(&'static str, String)>, String),
+    /// The request is acted on, and its answer lost on the way: a gateway says that it timed out.
+    LostAnswer,
     /// The request is acted on, and no answer ever comes.
     Silence,
 }
@@ -204,6 +206,10 @@ async fn answer(
     };
     match scripted {
         None => chat.act(&method, &uri, &body),
+        Some(Scripted::LostAnswer) => {
+            chat.act(&method, &uri, &body);
+            reply(504, "gateway timeout")
+        }
         Some(Scripted::Silence) => {
             chat.act(&method, &uri, &body);
             std::future::pending().await

@@ -2,8 +2,8 @@
 //!
 //! lettre's connection, driven command by command: only so is it known whether a failure came before or after
 //! the mail was handed over, does every answer have a time-out, and does a broken attempt never leave a
-//! half-finished dialogue to the next one. A connection that ended an attempt cleanly is kept for half a
-//! minute.
+//! half-finished dialogue to the next one. Connections that ended an attempt cleanly are kept for half a
+//! minute, and there are never more than a few at once.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use lettre::transport::smtp::response::Response;
 use secrecy::ExposeSecret as _;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::super::http::{Timeouts, install_crypto};
@@ -24,13 +26,18 @@ use super::super::{BuildError, Smtp, SmtpTls, limits, text};
 /// How long an idle connection is kept; relays close theirs after minutes.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A relay, with at most one idle connection.
+/// Connections to a relay at once. Relays limit those of one client, Postfix to 50; more than a few make
+/// nothing faster.
+const CONNECTIONS: usize = 8;
+
+/// A relay, with its idle connections.
 pub(super) struct Relay {
     smtp: Smtp,
     tls: Option<TlsParameters>,
     timeouts: Timeouts,
     known: Known,
-    idle: Mutex<Option<(AsyncSmtpConnection, Instant)>>,
+    idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
+    turns: Semaphore,
 }
 
 /// Why a mail was not taken.
@@ -137,19 +144,29 @@ impl Relay {
             timeouts,
             known,
             idle: Mutex::default(),
+            turns: Semaphore::new(CONNECTIONS),
         })
     }
 
-    /// A session that ends at `until` at the latest; connects when the first mail is sent.
-    pub(super) fn session(&self, until: Instant) -> Session<'_> {
+    /// A session that ends at `until` at the latest; connects when the first mail is sent. Waits for its turn.
+    pub(super) async fn session(&self, until: Instant) -> Session<'_> {
+        // Without a turn no time is left either: nothing is sent.
+        let turn = tokio::time::timeout_at(until, self.turns.acquire()).await;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = idle.take().filter(|(_, since)| since.elapsed() < IDLE);
+        idle.retain(|(_, since)| since.elapsed() < IDLE);
+        let kept = idle.pop();
         Session {
             relay: self,
             is_reused: kept.is_some(),
             connection: kept.map(|(connection, _)| connection),
             until,
+            _turn: turn.ok().and_then(Result::ok),
         }
+    }
+
+    /// Host and port.
+    fn server(&self) -> (&str, u16) {
+        (self.smtp.host.trim_matches(['[', ']']), self.smtp.port)
     }
 
     fn scrub(&self, said: &str) -> String {
@@ -166,6 +183,7 @@ pub(super) struct Session<'a> {
     connection: Option<AsyncSmtpConnection>,
     is_reused: bool,
     until: Instant,
+    _turn: Option<SemaphorePermit<'a>>,
 }
 
 impl Session<'_> {
@@ -244,14 +262,17 @@ impl Session<'_> {
     async fn connect(&self) -> Answer<AsyncSmtpConnection> {
         let relay = self.relay;
         let hello = ClientId::default();
-        let implicit = relay
-            .tls
-            .clone()
-            .filter(|_| relay.smtp.tls == SmtpTls::Implicit);
-        let server = (relay.smtp.host.trim_matches(['[', ']']), relay.smtp.port);
-        let connect = Some(relay.timeouts.connect);
-        let opening = AsyncSmtpConnection::connect_tokio1(server, connect, &hello, implicit, None);
-        let mut connection = self.timed(opening).await.map_err(|failure| Failure {
+        let opened = match (relay.smtp.tls, relay.tls.clone()) {
+            (SmtpTls::Implicit, Some(tls)) => {
+                let wait = Some(relay.timeouts.connect);
+                let server = relay.server();
+                let opening =
+                    AsyncSmtpConnection::connect_tokio1(server, wait, &hello, Some(tls), None);
+                self.timed(opening).await
+            }
+            _ => self.connect_without_delay(&hello).await,
+        };
+        let mut connection = opened.map_err(|failure| Failure {
             why: format!("cannot connect to the relay: {}", failure.why),
             ..failure
         })?;
@@ -281,6 +302,24 @@ impl Session<'_> {
             })?;
         }
         Ok(connection)
+    }
+
+    /// lettre writes a mail and its final dot apart. With Nagle's algorithm the dot would wait for the relay's
+    /// delayed acknowledgement, 40 ms for each mail.
+    async fn connect_without_delay(&self, hello: &ClientId) -> Answer<AsyncSmtpConnection> {
+        let passing =
+            |error: std::io::Error| Failure::passing(self.relay.scrub(&error.to_string()));
+        let connecting = TcpStream::connect(self.relay.server());
+        let stream = tokio::time::timeout(self.relay.timeouts.connect, connecting).await;
+        let stream = stream
+            .map_err(|_| Failure::passing("no answer".to_owned()))?
+            .map_err(passing)?;
+        stream.set_nodelay(true).map_err(passing)?;
+        self.timed(AsyncSmtpConnection::connect_with_transport(
+            Box::new(stream),
+            hello,
+        ))
+        .await
     }
 
     async fn command(
@@ -337,7 +376,7 @@ impl Session<'_> {
                 .idle
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            *idle = Some((connection, Instant::now()));
+            idle.push((connection, Instant::now()));
         }
     }
 }
