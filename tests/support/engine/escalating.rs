@@ -1,0 +1,200 @@
+//! Who is told when nobody acknowledges.
+
+use tardy::engine::policy::Policy;
+use tardy::engine::route::EscalationStep;
+use tardy::engine::silence::Until;
+
+use super::kinds::{run_failed, span};
+use super::timeline::{Timeline, check_restarted};
+
+const A: (&str, &str) = ("failed", "a");
+
+fn steps(list: &[(&str, &[&str])]) -> Vec<EscalationStep> {
+    let step = |(after, receivers): &(&str, &[&str])| EscalationStep {
+        after: span(after),
+        receivers: receivers.iter().map(|name| (*name).into()).collect(),
+    };
+    list.iter().map(step).collect()
+}
+
+fn escalate(policy: &mut Policy) {
+    policy.route.escalate = steps(&[("30m", &["leads"]), ("2h", &["boss"])]);
+}
+
+fn failing() -> Timeline {
+    Timeline::new("2026-03-10T06:00:00Z")
+        .policy(escalate)
+        .rule(run_failed())
+        .run("a", "a1", "06:01", "06:05 failed: boom")
+}
+
+#[test]
+fn steps_run_once_and_whoever_was_told_hears_the_end() {
+    check_restarted(
+        &failing().run("a", "a2", "10:00", "10:10 success"),
+        "12:00",
+        "06:05:15 team first: + critical Failed: finance a: boom
+         06:35:15 leads escalated: + critical Failed: finance a: boom
+         06:35:15 team escalated: = critical Failed: finance a: boom
+         08:05:15 boss escalated: + critical Failed: finance a: boom
+         08:05:15 leads escalated: = critical Failed: finance a: boom
+         08:05:15 team escalated: = critical Failed: finance a: boom
+         10:10 boss all_resolved: - critical Recovered: finance a succeeded
+         10:10 leads all_resolved: - critical Recovered: finance a succeeded
+         10:10 team all_resolved: - critical Recovered: finance a succeeded",
+    );
+}
+
+#[test]
+fn an_acknowledgement_holds_it_back_and_the_clock_starts_anew() {
+    check_restarted(
+        &failing()
+            .acknowledge("06:20", "ada", A, "1h")
+            .run("a", "a2", "08:00", "08:10 success"),
+        "12:00",
+        "06:05:15 team first: + critical Failed: finance a: boom
+         06:20 team acknowledged: = critical Failed: finance a: boom [ada]
+         07:20 team acknowledged: = critical Failed: finance a: boom
+         07:50 leads escalated: + critical Failed: finance a: boom
+         07:50 team escalated: = critical Failed: finance a: boom
+         08:10 leads all_resolved: - critical Recovered: finance a succeeded
+         08:10 team all_resolved: - critical Recovered: finance a succeeded",
+    );
+}
+
+#[test]
+fn a_silence_holds_it_back_too() {
+    check_restarted(
+        &failing()
+            .silence("06:20", "1h", Until::Time, &["job = a"])
+            .run("a", "a2", "08:00", "08:10 success"),
+        "12:00",
+        "06:05:15 team first: + critical Failed: finance a: boom
+         06:20 team silenced: = critical Failed: finance a: boom [silenced]
+         NOTICE
+         07:20:15 team silenced: = critical Failed: finance a: boom
+         07:50 leads escalated: + critical Failed: finance a: boom
+         07:50 team escalated: = critical Failed: finance a: boom
+         08:10 leads all_resolved: - critical Recovered: finance a succeeded
+         08:10 team all_resolved: - critical Recovered: finance a succeeded",
+    );
+}
+
+#[test]
+fn whoever_was_told_hears_all_that_follows() {
+    check_restarted(
+        &failing()
+            .policy(|policy| {
+                policy.route.group_by = vec!["project".into()];
+                policy.route.repeat_interval = span("1h");
+            })
+            .run("b", "b1", "06:50", "07:00 failed: boom")
+            .run("b", "b2", "07:30", "07:40 success")
+            .run("a", "a2", "08:40", "08:50 success"),
+        "12:00",
+        "06:05:15 team first: + critical Failed: finance a: boom
+         06:35:15 leads escalated: + critical Failed: finance a: boom
+         06:35:15 team escalated: = critical Failed: finance a: boom
+         07:00 leads new_alerts: + critical Failed: finance b: boom
+         07:00 leads new_alerts: = critical Failed: finance a: boom
+         07:00 team new_alerts: + critical Failed: finance b: boom
+         07:00 team new_alerts: = critical Failed: finance a: boom
+         07:40 leads some_resolved: = critical Failed: finance a: boom
+         07:40 leads some_resolved: - critical Recovered: finance b succeeded
+         07:40 team some_resolved: = critical Failed: finance a: boom
+         07:40 team some_resolved: - critical Recovered: finance b succeeded
+         08:00 leads reminder: = critical Failed: finance a: boom
+         08:00 team reminder: = critical Failed: finance a: boom
+         08:05:15 boss escalated: + critical Failed: finance a: boom
+         08:05:15 leads escalated: = critical Failed: finance a: boom
+         08:05:15 team escalated: = critical Failed: finance a: boom
+         08:50 boss all_resolved: - critical Recovered: finance a succeeded
+         08:50 leads all_resolved: - critical Recovered: finance a succeeded
+         08:50 team all_resolved: - critical Recovered: finance a succeeded",
+    );
+}
+
+#[test]
+fn an_end_before_the_step_and_another_incident_begin_anew() {
+    check_restarted(
+        &failing().run("a", "a2", "06:20", "06:30 success").run(
+            "a",
+            "a3",
+            "06:40",
+            "06:45 failed: boom",
+        ),
+        "07:20",
+        "06:05:15 team first: + critical Failed: finance a: boom
+         06:30 team all_resolved: - critical Recovered: finance a succeeded
+         06:45:15 team first: + critical Failed: finance a: boom
+         07:15:15 leads escalated: + critical Failed: finance a: boom
+         07:15:15 team escalated: = critical Failed: finance a: boom",
+    );
+}
+
+#[test]
+fn a_reload_that_removes_steps_leaves_the_endings() {
+    check_restarted(
+        &failing()
+            .reload("07:00", |policy| policy.route.escalate.clear())
+            .run("a", "a2", "10:00", "10:10 success"),
+        "12:00",
+        "06:05:15 team first: + critical Failed: finance a: boom
+         06:35:15 leads escalated: + critical Failed: finance a: boom
+         06:35:15 team escalated: = critical Failed: finance a: boom
+         10:10 leads all_resolved: - critical Recovered: finance a succeeded
+         10:10 team all_resolved: - critical Recovered: finance a succeeded",
+    );
+}
+
+#[test]
+fn a_reload_that_adds_steps_takes_those_that_are_due_as_one() {
+    check_restarted(
+        &Timeline::new("2026-03-10T06:00:00Z")
+            .rule(run_failed())
+            .run("a", "a1", "06:01", "06:05 failed: boom")
+            .reload("09:00", escalate)
+            .run("a", "a2", "10:00", "10:10 success"),
+        "12:00",
+        "06:05:15 team first: + critical Failed: finance a: boom
+         09:00 boss escalated: + critical Failed: finance a: boom
+         09:00 leads escalated: + critical Failed: finance a: boom
+         09:00 team escalated: = critical Failed: finance a: boom
+         10:10 boss all_resolved: - critical Recovered: finance a succeeded
+         10:10 leads all_resolved: - critical Recovered: finance a succeeded
+         10:10 team all_resolved: - critical Recovered: finance a succeeded",
+    );
+}
+
+#[test]
+fn rules_with_receivers_of_their_own_escalate_as_the_root_does() {
+    let mut own = run_failed();
+    own.receivers = Some(vec!["b-team".into()]);
+    check_restarted(
+        &Timeline::new("2026-03-10T06:00:00Z")
+            .policy(escalate)
+            .rule(own)
+            .run("a", "a1", "06:01", "06:05 failed: boom"),
+        "07:00",
+        "06:05:15 b-team first: + critical Failed: finance a: boom
+         06:35:15 b-team escalated: = critical Failed: finance a: boom
+         06:35:15 leads escalated: + critical Failed: finance a: boom",
+    );
+}
+
+#[test]
+fn a_step_that_came_due_while_tardy_was_down_is_taken_once_at_the_start() {
+    let timeline = failing();
+    let outage = timeline.at("09:00");
+    // Nothing looks between 06:10 and 09:00.
+    let mut slow = timeline.clone();
+    slow.is_woken = false;
+    slow.poll_every = span("3h");
+    let played = slow.play_with(outage + span("1h"), &mut |_, _| {
+        super::timeline::Disturbance {
+            is_restart: true,
+            ..super::timeline::Disturbance::default()
+        }
+    });
+    assert!(played.told.len() <= 3, "{:#?}", played.news_text());
+}
