@@ -34,6 +34,8 @@ mod on_call;
 mod on_time;
 #[path = "support/engine/owed.rs"]
 mod owed;
+#[path = "support/engine/people.rs"]
+mod people;
 #[path = "support/engine/precedence.rs"]
 mod precedence;
 #[path = "support/engine/promises.rs"]

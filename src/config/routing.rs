@@ -25,10 +25,7 @@ const MIN_GROUP_INTERVAL: Span = Span::seconds(10);
 const MAX_DEPTH: usize = 16;
 
 /// Reads the tree, and the fallback.
-pub(super) fn read_route(
-    top: &mut Cursor<'_>,
-    known: &Known,
-) -> (Route, Vec<Name>) {
+pub(super) fn read_route(top: &mut Cursor<'_>, known: &Known) -> (Route, Vec<Name>) {
     let context = top.context;
     let mut root = Route::root(known.receivers.iter().map(Name::from).collect());
     let Some(table) = top.table("route") else {
@@ -125,12 +122,7 @@ fn check_step(
     }
 }
 
-fn read_children(
-    cursor: &mut Cursor<'_>,
-    parent: &mut Route,
-    known: &Known,
-    depth: usize,
-) {
+fn read_children(cursor: &mut Cursor<'_>, parent: &mut Route, known: &Known, depth: usize) {
     let context = cursor.context;
     let children = cursor.tables("child");
     if depth > MAX_DEPTH && !children.is_empty() {

@@ -352,7 +352,11 @@ fn alert_row(engine: &Engine, alert: &Alert) -> AlertRow {
     });
     let acknowledged = alert.acknowledged.as_ref().map(|known| {
         let zone = engine.zone_of(alert);
-        format!("by {} until {}", known.by, human_time(known.until, known.at, zone))
+        format!(
+            "by {} until {}",
+            known.by,
+            human_time(known.until, known.at, zone)
+        )
     });
     AlertRow {
         id: alert.id(),

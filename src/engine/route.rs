@@ -104,7 +104,10 @@ fn closest(globs: &[String], names: &[&str]) -> Option<(bool, usize)> {
     if globs.is_empty() || names().next().is_none() || negated.any(fits) {
         return None;
     }
-    let mut positive = globs.iter().filter(|glob| !glob.starts_with('!')).peekable();
+    let mut positive = globs
+        .iter()
+        .filter(|glob| !glob.starts_with('!'))
+        .peekable();
     if positive.peek().is_none() {
         return Some((false, 0));
     }
@@ -136,7 +139,11 @@ impl Route {
     /// The node, or one below it, tells a receiver.
     pub fn tells(&self, name: &str) -> bool {
         let steps = self.escalate.iter().flat_map(|step| &step.receivers);
-        let is_here = self.receivers.iter().chain(steps).any(|known| &**known == name);
+        let is_here = self
+            .receivers
+            .iter()
+            .chain(steps)
+            .any(|known| &**known == name);
         is_here || self.children.iter().any(|child| child.tells(name))
     }
 

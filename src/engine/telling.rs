@@ -453,7 +453,13 @@ fn missed_lines(notification: &Notification) -> Vec<String> {
 }
 
 /// A notification that is a conversation of its own.
-pub(super) fn notice(receiver: &Name, key: &str, reason: Reason, body: Body, now: Timestamp) -> Notification {
+pub(super) fn notice(
+    receiver: &Name,
+    key: &str,
+    reason: Reason,
+    body: Body,
+    now: Timestamp,
+) -> Notification {
     let labels = Labels::default()
         .with("receiver", receiver.clone())
         .with("key", key);

@@ -152,8 +152,8 @@ impl Engine {
         let fits = |alert: &&Alert| alert.is_open() && silence.is_match(&alert.labels);
         let known = self.witnesses.get(&silence.id).copied();
         let last = known.flatten().and_then(|print| self.alerts.get(&print));
-        let is_settled = last.filter(fits).is_some()
-            || (known == Some(None) && step.changed.alerts.is_empty());
+        let is_settled =
+            last.filter(fits).is_some() || (known == Some(None) && step.changed.alerts.is_empty());
         if !is_settled {
             let found = self.alerts.values().find(fits);
             let found = found.map(|alert| alert.fingerprint);
@@ -162,12 +162,7 @@ impl Engine {
     }
 
     /// Notes whom silences have kept something from, and tells their authors what they should know.
-    pub(super) fn tend_silences(
-        &mut self,
-        kept_from: &KeptFrom,
-        now: Timestamp,
-        step: &mut Step,
-    ) {
+    pub(super) fn tend_silences(&mut self, kept_from: &KeptFrom, now: Timestamp, step: &mut Step) {
         let active: Vec<Silence> = self.silences.active().cloned().collect();
         for before in active {
             self.find_witness(&before, step);
@@ -218,7 +213,10 @@ impl Engine {
         };
         let Silence { id, by, .. } = silence;
         let headline = format!("Silence {id} by {by} ends in {left}, and {count} under it");
-        let named = firing.iter().take(MAX_NAMED).map(|text| format!("- {text}"));
+        let named = firing
+            .iter()
+            .take(MAX_NAMED)
+            .map(|text| format!("- {text}"));
         let mut lines: Vec<String> = named.collect();
         if firing.len() > MAX_NAMED {
             lines.push(format!("and {} more", firing.len() - MAX_NAMED));

@@ -171,7 +171,8 @@ fn matchers(words: &[&str]) -> Option<Vec<Matcher>> {
 
 /// `08:00 ada 2h until success job=nightly severity=critical: maintenance`
 pub(super) fn silence(text: &str, day: &Day) -> Result<(Timestamp, Wish), LineError> {
-    let usage = "TIME WHO 2h job=nightly: the reason`, or `TIME WHO 2h until success job=nightly: …";
+    let usage =
+        "TIME WHO 2h job=nightly: the reason`, or `TIME WHO 2h until success job=nightly: …";
     wish(text, day, usage, |words| {
         let (by, lasting, until, rest) = match words {
             [by, lasting, "until", "success", rest @ ..] => (by, lasting, Until::Success, rest),

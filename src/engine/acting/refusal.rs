@@ -143,7 +143,9 @@ pub enum Refusal {
         most: String,
     },
     /// A silence without a matcher.
-    #[error("a silence needs a matcher, like job = \"orders\": without one it would fit every alert")]
+    #[error(
+        "a silence needs a matcher, like job = \"orders\": without one it would fit every alert"
+    )]
     NoMatchers,
     /// A silence that would keep everything quiet.
     #[error(
@@ -155,7 +157,9 @@ pub enum Refusal {
         matchers: String,
     },
     /// More, or longer, than anybody writes.
-    #[error("a silence has at most {MAX_MATCHERS} matchers of {MAX_VALUE} characters; make two of it")]
+    #[error(
+        "a silence has at most {MAX_MATCHERS} matchers of {MAX_VALUE} characters; make two of it"
+    )]
     TooManyMatchers,
     /// As many as can be in force.
     #[error(

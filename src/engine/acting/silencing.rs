@@ -166,9 +166,8 @@ impl Engine {
     /// Lets the groups of what a silence fits be looked at: those that were told hear of it, the others note
     /// that they keep it quiet.
     fn tell_of(&mut self, silence: &Silence, now: Timestamp, step: &mut Step) {
-        let is_concerned = |alert: &&Alert| {
-            alert.state == AlertState::Firing && silence.is_match(&alert.labels)
-        };
+        let is_concerned =
+            |alert: &&Alert| alert.state == AlertState::Firing && silence.is_match(&alert.labels);
         let prints = self.alerts.values().filter(is_concerned);
         let prints: Vec<Fingerprint> = prints.map(|alert| alert.fingerprint).collect();
         for print in prints {

@@ -105,7 +105,10 @@ impl Group {
 
     /// Some receiver was told of an alert, and not of its end.
     fn owes_endings(&self) -> bool {
-        let mut told = self.conversations.values().flat_map(|known| known.told.values());
+        let mut told = self
+            .conversations
+            .values()
+            .flat_map(|known| known.told.values());
         told.any(|told| !told.is_ended)
     }
 

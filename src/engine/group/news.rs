@@ -87,12 +87,7 @@ impl Group {
         news
     }
 
-    pub(super) fn reason(
-        &self,
-        receiver: &Name,
-        flush: &Flush<'_>,
-        news: &News,
-    ) -> Option<Reason> {
+    pub(super) fn reason(&self, receiver: &Name, flush: &Flush<'_>, news: &News) -> Option<Reason> {
         let conversation = self.conversations.get(receiver);
         let is_firing = conversation.is_some_and(|known| known.is_firing(flush));
         if news.is_escalated && (is_firing || !news.new.is_empty()) {
@@ -132,8 +127,7 @@ impl News {
         }
         self.is_acknowledgement |= alert.taken_on() != told.acknowledged;
         let silence = flush.silence_of(alert).map(|silence| &silence.id);
-        self.is_silence |=
-            silence != told.silence.as_ref() && (silence.is_some() || !is_hushed);
+        self.is_silence |= silence != told.silence.as_ref() && (silence.is_some() || !is_hushed);
     }
 }
 

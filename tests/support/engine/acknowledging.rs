@@ -193,6 +193,8 @@ fn reminders_of_a_group_go_on_while_one_that_was_told_is_nobodys() {
          07:05:15 team reminder: = critical Failed: finance a: boom [ada]
          07:30 team acknowledged: = critical Failed: finance b: boom [bob]
          07:30 team acknowledged: = critical Failed: finance a: boom [ada]
+         08:00 team acknowledged: = critical Failed: finance b: boom
+         08:00 team acknowledged: = critical Failed: finance a: boom [ada]
          08:05:15 team reminder: = critical Failed: finance b: boom
          08:05:15 team reminder: = critical Failed: finance a: boom [ada]",
     );
