@@ -30,7 +30,7 @@ use super::rollup::Together;
 use super::route::Route;
 use super::rule::Severity;
 use super::silence::{Silence, Silences};
-use super::time::Timestamp;
+use super::time::{Span, Timestamp};
 
 /// Identity of a group: routing node and group labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -117,10 +117,15 @@ pub(super) struct Flush<'a> {
     pub together: &'a dyn Fn(&[&Alert]) -> Option<Together>,
     /// A receiver hears of an alert in another group already: it is told there.
     pub is_told_elsewhere: &'a dyn Fn(&Name, Fingerprint) -> bool,
+    /// What became of an alert while Tardy was stopped is not known yet.
+    pub is_unread: &'a dyn Fn(&Alert) -> bool,
     /// The group may speak; otherwise it is only found out whether something is still kept quiet.
     pub is_due: bool,
     pub now: Timestamp,
 }
+
+/// What waits for a source to be read after a stop is looked at again after this.
+const UNREAD_FOR: Span = Span::seconds(30);
 
 impl Flush<'_> {
     /// The silence that keeps an alert quiet that fires.
@@ -338,12 +343,17 @@ impl Group {
             // One that is overdue is kept quiet: it is looked at again when that ends.
             .filter(|at| *at > flush.now);
         let escalates_at = self.escalates_at(flush.route, flush.now);
+        let mut told = self.told_and_firing(flush);
+        let unread_at = told
+            .any(|alert| (flush.is_unread)(alert))
+            .then(|| flush.now + UNREAD_FOR);
         // While an escalation is under way it counts when a window opens, too.
         let mutes = flush.route.mute.iter();
         let edges = mutes
             .filter(|calendar| escalates_at.is_some() || calendar.is_open(flush.now))
             .map(|calendar| calendar.next_edge(flush.now));
-        reminders.chain(edges).chain(escalates_at).min()
+        let later = reminders.chain(edges).chain(escalates_at);
+        later.chain(unread_at).min()
     }
 
     /// Nothing is left to tell.

@@ -352,16 +352,23 @@ impl Engine {
         labels.set("rule", rule.name.clone());
         labels.set("kind", rule.kind.name());
         labels.set("severity", severity.as_str());
-        Alert::begin(rule, identity, labels, evidence, at)
+        let mut alert = Alert::begin(rule, identity, labels, evidence, at);
+        self.give_owner(rule, &mut alert);
+        alert
+    }
+
+    /// Notes who owns an alert, for routes and mentions.
+    fn give_owner(&self, rule: &Rule, alert: &mut Alert) {
+        alert.owner = self.owner(rule, alert);
+        let owner = alert.owner.clone().unwrap_or_default();
+        alert.labels.set("owner", owner);
     }
 
     /// Fills in the rule's texts and the link to the run.
     pub(super) fn annotate(&self, rule: &Rule, alert: &mut Alert) {
         alert.origin.clone_from(&rule.origin);
         alert.run_url = self.run_url(alert);
-        alert.owner = self.owner(rule, alert);
-        let owner = alert.owner.clone().unwrap_or_default();
-        alert.labels.set("owner", owner);
+        self.give_owner(rule, alert);
         let fill = |text: &Option<String>| text.as_ref().map(|text| annotate::fill(text, alert));
         let (summary, description) = (
             fill(&rule.annotations.summary),

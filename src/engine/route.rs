@@ -196,6 +196,59 @@ mod tests {
     }
 
     #[test]
+    fn the_closest_owner_owns_it() {
+        let owner = |name: &str, projects: &[&str], jobs: &[&str], models: &[&str]| {
+            let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+            Owner {
+                name: name.into(),
+                projects: texts(projects),
+                jobs: texts(jobs),
+                models: texts(models),
+                ..Owner::default()
+            }
+        };
+        let mut policy = super::super::policy::Policy::empty(Vec::new());
+        policy.owners = vec![
+            owner("finance", &["fin*", "!finance-test"], &[], &[]),
+            owner("finance too", &["fin*"], &[], &[]),
+            owner("exact", &["p7"], &[], &[]),
+            owner("longer", &["finance-*"], &[], &[]),
+            owner("nightly", &[], &["nightly"], &[]),
+            owner("jobs", &[], &["night*"], &[]),
+            owner("marts", &[], &[], &["marts.*"]),
+            owner("revenue", &[], &[], &["marts.revenue_*", "marts.rev"]),
+            owner("others", &[], &["!*"], &[]),
+        ];
+        for (project, id, job, model, expected) in [
+            ("finance", "p1", "", "", Some("finance")),
+            ("finance-eu", "p1", "hourly", "", Some("longer")),
+            ("finance-test", "p1", "", "", Some("longer")),
+            ("finance", "p7", "", "", Some("exact")),
+            ("finance", "p7", "nightly", "", Some("nightly")),
+            ("finance", "p1", "nightly-2", "", Some("jobs")),
+            ("finance", "p1", "nightly", "marts.orders", Some("marts")),
+            (
+                "growth",
+                "p2",
+                "hourly",
+                "marts.revenue_eu",
+                Some("revenue"),
+            ),
+            ("growth", "p2", "hourly", "marts.rev", Some("revenue")),
+            ("growth", "p2", "hourly", "stg.orders", None),
+            ("", "", "", "", None),
+        ] {
+            let labels = Labels::default()
+                .with("project", project)
+                .with("project_id", id)
+                .with("job", job)
+                .with("model", model);
+            let found = policy.owner_of(&labels).map(|owner| &*owner.name);
+            assert_eq!(found, expected, "{labels}");
+        }
+    }
+
+    #[test]
     fn the_deepest_match_handles() {
         let mut fin = child("fin", "project =~ \"fin.*\"", false);
         fin.children

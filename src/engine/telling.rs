@@ -11,12 +11,13 @@ use super::group::{Flush, Group, GroupKey};
 use super::inhibition::Inhibitors;
 use super::labels::{Fingerprint, Labels};
 use super::notification::{Body, ConversationId, Notification, Reason, SuppressionReason};
-use super::observation::Name;
+use super::observation::{Name, ProjectKey};
 use super::precedence::{Folds, Hearing};
 use super::rollup;
 use super::route::Route;
 use super::rule::{Rule, Severity};
-use super::time::{Timestamp, human_time};
+use super::subject::SubjectKey;
+use super::time::{Span, Timestamp, human_time};
 use super::{Engine, Notice, Step, Undeliverable};
 
 impl Engine {
@@ -206,6 +207,7 @@ impl Engine {
                 route: &route,
                 together: &|alerts| look.together(alerts),
                 is_told_elsewhere: &|receiver, print| self.is_told_elsewhere(receiver, print),
+                is_unread: &|alert| self.is_unread(alert, now),
                 is_due: due.contains(key),
                 now,
             });
@@ -257,6 +259,18 @@ impl Engine {
             told.is_some_and(|told| !told.is_ended)
                 && group.is_routed(receiver, &self.route_of(&group.key))
         })
+    }
+
+    /// After a stop: the source was not read yet, and much may have happened to an alert that was open.
+    fn is_unread(&self, alert: &Alert, now: Timestamp) -> bool {
+        let source: Name = alert.identity.get("source").into();
+        let key = ProjectKey {
+            project_id: alert.identity.get("project_id").into(),
+            source: source.clone(),
+        };
+        let known_until = self.history.project(&key).and_then(|known| known.coverage);
+        known_until.is_some_and(|known_until| now.since(known_until) > LONG_STOP)
+            && !self.health.contains_key(&SubjectKey::Source(source))
     }
 
     /// Forgets ended alerts that no group holds any more.
@@ -353,6 +367,9 @@ impl Engine {
         }
     }
 }
+
+/// What was read longer ago than this is read again after a start before anybody is reminded.
+const LONG_STOP: Span = Span::minutes(15);
 
 /// From whom each silence keeps something, by its id.
 pub(super) type KeptFrom = BTreeMap<String, BTreeSet<Name>>;

@@ -251,6 +251,51 @@ mod tests {
     }
 
     #[test]
+    fn silences_are_forgotten_when_they_have_long_been_over() {
+        use crate::engine::labels::Matcher;
+        use crate::engine::silence::{SilenceEnd, SilenceEnded, Until};
+        let folder = tempfile::tempdir().unwrap();
+        let start = Timestamp::from_millis(1_773_100_800_000);
+        let store = SledStore::open(&folder.path().join("data"), SledOptions::at(start))
+            .unwrap()
+            .store;
+        let mut step = crate::engine::Step::default();
+        for (id, ended) in [("s1", Some(0)), ("s2", Some(2)), ("s3", None)] {
+            let ended = ended.map(|hour| SilenceEnd {
+                at: start + Span::hours(hour),
+                why: SilenceEnded::Expired,
+            });
+            let silence = Silence {
+                id: id.into(),
+                matchers: vec![Matcher::parse("job = a").unwrap()],
+                by: "ada".into(),
+                comment: "maintenance".into(),
+                created_at: start,
+                ends_at: start,
+                until: Until::Time,
+                ended,
+                has_matched: false,
+                is_end_announced: false,
+                is_idle_announced: false,
+                idle_since: None,
+                receivers: std::collections::BTreeSet::new(),
+            };
+            step.changed.silences.insert(id.into(), Some(silence));
+        }
+        let mut sequences = records::Sequences::default();
+        let (commit, _) = records::commit_step(&step, &BTreeMap::new(), &[], &mut sequences, start);
+        store.commit(&commit).unwrap();
+        assert_eq!(forget_rows(&store, start + Span::hours(1)).unwrap(), 1);
+        let left = records::load(&store).unwrap().saved.silences;
+        let ids: Vec<&str> = left.iter().map(|silence| &*silence.id).collect();
+        assert_eq!(
+            ids,
+            ["s2", "s3"],
+            "one that has not ended is kept whatever its time"
+        );
+    }
+
+    #[test]
     fn merged_promises_are_the_newest_and_what_comes_meanwhile_is_newer_still() {
         let folder = tempfile::tempdir().unwrap();
         let options = SledOptions::at(Timestamp::from_millis(1_773_100_800_000));

@@ -122,7 +122,10 @@ impl Group {
     /// Takes the steps that are due; returns who is told that nobody acknowledges.
     pub(super) fn escalate(&mut self, flush: &Flush<'_>) -> BTreeSet<Name> {
         let since = self.escalation.since.filter(|_| !self.escalation.is_held);
-        let is_open = |alert: &Alert| self.is_nobodys(alert);
+        // Nobody is woken for what is over and only kept firing for a while, or may have ended during a stop.
+        let is_open = |alert: &Alert| {
+            self.is_nobodys(alert) && alert.cleared_at.is_none() && !(flush.is_unread)(alert)
+        };
         let (Some(since), true) = (since, self.told_and_firing(flush).any(is_open)) else {
             return BTreeSet::new();
         };

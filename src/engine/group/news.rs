@@ -46,7 +46,7 @@ impl Group {
         let conversation = self.conversations.get(receiver);
         let told = |print: &Fingerprint| conversation.and_then(|known| known.told.get(print));
         let is_routed = self.is_routed(receiver, flush.route);
-        let mut is_anybodys = false;
+        let mut is_nobodys = false;
         let mut news = News::default();
         for print in &self.members {
             let Some(alert) = flush.alerts.get(print) else {
@@ -77,13 +77,13 @@ impl Group {
                 (Some(told), AlertState::Firing) => {
                     news.is_upgraded |= alert.severity > told.severity;
                     news.change = news.change.max(change(alert, told));
-                    is_anybodys |= alert.acknowledged.is_none();
+                    is_nobodys |= alert.acknowledged.is_none() && !(flush.is_unread)(alert);
                 }
                 (None | Some(_), _) => {}
             }
         }
         let remind_at = conversation.map(|known| known.pinged_at + flush.route.repeat_interval);
-        news.is_reminder_due = is_anybodys && remind_at.is_some_and(|at| flush.now >= at);
+        news.is_reminder_due = is_nobodys && remind_at.is_some_and(|at| flush.now >= at);
         news
     }
 
