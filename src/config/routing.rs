@@ -75,10 +75,9 @@ fn read_timers(cursor: &mut Cursor<'_>, route: &mut Route, known: &Known) {
 
 /// The steps that are written replace those of the parent; `escalate = []` is none.
 fn read_escalation(cursor: &mut Cursor<'_>, route: &mut Route, known: &Known) {
-    if !cursor.has("escalate") {
-        return;
+    if cursor.has("escalate") {
+        route.escalate.clear();
     }
-    route.escalate.clear();
     for table in cursor.tables("escalate") {
         let place = table.place;
         let mut step = Cursor::new(cursor.context, &keys::ESCALATE, table);

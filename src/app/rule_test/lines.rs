@@ -433,7 +433,13 @@ pub(super) fn told(played: &Played, day: &Day) -> Vec<String> {
                     ""
                 };
                 let severity = alert.severity.as_str();
-                format!("{head}: {mark} {severity} {}{so}", alert.headline)
+                let taken = alert.acknowledged.as_ref();
+                let taken = taken.map_or(String::new(), |known| format!(" [{}]", known.by));
+                let quiet = alert.silenced.as_ref().map_or("", |_| " [silenced]");
+                format!(
+                    "{head}: {mark} {severity} {}{so}{taken}{quiet}",
+                    alert.headline
+                )
             })),
         }
         for quiet in &told.suppressed {

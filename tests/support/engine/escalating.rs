@@ -1,11 +1,15 @@
 //! Who is told when nobody acknowledges.
 
+use tardy::engine::notification::Notification;
+use tardy::engine::observation::Observation;
 use tardy::engine::policy::Policy;
 use tardy::engine::route::EscalationStep;
 use tardy::engine::silence::Until;
+use tardy::engine::time::Timestamp;
+use tardy::engine::{Engine, Input};
 
 use super::kinds::{run_failed, span};
-use super::timeline::{Disturbance, Timeline, check, check_restarted};
+use super::timeline::{Disturbance, Stored, Timeline, check, check_restarted, project_key};
 
 const A: (&str, &str) = ("failed", "a");
 
@@ -198,5 +202,63 @@ fn a_step_that_came_due_while_tardy_was_down_is_taken_once_at_the_start() {
          15:00 boss escalated: + critical Failed: finance a: boom
          15:00 leads escalated: + critical Failed: finance a: boom
          15:00 team escalated: = critical Failed: finance a: boom",
+    );
+}
+
+/// An engine that stops at 06:10 and starts again at 10:00.
+fn stopped(is_over: bool) -> Vec<String> {
+    let timeline = failing().policy(|policy| policy.route.repeat_interval = span("1h"));
+    let timeline = timeline.run("a", "a2", "09:50", "09:55 success");
+    let mut stored = Stored::default();
+    let mut engine = stored.engine(&timeline.policy, |_| {});
+    let mut told = Vec::new();
+    let mut seen_until = Timestamp::MIN;
+    let mut look = |engine: &mut Engine, at: &str, is_read: bool| {
+        let now = timeline.at(at);
+        let mut input = Input::default();
+        if is_read {
+            let rows = timeline.rows.iter();
+            let rows = rows.filter(|(at, _)| seen_until < *at && *at <= now);
+            let is_over = |row: &Observation| match row {
+                Observation::Run(_, run) => is_over || &*run.id != "a2",
+                _ => true,
+            };
+            let rows = rows.map(|(_, row)| row.clone()).filter(is_over);
+            input.observations = rows.collect();
+            input.coverage.insert(project_key(), now);
+            seen_until = now;
+        }
+        let step = engine.step(input, now);
+        stored.absorb(&step.changed);
+        told.extend(step.notifications);
+        (stored.engine(&timeline.policy, |_| {}), step.wake_at)
+    };
+    for at in ["06:00", "06:05", "06:05:15"] {
+        look(&mut engine, at, true);
+    }
+    let (mut engine, _) = look(&mut engine, "06:10", true);
+    let (_, wake_at) = look(&mut engine, "10:00", false);
+    assert_eq!(
+        wake_at,
+        Some(timeline.at("10:00:30")),
+        "it looks again soon"
+    );
+    look(&mut engine, "10:00:10", true);
+    look(&mut engine, "10:00:30", false);
+    let line = |told: &Notification| format!("{} {}", told.receiver, told.reason.as_str());
+    told.iter().map(line).collect()
+}
+
+#[test]
+fn after_a_stop_nobody_is_woken_before_it_is_known_what_became_of_it() {
+    assert_eq!(stopped(true), ["team first", "team all_resolved"]);
+    assert_eq!(
+        stopped(false),
+        [
+            "team first",
+            "boss escalated",
+            "leads escalated",
+            "team escalated"
+        ]
     );
 }
