@@ -20,6 +20,8 @@ use super::{Engine, Step};
 const IDLE_AFTER: Span = Span::minutes(10);
 /// One that ends within this ends soon enough by itself.
 const IDLE_MATTERS: Span = Span::hours(1);
+/// Of shorter silences nobody needs to be told that they end.
+const WARNED_FROM: Span = Span::minutes(10);
 /// Alerts named in a notice.
 const MAX_NAMED: usize = 5;
 /// Labels of a run that a silence until the next success is held against.
@@ -311,9 +313,10 @@ impl Engine {
 }
 
 impl Silence {
-    /// Its author is to know that it ends, if something fires under it.
+    /// Its author is to know that it ends, if something fires under it. Who silences for minutes knows.
     fn is_about_to_end(&self, now: Timestamp) -> bool {
-        !self.is_end_announced && now >= self.warns_at()
+        let is_short = self.ends_at.since(self.created_at) < WARNED_FROM;
+        !self.is_end_announced && !is_short && now >= self.warns_at()
     }
 
     /// Nothing has fitted it for a while, and it goes on for long.
