@@ -62,7 +62,10 @@ impl Group {
     }
 
     /// Members that were told and fire.
-    fn told_and_firing<'a>(&'a self, flush: &'a Flush<'_>) -> impl Iterator<Item = &'a Alert> {
+    pub(super) fn told_and_firing<'a>(
+        &'a self,
+        flush: &'a Flush<'_>,
+    ) -> impl Iterator<Item = &'a Alert> {
         let is_told = |alert: &&Alert| {
             let mut conversations = self.conversations.iter();
             conversations.any(|(receiver, known)| {
