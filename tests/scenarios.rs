@@ -4,12 +4,16 @@
 
 #[path = "support/engine/accepting.rs"]
 mod accepting;
+#[path = "support/engine/acknowledging.rs"]
+mod acknowledging;
 #[path = "support/engine/aside.rs"]
 mod aside;
 #[path = "support/engine/contract.rs"]
 mod contract;
 #[path = "support/engine/cron.rs"]
 mod cron;
+#[path = "support/engine/escalating.rs"]
+mod escalating;
 #[path = "support/engine/files.rs"]
 mod files;
 #[path = "support/engine/flapping.rs"]
@@ -30,12 +34,16 @@ mod on_call;
 mod on_time;
 #[path = "support/engine/owed.rs"]
 mod owed;
+#[path = "support/engine/people.rs"]
+mod people;
 #[path = "support/engine/precedence.rs"]
 mod precedence;
 #[path = "support/engine/promises.rs"]
 mod promises;
 #[path = "support/engine/runs.rs"]
 mod runs;
+#[path = "support/engine/silencing.rs"]
+mod silencing;
 #[path = "support/engine/telling.rs"]
 mod telling;
 #[path = "support/engine/time_cases.rs"]

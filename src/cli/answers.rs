@@ -201,10 +201,11 @@ fn show_alerts(page: &Page<AlertRow>, now: Timestamp, context: &Context) {
         .rows
         .iter()
         .map(|alert| {
-            let state = match (alert.state, &alert.suppressed) {
-                (_, Some(_)) => "quiet",
-                (AlertState::Pending, None) => "pending",
-                (_, None) => "firing",
+            let state = match (alert.state, &alert.suppressed, &alert.acknowledged) {
+                (_, Some(why), _) => plain(why),
+                (AlertState::Pending, None, _) => "pending".to_owned(),
+                (_, None, Some(by)) => plain(&format!("acknowledged {by}")),
+                (_, None, None) => "firing".to_owned(),
             };
             vec![
                 (Tone::Bold, alert.id.clone()),
@@ -212,7 +213,7 @@ fn show_alerts(page: &Page<AlertRow>, now: Timestamp, context: &Context) {
                     severity_tone(alert.severity),
                     alert.severity.as_str().to_owned(),
                 ),
-                (Tone::Plain, state.to_owned()),
+                (Tone::Plain, state),
                 (Tone::Plain, human_span(now.since(alert.began_at))),
                 (Tone::Dim, plain(&alert.rule)),
                 (Tone::Plain, plain(&alert.headline)),

@@ -7,7 +7,7 @@ use crate::engine::labels::{Labels, Matcher};
 use crate::engine::observation::Name;
 use crate::engine::route::{EscalationStep, Inhibition, Owner, Route};
 use crate::engine::rule::KIND_NAMES;
-use crate::engine::time::Span;
+use crate::engine::time::{Span, config_span};
 
 use super::addresses;
 use super::context::{Context, Draft, did_you_mean, nearest};
@@ -25,11 +25,7 @@ const MIN_GROUP_INTERVAL: Span = Span::seconds(10);
 const MAX_DEPTH: usize = 16;
 
 /// Reads the tree, and the fallback.
-pub(super) fn read_route(
-    top: &mut Cursor<'_>,
-    known: &Known,
-    not_built: &mut Vec<(String, Place)>,
-) -> (Route, Vec<Name>) {
+pub(super) fn read_route(top: &mut Cursor<'_>, known: &Known) -> (Route, Vec<Name>) {
     let context = top.context;
     let mut root = Route::root(known.receivers.iter().map(Name::from).collect());
     let Some(table) = top.table("route") else {
@@ -37,11 +33,11 @@ pub(super) fn read_route(
     };
     let mut cursor = Cursor::new(context, &keys::ROUTE, table);
     read_timers(&mut cursor, &mut root, known);
-    read_escalation(&mut cursor, &mut root, known, not_built);
+    read_escalation(&mut cursor, &mut root, known);
     let fallback = known
         .receivers_of(&mut cursor, "fallback")
         .unwrap_or_default();
-    read_children(&mut cursor, &mut root, known, not_built, 1);
+    read_children(&mut cursor, &mut root, known, 1);
     cursor.finish();
     (root, fallback)
 }
@@ -77,37 +73,55 @@ fn read_timers(cursor: &mut Cursor<'_>, route: &mut Route, known: &Known) {
     }
 }
 
-fn read_escalation(
-    cursor: &mut Cursor<'_>,
-    route: &mut Route,
-    known: &Known,
-    not_built: &mut Vec<(String, Place)>,
-) {
-    let key_place = cursor.place_of("escalate");
-    let steps = cursor.tables("escalate");
-    if !steps.is_empty() {
-        not_built.push(("route key `escalate`".to_owned(), key_place));
+/// The steps that are written replace those of the parent; `escalate = []` is none.
+fn read_escalation(cursor: &mut Cursor<'_>, route: &mut Route, known: &Known) {
+    if cursor.has("escalate") {
+        route.escalate.clear();
     }
-    for step in steps {
-        let mut step = Cursor::new(cursor.context, &keys::ESCALATE, step);
+    for table in cursor.tables("escalate") {
+        let place = table.place;
+        let mut step = Cursor::new(cursor.context, &keys::ESCALATE, table);
         let after = step.parsed("after", values::positive_span);
-        route.escalate.push(EscalationStep {
-            after: after.map_or(Span::minutes(30), |after| after.value),
-            receivers: known
-                .receivers_of(&mut step, "receivers")
-                .unwrap_or_default(),
-        });
+        let receivers = known.receivers_of(&mut step, "receivers");
         step.finish();
+        let step = EscalationStep {
+            after: after.map_or(Span::minutes(30), |after| after.value),
+            receivers: receivers.unwrap_or_default(),
+        };
+        check_step(cursor.context, &step, route.escalate.last(), place);
+        route.escalate.push(step);
     }
 }
 
-fn read_children(
-    cursor: &mut Cursor<'_>,
-    parent: &mut Route,
-    known: &Known,
-    not_built: &mut Vec<(String, Place)>,
-    depth: usize,
+/// Steps come one after the other, and tell nobody twice.
+fn check_step(
+    context: &Context<'_>,
+    step: &EscalationStep,
+    before: Option<&EscalationStep>,
+    place: Place,
 ) {
+    if let Some(before) = before.filter(|before| step.after <= before.after) {
+        let (after, earlier) = (config_span(step.after), config_span(before.after));
+        let message = format!("this step comes after {after}, the one before it after {earlier}");
+        context.push(
+            Draft::error("escalation-order", place, message)
+                .label("not later than the step before it")
+                .help("write the steps in order, each with a longer `after`"),
+        );
+    }
+    let mut seen = HashSet::new();
+    let twice = step.receivers.iter().find(|name| !seen.insert(*name));
+    if let Some(name) = twice {
+        let message = format!("this step tells `{name}` twice");
+        context.push(
+            Draft::error("duplicate-receiver", place, message)
+                .label("named twice in `receivers`")
+                .help("name each receiver of a step once"),
+        );
+    }
+}
+
+fn read_children(cursor: &mut Cursor<'_>, parent: &mut Route, known: &Known, depth: usize) {
     let context = cursor.context;
     let children = cursor.tables("child");
     if depth > MAX_DEPTH && !children.is_empty() {
@@ -140,8 +154,8 @@ fn read_children(
         seen.check(context, &matchers, place, &own, route.is_continue);
         route.matchers = matchers.into_iter().map(|matcher| matcher.value).collect();
         read_timers(&mut child, &mut route, known);
-        read_escalation(&mut child, &mut route, known, not_built);
-        read_children(&mut child, &mut route, known, not_built, depth + 1);
+        read_escalation(&mut child, &mut route, known);
+        read_children(&mut child, &mut route, known, depth + 1);
         child.finish();
         parent.children.push(route);
     }
@@ -379,15 +393,12 @@ fn unequal(inhibition: &Inhibition) -> Option<String> {
 }
 
 /// Reads every `[[owner]]`.
-pub(super) fn read_owners(
-    top: &mut Cursor<'_>,
-    not_built: &mut Vec<(String, Place)>,
-) -> Vec<Owner> {
+pub(super) fn read_owners(top: &mut Cursor<'_>) -> Vec<Owner> {
     let context = top.context;
     let mut names: Names<()> = Names::new("owner");
     let mut owners = Vec::new();
     for table in top.tables("owner") {
-        not_built.push(("[[owner]]".to_owned(), table.place));
+        let place = table.place;
         let mut cursor = Cursor::new(context, &keys::OWNER, table);
         let name = cursor.unique_name();
         if let Some(name) = &name {
@@ -398,7 +409,7 @@ pub(super) fn read_owners(
             texts.into_iter().map(|text| text.value).collect()
         };
         let (projects, jobs, models) = (globs("projects"), globs("jobs"), globs("models"));
-        owners.push(Owner {
+        let owner = Owner {
             name: name_or_default(name.as_ref()),
             slack: cursor.parsed("slack", slack_mention).map(|text| text.value),
             discord: cursor
@@ -410,10 +421,37 @@ pub(super) fn read_owners(
             projects,
             jobs,
             models,
-        });
+        };
         cursor.finish();
+        check_owner(context, &owner, place);
+        owners.push(owner);
     }
     owners
+}
+
+/// An owner that nobody can reach, or that owns nothing, is nobody's intention.
+fn check_owner(context: &Context<'_>, owner: &Owner, place: Place) {
+    let name = &owner.name;
+    if owner.slack.is_none() && owner.discord.is_none() && owner.email.is_none() {
+        context.push(
+            Draft::warning(
+                "owner-without-contact",
+                place,
+                format!("owner `{name}` has no contact: nobody is mentioned"),
+            )
+            .help("add slack = \"<@U…>\", discord = \"<@id>\" or email = \"…\""),
+        );
+    }
+    if owner.projects.is_empty() && owner.jobs.is_empty() && owner.models.is_empty() {
+        context.push(
+            Draft::warning(
+                "owner-of-nothing",
+                place,
+                format!("owner `{name}` owns nothing"),
+            )
+            .help("add projects, jobs or models; or name it in a rule's annotations.owner"),
+        );
+    }
 }
 
 fn slack_mention(text: &str) -> Result<String, Refusal> {
@@ -468,7 +506,7 @@ fn inherited(parent: &Route, path: Name) -> Route {
         group_interval: parent.group_interval,
         repeat_interval: parent.repeat_interval,
         mute: parent.mute.clone(),
-        escalate: Vec::new(),
+        escalate: parent.escalate.clone(),
         is_continue: false,
         children: Vec::new(),
     }

@@ -70,7 +70,7 @@ pub(super) fn read(context: &Context<'_>, table: Spot<Table>) -> Service {
     windows::read(&mut top, &mut known);
     let relays = receivers::read_relays(&mut top);
     let receivers = receivers::read(&mut top, &mut known, &relays, &mut not_built);
-    let (route, fallback) = routing::read_route(&mut top, &known, &mut not_built);
+    let (route, fallback) = routing::read_route(&mut top, &known);
     let sources = read_sources(&mut top);
     let store = read_store(&mut top, &mut not_built);
     check_retention(context, &sources, &store);
@@ -81,7 +81,7 @@ pub(super) fn read(context: &Context<'_>, table: Spot<Table>) -> Service {
         route,
         fallback,
         inhibitions: routing::read_inhibitions(&mut top),
-        owners: routing::read_owners(&mut top, &mut not_built),
+        owners: routing::read_owners(&mut top),
         extras: extras::read(&mut top, &known, &mut not_built),
         sources: sources.into_iter().map(|source| source.value.0).collect(),
         store: store.0,

@@ -5,21 +5,22 @@
 //! with the end of its alert is refused. An act is done once: a second one of the same alert is refused, and
 //! says by whom it was done before. It does not decide who may act; whoever hands it in has.
 
-use std::sync::Arc;
+mod accepting;
+mod acknowledging;
+mod refusal;
+mod silencing;
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use super::alert::{self, Alert, EndReason, Ending};
-use super::baseline::span;
+use super::alert::Alert;
 use super::labels::{Fingerprint, Matcher};
-use super::notification::Fact;
 use super::observation::Name;
-use super::rule::RuleKind;
-use super::rule::regression::{Accepted, Method};
-use super::silence::Until;
-use super::time::{Timestamp, human_span, human_time};
-use super::watch::Watch;
+use super::silence::{Silence, Until};
+use super::time::{Span, Timestamp, human_span, human_time};
 use super::{Engine, Step};
+
+pub use refusal::{Near, Refusal};
 
 /// What a person wants done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +91,9 @@ pub struct Acted {
     pub act: Act,
     /// The alert it was about, when there is one.
     pub target: Option<Target>,
+    /// The silence that was made, or that it was about.
+    #[serde(default)]
+    pub silence: Option<Silence>,
     /// Done, or refused.
     pub outcome: Outcome,
 }
@@ -107,6 +111,17 @@ pub struct Target {
     pub headline: String,
 }
 
+impl Target {
+    fn of(alert: &Alert) -> Self {
+        Self {
+            fingerprint: alert.fingerprint,
+            id: alert.id(),
+            rule: alert.rule.clone(),
+            headline: alert.headline().to_owned(),
+        }
+    }
+}
+
 /// Done, or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,136 +130,6 @@ pub enum Outcome {
     Done(String),
     /// It was not.
     Refused(Refusal),
-}
-
-/// An alert by its id and headline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Near {
-    /// Short id.
-    pub id: String,
-    /// What it says.
-    pub headline: String,
-}
-
-impl std::fmt::Display for Near {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "\n  {} {}", self.id, self.headline)
-    }
-}
-
-/// Why an act was not done, or an alert not found.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// No alert has that id.
-    #[error("there is no alert `{asked}`; {}", near(.nearest))]
-    NoSuchAlert {
-        /// What was asked for.
-        asked: String,
-        /// The nearest that are open.
-        nearest: Vec<Near>,
-    },
-    /// Several alerts have ids that begin so.
-    #[error("`{asked}` is the beginning of several ids; write more of one of them:{}", list(.matching))]
-    Ambiguous {
-        /// What was asked for.
-        asked: String,
-        /// Those.
-        matching: Vec<Near>,
-    },
-    /// It has ended meanwhile.
-    #[error("alert {id} is over: it ended at {at} ({headline})")]
-    Over {
-        /// Its id.
-        id: String,
-        /// When, for people.
-        at: String,
-        /// How.
-        headline: String,
-    },
-    /// It was done before.
-    #[error("alert {id} was accepted already at {at} by {by}")]
-    AlreadyAccepted {
-        /// Its id.
-        id: String,
-        /// When, for people.
-        at: String,
-        /// Who did.
-        by: Name,
-    },
-    /// It is waiting for `keep_firing_for`.
-    #[error(
-        "nothing to accept: the runs of alert {id} are back to usual since {since}, and it ends by itself"
-    )]
-    Back {
-        /// Its id.
-        id: String,
-        /// Since when, for people.
-        since: String,
-    },
-    /// Its kind compares nothing with what is usual.
-    #[error(
-        "alert {id} is of kind {kind}, which has no level to accept; run_regression and model_regression have"
-    )]
-    NoLevel {
-        /// Its id.
-        id: String,
-        /// Its kind.
-        kind: Name,
-    },
-    /// It is about where runs go, not about a level.
-    #[error(
-        "alert {id} is of method trend: a slope has no level to accept; raise `limit`, or the limit of the \
-         rule that it names, or silence it"
-    )]
-    Slope {
-        /// Its id.
-        id: String,
-    },
-    /// It is about daily averages, which are always held against the days before them.
-    #[error(
-        "alert {id} is about daily averages, of which no level can be accepted; raise `percent`, or silence it"
-    )]
-    Averages {
-        /// Its id.
-        id: String,
-    },
-    /// The runs it is about are not known any more.
-    #[error(
-        "the slow runs that alert {id} is about are not known any more, so there is no level to accept"
-    )]
-    NoRuns {
-        /// Its id.
-        id: String,
-    },
-}
-
-impl Refusal {
-    /// What was asked for is not there, or cannot be meant: a mistake of the one who asked.
-    pub fn is_mistake(&self) -> bool {
-        match self {
-            Self::NoSuchAlert { .. }
-            | Self::Ambiguous { .. }
-            | Self::NoLevel { .. }
-            | Self::Slope { .. }
-            | Self::Averages { .. } => true,
-            Self::Over { .. }
-            | Self::AlreadyAccepted { .. }
-            | Self::Back { .. }
-            | Self::NoRuns { .. } => false,
-        }
-    }
-}
-
-fn near(nearest: &[Near]) -> String {
-    if nearest.is_empty() {
-        return "no alert is open".to_owned();
-    }
-    format!("the nearest that are open:{}", list(nearest))
-}
-
-fn list(alerts: &[Near]) -> String {
-    alerts.iter().map(ToString::to_string).collect()
 }
 
 /// Alerts named when none was found, or several.
@@ -300,14 +185,6 @@ fn one_line(text: &str, max: usize) -> String {
     format!("{head}…")
 }
 
-impl Alert {
-    /// It ended because a person accepted the new level.
-    pub fn is_accepted(&self) -> bool {
-        let ending = self.ending.as_ref().filter(|_| self.ended_at.is_some());
-        ending.is_some_and(|ending| ending.reason == EndReason::Accepted)
-    }
-}
-
 impl Engine {
     /// The alert whose short id is, or begins with, `asked`.
     pub fn find_alert(&self, asked: &str) -> Result<&Alert, Refusal> {
@@ -357,180 +234,83 @@ impl Engine {
     /// Does what people want done, after everything of the step has been judged.
     pub(super) fn act(&mut self, acts: Vec<Act>, now: Timestamp, step: &mut Step) {
         for act in acts {
-            let asked = act.what.alert().unwrap_or_default().to_owned();
-            let (target, outcome) = match self.find_alert(&asked).cloned() {
-                Ok(alert) => {
-                    let target = Target {
-                        fingerprint: alert.fingerprint,
-                        id: alert.id(),
-                        rule: alert.rule.clone(),
-                        headline: alert.headline().to_owned(),
-                    };
-                    (Some(target), self.accept(&alert, &act, now, step))
-                }
-                Err(refusal) => (None, Err(self.known_before(refusal, now))),
+            let mut acted = Acted {
+                target: None,
+                silence: None,
+                outcome: Outcome::Done(String::new()),
+                act,
             };
-            let outcome = match outcome {
+            acted.outcome = match self.try_act(&mut acted, now, step) {
                 Ok(headline) => Outcome::Done(headline),
                 Err(refusal) => Outcome::Refused(refusal),
             };
-            step.acts.push(Acted {
-                act,
-                target,
-                outcome,
-            });
+            step.acts.push(acted);
         }
     }
 
-    /// An alert that was accepted, and whose ending everybody has heard, is not forgotten.
-    fn known_before(&self, refusal: Refusal, now: Timestamp) -> Refusal {
-        let Refusal::NoSuchAlert { asked, .. } = &refusal else {
-            return refusal;
-        };
-        let accepted = self.watches.iter().find_map(|watch| {
-            let known = watch.memory.accepted.as_ref();
-            let known = known.filter(|known| known.alert == *asked)?;
-            Some((known, self.policy.rules[watch.rule].zone))
-        });
-        match accepted {
-            Some((known, zone)) => Refusal::AlreadyAccepted {
-                id: known.alert.clone(),
-                at: human_time(known.at, now, zone),
-                by: known.by.clone(),
-            },
-            None => refusal,
-        }
-    }
-
-    fn accept(
+    /// Does one thing, and notes what it was about.
+    fn try_act(
         &mut self,
-        alert: &Alert,
-        act: &Act,
+        acted: &mut Acted,
         now: Timestamp,
         step: &mut Step,
     ) -> Result<String, Refusal> {
-        let id = alert.id();
-        let zone = self
-            .rule(&alert.rule)
-            .map_or(chrono_tz::Tz::UTC, |rule| rule.zone);
-        if let Some(ended_at) = alert.ended_at {
-            let ending = alert.ending.as_ref();
-            return Err(Refusal::Over {
-                id,
-                at: human_time(ended_at, now, zone),
-                headline: ending.map_or_else(String::new, |ending| ending.headline.clone()),
-            });
-        }
-        if !matches!(&*alert.kind, "run_regression" | "model_regression") {
-            let kind = alert.kind.clone();
-            return Err(Refusal::NoLevel { id, kind });
-        }
-        if let Some(refusal) = self.without_level(alert) {
-            return Err(refusal);
-        }
-        if let Some(since) = alert.cleared_at {
-            let since = human_time(since, now, zone);
-            return Err(Refusal::Back { id, since });
-        }
-        let Some((accepted, ending)) = self.accepted(alert, act, now) else {
-            return Err(Refusal::NoRuns { id });
-        };
-        let headline = ending.headline.clone();
-        self.settle_at(alert.fingerprint, accepted, ending, now, step);
-        Ok(headline)
-    }
-
-    /// A regression of which no level can be accepted: the next verdict would open its alert again.
-    fn without_level(&self, alert: &Alert) -> Option<Refusal> {
-        let id = alert.id();
-        let watch = self.watches.get(self.watches.owner(alert.fingerprint)?);
-        if watch.subject.is_averaged() {
-            return Some(Refusal::Averages { id });
-        }
-        match &self.policy.rules[watch.rule].kind {
-            RuleKind::RunRegression(kind) | RuleKind::ModelRegression(kind)
-                if kind.method == Method::Trend =>
-            {
-                Some(Refusal::Slope { id })
+        let act = acted.act.clone();
+        match &act.what {
+            ActKind::Accept { alert } => {
+                let found = self.find_alert(alert).cloned();
+                let alert = found.map_err(|refusal| self.known_before(refusal, now))?;
+                acted.target = Some(Target::of(&alert));
+                self.accept(&alert, &act, now, step)
             }
-            _ => None,
+            ActKind::Acknowledge { alert, for_millis } => {
+                let alert = self.find_alert(alert)?.clone();
+                acted.target = Some(Target::of(&alert));
+                self.acknowledge(&alert, &act, *for_millis, now, step)
+            }
+            ActKind::Unacknowledge { alert } => {
+                let alert = self.find_alert(alert)?.clone();
+                acted.target = Some(Target::of(&alert));
+                self.unacknowledge(&alert, now, step)
+            }
+            ActKind::Silence { .. } => {
+                let silence = self.silence(&act, now, step)?;
+                let said = self.said_of_new(&silence, now);
+                acted.silence = Some(silence);
+                Ok(said)
+            }
+            ActKind::Unsilence { silence } => {
+                let silence = self.find_silence(silence)?.clone();
+                acted.silence = Some(silence.clone());
+                let ended = self.unsilence(silence, &act.by, now, step)?;
+                let said = format!("Silence {} is over: {}", ended.id, ended.matchers_text());
+                acted.silence = Some(ended);
+                Ok(said)
+            }
         }
     }
 
-    /// The accepted level, and what people are told of it.
-    fn accepted(&self, alert: &Alert, act: &Act, now: Timestamp) -> Option<(Accepted, Ending)> {
-        let watch = self.watches.get(self.watches.owner(alert.fingerprint)?);
-        let rule = &self.policy.rules[watch.rule];
-        let (RuleKind::RunRegression(kind) | RuleKind::ModelRegression(kind)) = &rule.kind else {
-            return None;
+    /// An alert that has ended is nobody's to act on.
+    fn refuse_over(&self, alert: &Alert, now: Timestamp) -> Result<(), Refusal> {
+        let Some(ended_at) = alert.ended_at else {
+            return Ok(());
         };
-        let ctx = self.context(watch, &[], now)?;
-        let accepted = kind.level(&ctx, alert, act)?;
-        let (level, before) = (
-            human_span(span(accepted.level_seconds)),
-            human_span(span(accepted.before.median)),
-        );
-        let why = act
-            .comment
-            .as_ref()
-            .map_or_else(String::new, |text| format!(": {text}"));
-        let headline = format!(
-            "Accepted: {} now takes {level} (was {before}), by {}{why}",
-            ctx.title(),
-            act.by
-        );
-        let since = ctx.clock(accepted.since);
-        let facts = vec![
-            Fact::new(
-                "Level",
-                format!("{level}, median of slow runs since {since}"),
-            ),
-            Fact::new(
-                "Usual before",
-                format!("{before}, {}", accepted.before.basis()),
-            ),
-            Fact::new("Accepted by", act.by.to_string()),
-        ];
-        let reason = EndReason::Accepted;
-        let ending = Ending {
-            reason,
-            headline,
-            facts,
-        };
-        Some((accepted, ending))
+        let ending = alert.ending.as_ref();
+        Err(Refusal::Over {
+            id: alert.id(),
+            at: human_time(ended_at, now, self.zone_of(alert)),
+            headline: ending.map_or_else(String::new, |ending| ending.headline.clone()),
+        })
     }
 
-    /// Ends an alert with an accepted level, which is usual for its subject from now on.
-    fn settle_at(
-        &mut self,
-        print: Fingerprint,
-        accepted: Accepted,
-        ending: Ending,
-        now: Timestamp,
-        step: &mut Step,
-    ) {
-        let Some(id) = self.watches.owner(print) else {
-            return;
-        };
-        let policy = Arc::clone(&self.policy);
-        let watch = self.watches.get_mut(id);
-        let rule = &policy.rules[watch.rule];
-        watch.memory.accept(accepted);
-        let (key, memory) = (Watch::key(rule, &watch.subject), watch.memory.clone());
-        step.changed.memories.insert(key, Some(memory));
-        let mut slot = self.alerts.remove(&print);
-        let closed = alert::close(&mut slot, ending, now);
-        step.transitions.extend(closed.transitions);
-        match slot {
-            Some(alert) => drop(self.alerts.insert(print, alert)),
-            None => self.watches.disown(print),
-        }
-        self.note_change(print, rule, now, step);
-        self.hasten(print, now, step);
+    /// The zone of an alert's rule.
+    pub(super) fn zone_of(&self, alert: &Alert) -> Tz {
+        self.rule(&alert.rule)
+            .map_or(self.policy.zone, |rule| rule.zone)
     }
 
     /// What a person did is told at once to those who know of the alert, whatever the interval of its groups.
-    fn hasten(&mut self, print: Fingerprint, now: Timestamp, step: &mut Step) {
+    pub(super) fn hasten(&mut self, print: Fingerprint, now: Timestamp, step: &mut Step) {
         for key in self.memberships.get(&print).cloned().unwrap_or_default() {
             let group = self.groups.get_mut(&key);
             let Some(group) = group.filter(|group| group.told_at.is_some()) else {
@@ -543,4 +323,20 @@ impl Engine {
             step.changed.groups.insert(key, Some(group.clone()));
         }
     }
+}
+
+/// A span of so many milliseconds within bounds.
+fn bounded(what: &str, millis: i64, least: Span, most: Span) -> Result<Span, Refusal> {
+    if (least.num_milliseconds()..=most.num_milliseconds()).contains(&millis) {
+        return Ok(Span::milliseconds(millis));
+    }
+    // More than a century is not worth a precise answer, and may not fit.
+    let longest = Span::days(36_500).num_milliseconds();
+    let asked = Span::milliseconds(millis.clamp(-longest, longest));
+    Err(Refusal::OutOfBounds {
+        what: what.to_owned(),
+        asked: human_span(asked),
+        least: human_span(least),
+        most: human_span(most),
+    })
 }

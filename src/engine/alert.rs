@@ -287,6 +287,12 @@ impl Alert {
         self.summary.as_deref().unwrap_or(&self.evidence.headline)
     }
 
+    /// Who has taken it on, and until when.
+    pub(super) fn taken_on(&self) -> Option<(Name, Timestamp)> {
+        let known = self.acknowledged.as_ref()?;
+        Some((known.by.clone(), known.until))
+    }
+
     /// Pending or firing.
     pub fn is_open(&self) -> bool {
         matches!(self.state, AlertState::Pending | AlertState::Firing)
@@ -358,6 +364,11 @@ impl Alert {
             self.labels.set(name, value);
         }
         self.labels.set("severity", self.severity.as_str());
+        // Whoever took it on has not seen it as bad as this.
+        self.acknowledged = self
+            .acknowledged
+            .take()
+            .filter(|known| self.severity <= known.severity);
         self.cleared_at = None;
         self.ending = None;
         self.evidence = evidence;
@@ -581,6 +592,7 @@ fn end(alert: &mut Alert, at: Timestamp, now: Timestamp) -> Transition {
     let at = at.max(alert.fired_at.unwrap_or(alert.began_at));
     alert.state = AlertState::Resolved;
     alert.ended_at = Some(at);
+    alert.acknowledged = None;
     transition(alert, from, at, now)
 }
 

@@ -5,14 +5,19 @@
 //! group, so that every announced alert gets exactly one ending at each receiver that heard of it,
 //! whatever was muted, restarted or reconfigured meanwhile.
 
+mod escalating;
 mod holding;
+mod news;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::alert::{Alert, AlertState, EndReason};
+use escalating::Escalation;
+use news::News;
+
+use super::alert::{Alert, AlertState};
 use super::inhibition::Inhibitors;
 use super::labels::{Fingerprint, Labels};
 use super::notification::{
@@ -20,11 +25,12 @@ use super::notification::{
     SuppressionReason,
 };
 use super::observation::Name;
-use super::precedence::{Folds, goes_on};
+use super::precedence::Folds;
 use super::rollup::Together;
 use super::route::Route;
 use super::rule::Severity;
-use super::time::Timestamp;
+use super::silence::{Silence, Silences};
+use super::time::{Span, Timestamp};
 
 /// Identity of a group: routing node and group labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,6 +68,9 @@ pub struct Group {
     /// then.
     #[serde(default)]
     pub released: BTreeMap<Fingerprint, Timestamp>,
+    /// How far nobody's acknowledging it has gone.
+    #[serde(default, skip_serializing_if = "Escalation::is_unused")]
+    pub escalation: Escalation,
 }
 
 /// The one message about an incident at one receiver.
@@ -89,11 +98,18 @@ pub struct Told {
     /// It was told that the alert changes too often to tell each time.
     #[serde(default)]
     pub is_flapping: bool,
+    /// Who has taken it on, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<(Name, Timestamp)>,
+    /// The silence that keeps it quiet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<String>,
 }
 
 /// What flushing a group needs to see.
 pub(super) struct Flush<'a> {
     pub alerts: &'a BTreeMap<Fingerprint, Alert>,
+    pub silences: &'a Silences,
     pub inhibitors: &'a Inhibitors<'a>,
     pub folds: &'a Folds,
     pub route: &'a Route,
@@ -101,9 +117,24 @@ pub(super) struct Flush<'a> {
     pub together: &'a dyn Fn(&[&Alert]) -> Option<Together>,
     /// A receiver hears of an alert in another group already: it is told there.
     pub is_told_elsewhere: &'a dyn Fn(&Name, Fingerprint) -> bool,
+    /// What became of an alert while Tardy was stopped is not known yet.
+    pub is_unread: &'a dyn Fn(&Alert) -> bool,
     /// The group may speak; otherwise it is only found out whether something is still kept quiet.
     pub is_due: bool,
     pub now: Timestamp,
+}
+
+/// What waits for a source to be read after a stop is looked at again after this.
+const UNREAD_FOR: Span = Span::seconds(30);
+
+impl Flush<'_> {
+    /// The silence that keeps an alert quiet that fires.
+    fn silence_of(&self, alert: &Alert) -> Option<&Silence> {
+        let is_firing = alert.state == AlertState::Firing;
+        is_firing
+            .then(|| self.silences.find(&alert.labels))
+            .flatten()
+    }
 }
 
 /// What came of a flush.
@@ -112,16 +143,6 @@ pub(super) struct Flushed {
     pub notifications: Vec<Notification>,
     /// Something of the group is kept quiet and may be announced later.
     pub is_holding_back: bool,
-}
-
-/// What is new for one receiver.
-struct News {
-    new: Vec<Fingerprint>,
-    ended: Vec<Fingerprint>,
-    is_upgraded: bool,
-    is_reminder_due: bool,
-    /// Flapping, or changed.
-    change: Option<Reason>,
 }
 
 impl Group {
@@ -138,6 +159,7 @@ impl Group {
             reasons: BTreeMap::new(),
             explained_runs: BTreeMap::new(),
             released: BTreeMap::new(),
+            escalation: Escalation::default(),
         }
     }
 
@@ -156,16 +178,34 @@ impl Group {
         let mut flushed = Flushed::default();
         let suppressed = self.suppressed(flush);
         self.hold_back(&suppressed, flush);
+        self.mind_escalation(flush);
         flushed.is_holding_back = !self.reasons.is_empty();
         let is_due = flush.is_due || self.released.values().any(|at| *at <= flush.now);
         if !is_due {
-            self.due_at = self
-                .due_at
-                .into_iter()
-                .chain(self.next_release(flush))
-                .min();
+            let escalates_at = self.escalates_at(flush.route, flush.now);
+            let due_at = self.due_at.into_iter().chain(escalates_at);
+            self.due_at = due_at.chain(self.next_release(flush)).min();
             return flushed;
         }
+        flushed.notifications = self.tell_all(suppressed, flush);
+        if !flushed.notifications.is_empty() {
+            self.told_at = Some(flush.now);
+        }
+        self.mind_escalation(flush);
+        self.forget_ended(flush);
+        self.released.retain(|_, at| *at > flush.now);
+        let release_at = self.next_release(flush);
+        self.due_at = self.next_due(flush).into_iter().chain(release_at).min();
+        flushed
+    }
+
+    /// What each receiver is told, if there is anything.
+    fn tell_all(
+        &mut self,
+        suppressed: Vec<(Fingerprint, SuppressionReason)>,
+        flush: &Flush<'_>,
+    ) -> Vec<Notification> {
+        let escalating = self.escalate(flush);
         let waiting = self.waiting(flush).copied();
         let hushed = suppressed.iter().map(|(print, _)| *print);
         let hushed: BTreeSet<Fingerprint> = hushed.chain(waiting).collect();
@@ -187,134 +227,25 @@ impl Group {
             .values()
             .flat_map(|known| known.told.keys().copied())
             .collect();
+        let mut notifications = Vec::new();
         for receiver in self.receivers(flush) {
             let hushed = self.hushed_at(&receiver, flush, &hushed);
-            let news = self.news(&receiver, flush, &hushed, &told);
+            let mut news = self.news(&receiver, flush, &hushed, &told);
+            news.is_escalated = escalating.contains(&receiver);
             if let Some(reason) = self.reason(&receiver, flush, &news) {
                 let folded = self.folded_at(&receiver, flush, &news);
                 let quiet = quiet.iter().cloned().chain(folded).collect();
                 let notification = self.tell(&receiver, reason, &news, flush, &hushed, quiet);
-                flushed.notifications.push(notification);
+                notifications.push(notification);
             }
         }
-        if !flushed.notifications.is_empty() {
-            self.told_at = Some(flush.now);
-        }
-        self.forget_ended(flush);
-        self.released.retain(|_, at| *at > flush.now);
-        let release_at = self.next_release(flush);
-        self.due_at = self.next_due(flush).into_iter().chain(release_at).min();
-        flushed
+        notifications
     }
 
     /// Some receiver was told of it.
     fn is_told(&self, print: Fingerprint) -> bool {
         let mut conversations = self.conversations.values();
         conversations.any(|known| known.told.contains_key(&print))
-    }
-
-    /// Receivers of the route, and those that were told before.
-    fn receivers(&self, flush: &Flush<'_>) -> BTreeSet<Name> {
-        flush
-            .route
-            .receivers
-            .iter()
-            .chain(self.conversations.keys())
-            .cloned()
-            .collect()
-    }
-
-    fn news(
-        &self,
-        receiver: &Name,
-        flush: &Flush<'_>,
-        hushed: &BTreeSet<Fingerprint>,
-        told_before: &BTreeSet<Fingerprint>,
-    ) -> News {
-        let conversation = self.conversations.get(receiver);
-        let told = |print: &Fingerprint| conversation.and_then(|known| known.told.get(print));
-        let is_routed = flush.route.receivers.contains(receiver);
-        let mut is_firing = false;
-        let mut news = News {
-            new: Vec::new(),
-            ended: Vec::new(),
-            is_upgraded: false,
-            is_reminder_due: false,
-            change: None,
-        };
-        for print in &self.members {
-            let Some(alert) = flush.alerts.get(print) else {
-                continue;
-            };
-            // A receiver is not told that it cannot be reached.
-            if alert.identity.get("receiver") == &**receiver {
-                continue;
-            }
-            match (told(print), alert.state) {
-                (None, AlertState::Firing | AlertState::Resolved) => {
-                    // The end of what this receiver never heard of is not its business.
-                    let is_quiet = hushed.contains(print)
-                        || (alert.state == AlertState::Resolved
-                            && (self.held_back.contains(print) || told_before.contains(print)));
-                    let is_wanted = is_routed && !is_quiet && !is_never_told(alert);
-                    if is_wanted && !(flush.is_told_elsewhere)(receiver, *print) {
-                        news.new.push(*print);
-                    }
-                }
-                (Some(told), AlertState::Resolved) if !told.is_ended => news.ended.push(*print),
-                // Kept quiet, or nobody's business here any more: only the end is told.
-                (Some(_), _) if !is_routed || hushed.contains(print) => {}
-                (Some(told), AlertState::Firing) if told.is_ended => news.new.push(*print),
-                (Some(told), AlertState::Firing) => {
-                    news.is_upgraded |= alert.severity > told.severity;
-                    news.change = news.change.max(change(alert, told));
-                    is_firing = true;
-                }
-                (None | Some(_), _) => {}
-            }
-        }
-        let remind_at = conversation.map(|known| known.pinged_at + flush.route.repeat_interval);
-        news.is_reminder_due = is_firing && remind_at.is_some_and(|at| flush.now >= at);
-        news
-    }
-
-    fn reason(&self, receiver: &Name, flush: &Flush<'_>, news: &News) -> Option<Reason> {
-        let conversation = self.conversations.get(receiver);
-        if !news.new.is_empty() {
-            return Some(reason_of_new(conversation, flush, news));
-        }
-        if news.is_upgraded {
-            return Some(Reason::Upgraded);
-        }
-        if news.change == Some(Reason::Flapping) {
-            return news.change;
-        }
-        if news.is_reminder_due {
-            return Some(Reason::Reminder);
-        }
-        if !news.ended.is_empty() {
-            let is_firing = conversation.is_some_and(|known| {
-                known.told.keys().any(|print| {
-                    flush
-                        .alerts
-                        .get(print)
-                        .is_some_and(|alert| alert.state == AlertState::Firing)
-                })
-            });
-            let is_rule_gone = news.ended.iter().all(|print| {
-                flush
-                    .alerts
-                    .get(print)
-                    .and_then(|alert| alert.ending.as_ref())
-                    .is_some_and(|ending| ending.reason == EndReason::RuleRemoved)
-            });
-            return Some(match (is_firing, is_rule_gone) {
-                (_, true) => Reason::RuleRemoved,
-                (true, false) => Reason::SomeResolved,
-                (false, false) => Reason::AllResolved,
-            });
-        }
-        news.change
     }
 
     fn tell(
@@ -406,18 +337,23 @@ impl Group {
             .conversations
             .iter()
             .filter(|(receiver, known)| {
-                flush.route.receivers.contains(receiver) && !known.told.is_empty()
+                self.is_routed(receiver, flush.route) && !known.told.is_empty()
             })
             .map(|(_, known)| known.pinged_at + flush.route.repeat_interval)
             // One that is overdue is kept quiet: it is looked at again when that ends.
             .filter(|at| *at > flush.now);
-        let edges = flush
-            .route
-            .mute
-            .iter()
-            .filter(|calendar| calendar.is_open(flush.now))
+        let escalates_at = self.escalates_at(flush.route, flush.now);
+        let mut told = self.told_and_firing(flush);
+        let unread_at = told
+            .any(|alert| (flush.is_unread)(alert))
+            .then(|| flush.now + UNREAD_FOR);
+        // While an escalation is under way it counts when a window opens, too.
+        let mutes = flush.route.mute.iter();
+        let edges = mutes
+            .filter(|calendar| escalates_at.is_some() || calendar.is_open(flush.now))
             .map(|calendar| calendar.next_edge(flush.now));
-        reminders.chain(edges).min()
+        let later = reminders.chain(edges).chain(escalates_at);
+        later.chain(unread_at).min()
     }
 
     /// Nothing is left to tell.
@@ -452,11 +388,21 @@ impl Conversation {
                 continue;
             }
             shown.push(alert);
-            views.push((alert.view(news.new.contains(&print)), alert.evidence.weight));
+            let silence = flush.silence_of(alert);
+            let mut view = alert.view(news.new.contains(&print));
+            view.silenced = silence.map(Silence::view);
+            views.push((view, alert.evidence.weight));
+            let (acknowledged, silence) = (alert.taken_on(), silence.map(|known| known.id.clone()));
             let told = match known {
                 // It is shown as it is, but counts as told only when it may be told.
-                Some(known) if hushed.contains(&print) && !is_ended => known.clone(),
+                Some(known) if hushed.contains(&print) && !is_ended => Told {
+                    acknowledged,
+                    silence,
+                    ..known.clone()
+                },
                 known => Told {
+                    acknowledged,
+                    silence,
                     // While it flaps, what is as bad as before is no news.
                     severity: known
                         .filter(|known| alert.is_flapping() && known.is_flapping)
@@ -501,45 +447,6 @@ fn roll_up(
     (views, Some(rollup))
 }
 
-/// Why a receiver is told when alerts are new to it.
-fn reason_of_new(conversation: Option<&Conversation>, flush: &Flush<'_>, news: &News) -> Reason {
-    let new = || news.new.iter().filter_map(|print| flush.alerts.get(print));
-    if new().all(Alert::is_flapping) {
-        return Reason::Flapping;
-    }
-    let Some(conversation) = conversation else {
-        return Reason::First;
-    };
-    let is_worse = |later: &Alert| {
-        let mut told = conversation.told.iter();
-        told.any(|(print, told)| {
-            let earlier = flush.alerts.get(print);
-            !told.is_ended
-                && told.severity < later.severity
-                && earlier.is_some_and(|earlier| goes_on(earlier, later))
-        })
-    };
-    if new().all(is_worse) {
-        Reason::Upgraded
-    } else {
-        Reason::NewAlerts
-    }
-}
-
-/// What is new about a firing alert that a receiver knows. Of one that flaps only that it does, and that it is
-/// steady again.
-fn change(alert: &Alert, told: &Told) -> Option<Reason> {
-    match (alert.is_flapping(), told.is_flapping) {
-        (true, false) => Some(Reason::Flapping),
-        (true, true) => None,
-        (false, true) => Some(Reason::Changed),
-        (false, false) => {
-            let is_other = alert.evidence.change_key != told.change_key;
-            is_other.then_some(Reason::Changed)
-        }
-    }
-}
-
 /// Firing before ended, worst first.
 fn worst_first((a, weight_a): &(AlertView, f64), (b, weight_b): &(AlertView, f64)) -> Ordering {
     (a.ended_at.is_some().cmp(&b.ended_at.is_some()))
@@ -547,12 +454,4 @@ fn worst_first((a, weight_a): &(AlertView, f64), (b, weight_b): &(AlertView, f64
         .then(weight_b.total_cmp(weight_a))
         .then(a.fired_at.cmp(&b.fired_at))
         .then(a.id.cmp(&b.id))
-}
-
-/// A warning that ended before anybody was told is not worth a message of its own; a breach is, unless
-/// its rule is gone.
-fn is_never_told(alert: &Alert) -> bool {
-    let is_rule_gone =
-        |alert: &Alert| matches!(&alert.ending, Some(end) if end.reason == EndReason::RuleRemoved);
-    alert.state == AlertState::Resolved && (alert.severity == Severity::Info || is_rule_gone(alert))
 }

@@ -352,26 +352,42 @@ impl Engine {
         labels.set("rule", rule.name.clone());
         labels.set("kind", rule.kind.name());
         labels.set("severity", severity.as_str());
-        Alert::begin(rule, identity, labels, evidence, at)
+        let mut alert = Alert::begin(rule, identity, labels, evidence, at);
+        self.give_owner(rule, &mut alert);
+        alert
+    }
+
+    /// Notes who owns an alert, for routes and mentions.
+    fn give_owner(&self, rule: &Rule, alert: &mut Alert) {
+        alert.owner = self.owner(rule, alert);
+        let owner = alert.owner.clone().unwrap_or_default();
+        alert.labels.set("owner", owner);
     }
 
     /// Fills in the rule's texts and the link to the run.
     pub(super) fn annotate(&self, rule: &Rule, alert: &mut Alert) {
         alert.origin.clone_from(&rule.origin);
         alert.run_url = self.run_url(alert);
+        self.give_owner(rule, alert);
         let fill = |text: &Option<String>| text.as_ref().map(|text| annotate::fill(text, alert));
         let (summary, description) = (
             fill(&rule.annotations.summary),
             fill(&rule.annotations.description),
         );
-        let (runbook, owner) = (
-            fill(&rule.annotations.runbook),
-            fill(&rule.annotations.owner),
-        );
+        let runbook = fill(&rule.annotations.runbook);
         alert.summary = summary;
         alert.description = description;
         alert.runbook = runbook;
-        alert.owner = owner;
+    }
+
+    /// Who owns an alert: as its rule says, or the owner of what it is about.
+    pub(super) fn owner(&self, rule: &Rule, alert: &Alert) -> Option<String> {
+        let said = rule.annotations.owner.as_ref();
+        let said = said.map(|text| annotate::fill(text, alert));
+        let label = Some(rule.labels.get("owner")).filter(|name| !name.is_empty());
+        let owned = || self.policy.owner_of(&alert.labels);
+        said.or_else(|| label.map(str::to_owned))
+            .or_else(|| owned().map(|owner| owner.name.to_string()))
     }
 
     pub(super) fn run_url(&self, alert: &Alert) -> Option<String> {

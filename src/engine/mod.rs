@@ -37,6 +37,7 @@ pub mod schedule;
 pub mod silence;
 pub mod subject;
 mod telling;
+mod tending;
 pub mod time;
 mod watch;
 mod watching;
@@ -56,7 +57,7 @@ use notification::Notification;
 use observation::{DayAverage, Name, Observation, ProjectKey, Run, WaitingPlans};
 use policy::Policy;
 use rule::context::Memory;
-use silence::Silence;
+use silence::{Silence, Silences};
 use subject::SubjectKey;
 use time::Timestamp;
 use watch::Watches;
@@ -204,8 +205,11 @@ pub struct Engine {
     /// Groups all of which is kept quiet, to be looked at again because routes may be others than before.
     looked_at: BTreeSet<GroupKey>,
     health: BTreeMap<SubjectKey, Health>,
-    /// By id.
-    silences: BTreeMap<String, Silence>,
+    silences: Silences,
+    /// An open alert that each silence in force fits.
+    witnesses: tending::Witnesses,
+    /// Alerts that somebody has taken on; perhaps some that nobody has any more.
+    acknowledged: BTreeSet<Fingerprint>,
     ledger: Ledger,
     rule_index: HashMap<Name, usize>,
     /// Restored alerts by rule and subject, until their watch is built.
@@ -240,11 +244,9 @@ impl Engine {
             due_groups: BTreeSet::new(),
             holding_back: BTreeSet::new(),
             health: BTreeMap::new(),
-            silences: saved
-                .silences
-                .into_iter()
-                .map(|silence| (silence.id.clone(), silence))
-                .collect(),
+            silences: Silences::new(saved.silences),
+            witnesses: tending::Witnesses::new(),
+            acknowledged: BTreeSet::new(),
             ledger: saved.ledger,
             rule_index: HashMap::new(),
             unowned: HashMap::new(),
@@ -253,6 +255,9 @@ impl Engine {
             looked_at: BTreeSet::new(),
             is_renamed: false,
         };
+        let known = engine.alerts.values();
+        let known = known.filter(|alert| alert.acknowledged.is_some());
+        engine.acknowledged = known.map(|alert| alert.fingerprint).collect();
         for group in saved.groups {
             if let Some(due_at) = group.due_at {
                 engine.due_groups.insert((due_at, group.key.clone()));
@@ -299,7 +304,13 @@ impl Engine {
 
     /// Silences, those that are over too, by id.
     pub fn silences(&self) -> impl Iterator<Item = &Silence> {
-        self.silences.values()
+        self.silences.iter()
+    }
+
+    /// The silence that keeps an alert quiet, of those that had not ended at the last step.
+    pub fn silence_of(&self, alert: &Alert) -> Option<&Silence> {
+        let is_open = alert.is_open();
+        is_open.then(|| self.silences.find(&alert.labels)).flatten()
     }
 
     /// What became of promises.
@@ -326,8 +337,9 @@ impl Engine {
         counts
     }
 
-    /// Forgets runs created, and promises due, before `cutoff`.
+    /// Forgets runs created, promises due, and silences that were over, before `cutoff`.
     pub fn forget_before(&mut self, cutoff: Timestamp) {
+        self.silences.forget_before(cutoff);
         self.history.forget_before(cutoff);
         self.ledger.forget_before(cutoff);
     }
@@ -339,6 +351,7 @@ impl Engine {
             self.history.cover_executions(project, *until);
         }
         let lost = lost_runs(&input.observations);
+        let successes = tending::successes(&input.observations);
         let mut dirty = self.adopt_policy(now, &mut step);
         dirty.extend(self.take_in(input.observations, &input.coverage, now, &mut step));
         dirty.extend(self.take_plans(&input.plans_waiting));
@@ -357,14 +370,17 @@ impl Engine {
         }
         self.decide_lost(&lost, now, &mut step);
         self.judge_objectives(now, &mut step);
+        self.end_silences(&successes, now, &mut step);
+        self.expire_acknowledgements(now, &mut step);
         self.act(input.acts, now, &mut step);
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
         // What explains an alert may be among what is judged next.
         if is_complete {
-            self.tell(now, &mut step);
+            let kept_from = self.tell(now, &mut step);
+            self.tend_silences(&kept_from, now, &mut step);
         }
-        step.wake_at = self.wake_at();
+        step.wake_at = self.wake_at(now);
         step.poll_at = self.watches.next_known_due();
         if std::mem::take(&mut self.is_renamed) {
             self.forget_watches();
@@ -373,9 +389,12 @@ impl Engine {
         step
     }
 
-    fn wake_at(&self) -> Option<Timestamp> {
+    fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let group = self.due_groups.first().map(|(at, _)| *at);
-        self.watches.next_due().into_iter().chain(group).min()
+        let people = self.next_silence_at(now).into_iter();
+        let people = people.chain(self.next_unacknowledged_at());
+        let due = self.watches.next_due().into_iter().chain(group);
+        due.chain(people).min()
     }
 }
 

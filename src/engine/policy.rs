@@ -2,6 +2,7 @@
 
 use chrono_tz::Tz;
 
+use super::labels::Labels;
 use super::observation::Name;
 use super::route::{Inhibition, Owner, Route};
 use super::rule::Rule;
@@ -51,6 +52,18 @@ impl Policy {
             .iter()
             .filter_map(|rule| rule.receivers.as_deref());
         self.route.tells(name) || is_named(&self.fallback) || of_rules.into_iter().any(is_named)
+    }
+
+    /// Whose an alert with these labels is: the owner of its model before that of its job before that of its
+    /// project; an exact name before a glob, a longer glob before a shorter one; the first that is written
+    /// when several fit as well.
+    pub fn owner_of(&self, labels: &Labels) -> Option<&Owner> {
+        let fits = self.owners.iter().rev().filter_map(|owner| {
+            let fit = owner.fit(labels)?;
+            Some((fit, owner))
+        });
+        // Of equal ones the last of an iterator counts.
+        fits.max_by_key(|(fit, _)| *fit).map(|(_, owner)| owner)
     }
 
     /// The source or receiver that a subject is, or lies in, is part of the policy.

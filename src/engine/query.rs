@@ -2,8 +2,11 @@
 //! that all of them say the same. A question changes nothing.
 
 mod picture;
+mod silences;
 mod sla;
 mod why;
+
+use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +14,7 @@ pub use picture::{
     Picture, PictureAnswer, PictureLimit, PictureQuestion, PictureRun, PictureSlower, PictureUsual,
     picture,
 };
+pub use silences::{SilenceRow, silence_preview, silences};
 pub use sla::{BudgetRow, PromiseRow, SlaAnswer, SlaQuestion, SlaRow, sla};
 pub use why::{
     CalendarWhy, HistoryWhy, KnownWhy, PastAlert, RuleWhy, ToldWhy, Why, WhyAnswer, why,
@@ -21,11 +25,12 @@ use super::alert::{Alert, AlertState};
 use super::baseline::{Baseline, seconds, span};
 use super::history::{Outcome, ProjectHistory};
 use super::labels::{Glob, Matcher};
+use super::notification::SuppressionReason;
 use super::observation::{Run, Status};
 use super::rule::context::is_like;
 use super::rule::{RuleKind, Severity};
 use super::subject::MANUAL_JOB;
-use super::time::{Span, Timestamp};
+use super::time::{Span, Timestamp, human_time};
 
 /// Which runs are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,6 +299,9 @@ pub struct AlertRow {
     pub fired_at: Option<Timestamp>,
     /// Who owns it.
     pub owner: Option<String>,
+    /// Who has taken it on, and until when: `by ada until 14:00 UTC`.
+    #[serde(default)]
+    pub acknowledged: Option<String>,
     /// Why it is kept quiet.
     pub suppressed: Option<String>,
     /// Link to the run.
@@ -321,19 +329,35 @@ pub fn alerts(engine: &Engine, question: &AlertQuestion) -> Page<AlertRow> {
             AlertQuery::Silenced => row.suppressed.is_some(),
         })
         .collect();
-    rows.sort_by(|a, b| {
-        (b.state.cmp(&a.state))
-            .then(b.severity.cmp(&a.severity))
-            .then(a.began_at.cmp(&b.began_at))
-            .then_with(|| a.id.cmp(&b.id))
-    });
+    rows.sort_by(by_weight);
     Page::cut(rows, question.limit)
 }
 
+/// Firing before pending, worst first, oldest first.
+fn by_weight(a: &AlertRow, b: &AlertRow) -> Ordering {
+    (b.state.cmp(&a.state))
+        .then(b.severity.cmp(&a.severity))
+        .then(a.began_at.cmp(&b.began_at))
+        .then_with(|| a.id.cmp(&b.id))
+}
+
 fn alert_row(engine: &Engine, alert: &Alert) -> AlertRow {
-    let mut reasons = engine
-        .groups()
-        .filter_map(|group| group.reasons.get(&alert.fingerprint));
+    let silence = engine.silence_of(alert).map(|silence| {
+        let reason = SuppressionReason::Silenced(silence.id.clone());
+        reason.to_string()
+    });
+    let suppressed = silence.or_else(|| {
+        let mut groups = engine.groups();
+        groups.find_map(|group| Some(group.reasons.get(&alert.fingerprint)?.to_string()))
+    });
+    let acknowledged = alert.acknowledged.as_ref().map(|known| {
+        let zone = engine.zone_of(alert);
+        format!(
+            "by {} until {}",
+            known.by,
+            human_time(known.until, known.at, zone)
+        )
+    });
     AlertRow {
         id: alert.id(),
         state: alert.state,
@@ -344,7 +368,8 @@ fn alert_row(engine: &Engine, alert: &Alert) -> AlertRow {
         began_at: alert.began_at,
         fired_at: alert.fired_at,
         owner: alert.owner.clone(),
-        suppressed: reasons.next().map(ToString::to_string),
+        acknowledged,
+        suppressed,
         run_url: alert.run_url.clone(),
         labels: alert.labels.clone(),
     }

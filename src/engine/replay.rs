@@ -13,12 +13,14 @@ use std::sync::Arc;
 use super::acting::{Act, ActKind, Acted};
 use super::alert::{Alert, Transition};
 use super::history::History;
+use super::labels::Matcher;
 use super::ledger::LedgerRow;
 use super::notification::Notification;
 use super::observation::{
     Execution, Name, Observation, Plan, ProjectKey, Run, Status, WaitingPlans,
 };
 use super::policy::Policy;
+use super::silence::Until;
 use super::subject::SubjectKey;
 use super::time::{Span, Timestamp};
 use super::{Engine, HealthReport, Input, Saved, Step};
@@ -36,29 +38,103 @@ pub struct Replay {
     wishes: Vec<(Timestamp, Wish)>,
 }
 
-/// Somebody accepts the level of an alert; its id is not known before it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What somebody wants done; ids are not known before it is time.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wish {
-    /// The alert's rule.
-    pub rule: String,
-    /// Its job or model.
-    pub subject: String,
     /// Who.
     pub by: String,
     /// Why.
     pub comment: Option<String>,
+    /// What.
+    pub what: Want,
+}
+
+/// What can be wanted of what is there then.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Want {
+    /// The level of a rule's open alert at a job or model is normal from now on.
+    Accept {
+        /// The alert's rule.
+        rule: String,
+        /// Its job or model.
+        subject: String,
+    },
+    /// Somebody takes a rule's open alert at a job or model on.
+    Acknowledge {
+        /// The alert's rule.
+        rule: String,
+        /// Its job or model.
+        subject: String,
+        /// For how long; `None`: the usual time.
+        lasting: Option<Span>,
+    },
+    /// And gives it back.
+    Unacknowledge {
+        /// The alert's rule.
+        rule: String,
+        /// Its job or model.
+        subject: String,
+    },
+    /// Alerts are kept quiet.
+    Silence {
+        /// All must match.
+        matchers: Vec<Matcher>,
+        /// For how long at most.
+        lasting: Span,
+        /// What ends it before that.
+        until: Until,
+    },
+    /// The silence in force with these matchers ends.
+    Unsilence {
+        /// As they were written.
+        matchers: Vec<Matcher>,
+    },
 }
 
 impl Wish {
-    /// The act, about the open alert that is meant.
+    /// The act, about what is meant.
     pub fn act(&self, engine: &Engine, now: Timestamp) -> Act {
-        let is_meant = |alert: &&Alert| {
-            let names = [alert.identity.get("job"), alert.identity.get("model")];
-            alert.is_open() && *alert.rule == *self.rule && names.contains(&&*self.subject)
+        let alert = |rule: &str, subject: &str| {
+            let is_meant = |alert: &&Alert| {
+                let names = [alert.identity.get("job"), alert.identity.get("model")];
+                alert.is_open() && *alert.rule == *rule && names.contains(&subject)
+            };
+            let found = engine.alerts().find(is_meant).map(Alert::id);
+            found.unwrap_or_else(|| format!("{rule} {subject}"))
         };
-        let alert = engine.alerts().find(is_meant).map(Alert::id);
-        let alert = alert.unwrap_or_else(|| format!("{} {}", self.rule, self.subject));
-        let what = ActKind::Accept { alert };
+        let what = match &self.what {
+            Want::Accept { rule, subject } => ActKind::Accept {
+                alert: alert(rule, subject),
+            },
+            Want::Acknowledge {
+                rule,
+                subject,
+                lasting,
+            } => ActKind::Acknowledge {
+                alert: alert(rule, subject),
+                for_millis: lasting.map(|span| span.num_milliseconds()),
+            },
+            Want::Unacknowledge { rule, subject } => ActKind::Unacknowledge {
+                alert: alert(rule, subject),
+            },
+            Want::Silence {
+                matchers,
+                lasting,
+                until,
+            } => ActKind::Silence {
+                matchers: matchers.clone(),
+                for_millis: lasting.num_milliseconds(),
+                until: *until,
+            },
+            Want::Unsilence { matchers } => {
+                let mut known = engine.silences();
+                let meant = known.find(|known| known.is_active(now) && known.matchers == *matchers);
+                let texts: Vec<String> = matchers.iter().map(ToString::to_string).collect();
+                ActKind::Unsilence {
+                    silence: meant.map_or_else(|| texts.join(", "), |known| known.id.clone()),
+                }
+            }
+        };
         Act::new(&self.by, now, self.comment.as_deref(), what)
     }
 }
@@ -98,8 +174,8 @@ impl Replay {
         self.outages.push((from, to));
     }
 
-    /// Somebody accepts the level of an open alert at `at`.
-    pub fn accept(&mut self, at: Timestamp, wish: Wish) {
+    /// Somebody wants something done at `at`.
+    pub fn wish(&mut self, at: Timestamp, wish: Wish) {
         self.wishes.push((at, wish));
     }
 

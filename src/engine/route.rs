@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
-use super::labels::{Labels, Matcher};
+use super::labels::{Glob, Labels, Matcher};
 use super::observation::Name;
 use super::time::Span;
 
@@ -30,7 +30,7 @@ pub struct Route {
     pub repeat_interval: Span,
     /// Windows in which nothing new is announced.
     pub mute: Vec<Calendar>,
-    /// Who is told when nobody acknowledges.
+    /// Who is told when nobody acknowledges, soonest first.
     pub escalate: Vec<EscalationStep>,
     /// Go on to later siblings after matching.
     pub is_continue: bool,
@@ -77,6 +77,47 @@ pub struct Owner {
     pub models: Vec<String>,
 }
 
+/// How closely a name of an owner fits: the label, without wildcards, literal characters.
+pub(super) type Fit = (u8, bool, usize);
+
+impl Owner {
+    /// How closely what it owns fits an alert's labels.
+    pub(super) fn fit(&self, labels: &Labels) -> Option<Fit> {
+        let [model, job] = ["model", "job"].map(|label| labels.get(label));
+        let projects = ["project_id", "project"].map(|label| labels.get(label));
+        let of = |level: u8, globs: &[String], names: &[&str]| {
+            let (is_exact, literals) = closest(globs, names)?;
+            Some((level, is_exact, literals))
+        };
+        of(2, &self.models, &[model])
+            .or_else(|| of(1, &self.jobs, &[job]))
+            .or_else(|| of(0, &self.projects, &projects))
+    }
+}
+
+/// How closely the closest of some globs fits one of the names of a thing. Negated globs take away; alone,
+/// they leave everything else.
+fn closest(globs: &[String], names: &[&str]) -> Option<(bool, usize)> {
+    let names = || names.iter().filter(|name| !name.is_empty());
+    let fits = |glob: &str| names().any(|name| Glob::new(glob).is_match(name));
+    let mut negated = globs.iter().filter_map(|glob| glob.strip_prefix('!'));
+    if globs.is_empty() || names().next().is_none() || negated.any(fits) {
+        return None;
+    }
+    let mut positive = globs
+        .iter()
+        .filter(|glob| !glob.starts_with('!'))
+        .peekable();
+    if positive.peek().is_none() {
+        return Some((false, 0));
+    }
+    let closeness = |glob: &String| {
+        let literals = glob.chars().filter(|c| !matches!(c, '*' | '?')).count();
+        (literals == glob.chars().count(), literals)
+    };
+    positive.filter(|glob| fits(glob)).map(closeness).max()
+}
+
 impl Route {
     /// A root that tells `receivers` of everything, with the default timers.
     pub fn root(receivers: Vec<Name>) -> Self {
@@ -97,7 +138,12 @@ impl Route {
 
     /// The node, or one below it, tells a receiver.
     pub fn tells(&self, name: &str) -> bool {
-        let is_here = self.receivers.iter().any(|known| &**known == name);
+        let steps = self.escalate.iter().flat_map(|step| &step.receivers);
+        let is_here = self
+            .receivers
+            .iter()
+            .chain(steps)
+            .any(|known| &**known == name);
         is_here || self.children.iter().any(|child| child.tells(name))
     }
 
@@ -146,6 +192,59 @@ mod tests {
             matchers: vec![Matcher::parse(matcher).unwrap()],
             is_continue,
             ..Route::root(vec![path.into()])
+        }
+    }
+
+    #[test]
+    fn the_closest_owner_owns_it() {
+        let owner = |name: &str, projects: &[&str], jobs: &[&str], models: &[&str]| {
+            let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+            Owner {
+                name: name.into(),
+                projects: texts(projects),
+                jobs: texts(jobs),
+                models: texts(models),
+                ..Owner::default()
+            }
+        };
+        let mut policy = super::super::policy::Policy::empty(Vec::new());
+        policy.owners = vec![
+            owner("finance", &["fin*", "!finance-test"], &[], &[]),
+            owner("finance too", &["fin*"], &[], &[]),
+            owner("exact", &["p7"], &[], &[]),
+            owner("longer", &["finance-*"], &[], &[]),
+            owner("nightly", &[], &["nightly"], &[]),
+            owner("jobs", &[], &["night*"], &[]),
+            owner("marts", &[], &[], &["marts.*"]),
+            owner("revenue", &[], &[], &["marts.revenue_*", "marts.rev"]),
+            owner("others", &[], &["!*"], &[]),
+        ];
+        for (project, id, job, model, expected) in [
+            ("finance", "p1", "", "", Some("finance")),
+            ("finance-eu", "p1", "hourly", "", Some("longer")),
+            ("finance-test", "p1", "", "", Some("longer")),
+            ("finance", "p7", "", "", Some("exact")),
+            ("finance", "p7", "nightly", "", Some("nightly")),
+            ("finance", "p1", "nightly-2", "", Some("jobs")),
+            ("finance", "p1", "nightly", "marts.orders", Some("marts")),
+            (
+                "growth",
+                "p2",
+                "hourly",
+                "marts.revenue_eu",
+                Some("revenue"),
+            ),
+            ("growth", "p2", "hourly", "marts.rev", Some("revenue")),
+            ("growth", "p2", "hourly", "stg.orders", None),
+            ("", "", "", "", None),
+        ] {
+            let labels = Labels::default()
+                .with("project", project)
+                .with("project_id", id)
+                .with("job", job)
+                .with("model", model);
+            let found = policy.owner_of(&labels).map(|owner| &*owner.name);
+            assert_eq!(found, expected, "{labels}");
         }
     }
 

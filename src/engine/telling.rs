@@ -11,12 +11,13 @@ use super::group::{Flush, Group, GroupKey};
 use super::inhibition::Inhibitors;
 use super::labels::{Fingerprint, Labels};
 use super::notification::{Body, ConversationId, Notification, Reason, SuppressionReason};
-use super::observation::Name;
+use super::observation::{Name, ProjectKey};
 use super::precedence::{Folds, Hearing};
 use super::rollup;
 use super::route::Route;
 use super::rule::{Rule, Severity};
-use super::time::{Timestamp, human_time};
+use super::subject::SubjectKey;
+use super::time::{Span, Timestamp, human_time};
 use super::{Engine, Notice, Step, Undeliverable};
 
 /// Groups that speak in one step; more speak in the next, at once. Keeps thousands of them from taking memory
@@ -73,6 +74,11 @@ impl Engine {
             let group = self.groups.entry(key.clone()).or_insert_with(new);
             group.members.insert(print);
             self.touch_group(&key, now, step);
+            if self.silences.has_active() {
+                // What is silenced is noted at once: it may be over, or the silence may, before the group
+                // speaks.
+                self.looked_at.insert(key);
+            }
         }
     }
 
@@ -127,7 +133,6 @@ impl Engine {
             path: format!("rule:{rule}").into(),
             receivers,
             children: Vec::new(),
-            escalate: Vec::new(),
             ..self.policy.route.clone()
         }
     }
@@ -149,6 +154,7 @@ impl Engine {
                 receivers: Vec::new(),
                 children: Vec::new(),
                 mute: Vec::new(),
+                escalate: Vec::new(),
                 ..self.policy.route.clone()
             })
     }
@@ -161,16 +167,17 @@ impl Engine {
         due
     }
 
-    /// Tells the groups that are due.
-    pub(super) fn tell(&mut self, now: Timestamp, step: &mut Step) {
+    /// Tells the groups that are due; returns from whom silences keep something.
+    pub(super) fn tell(&mut self, now: Timestamp, step: &mut Step) -> KeptFrom {
         // A change of an alert, or of the policy, may let others, kept quiet, speak.
         let mut looked_at = std::mem::take(&mut self.looked_at);
         if !step.changed.alerts.is_empty() {
             looked_at.extend(self.holding_back.iter().cloned());
         }
         let due = self.take_due_groups(now);
+        let mut kept_from = KeptFrom::new();
         if due.is_empty() && looked_at.is_empty() {
-            return;
+            return kept_from;
         }
         let policy = Arc::clone(&self.policy);
         let inhibitors = Inhibitors::new(&policy.inhibitions, &self.alerts.values());
@@ -194,17 +201,23 @@ impl Engine {
                 zone: policy.zone,
                 now,
             };
+            let route = self.route_of(key);
             let flushed = group.flush(&Flush {
                 alerts: &self.alerts,
+                silences: &self.silences,
                 inhibitors: &inhibitors,
                 folds: &folds,
-                route: &self.route_of(key),
+                route: &route,
                 together: &|alerts| look.together(alerts),
                 is_told_elsewhere: &|receiver, print| self.is_told_elsewhere(receiver, print),
+                is_unread: &|alert| self.is_unread(alert, now),
                 is_due: due.contains(key),
                 now,
             });
             step.notifications.extend(flushed.notifications);
+            for (silence, receivers) in group.kept_by_silences(&route) {
+                kept_from.entry(silence).or_default().extend(receivers);
+            }
             if flushed.is_holding_back {
                 self.holding_back.insert(key.clone());
             } else {
@@ -217,6 +230,7 @@ impl Engine {
             self.put_back(group, &before, step);
         }
         self.forget_alerts(&ended, step);
+        kept_from
     }
 
     /// Keeps a group that was looked at, unless its incident is over.
@@ -246,8 +260,20 @@ impl Engine {
                 .get(receiver)
                 .and_then(|known| known.told.get(&print));
             told.is_some_and(|told| !told.is_ended)
-                && self.route_of(&group.key).receivers.contains(receiver)
+                && group.is_routed(receiver, &self.route_of(&group.key))
         })
+    }
+
+    /// After a stop: the source was not read yet, and much may have happened to an alert that was open.
+    fn is_unread(&self, alert: &Alert, now: Timestamp) -> bool {
+        let source: Name = alert.identity.get("source").into();
+        let key = ProjectKey {
+            project_id: alert.identity.get("project_id").into(),
+            source: source.clone(),
+        };
+        let known_until = self.history.project(&key).and_then(|known| known.coverage);
+        known_until.is_some_and(|known_until| now.since(known_until) > LONG_STOP)
+            && !self.health.contains_key(&SubjectKey::Source(source))
     }
 
     /// Forgets ended alerts that no group holds any more.
@@ -345,6 +371,12 @@ impl Engine {
     }
 }
 
+/// What was read longer ago than this is read again after a start before anybody is reminded.
+const LONG_STOP: Span = Span::minutes(15);
+
+/// From whom each silence keeps something, by its id.
+pub(super) type KeptFrom = BTreeMap<String, BTreeSet<Name>>;
+
 /// Who hears of what in a step.
 struct Listeners<'a> {
     engine: &'a Engine,
@@ -377,9 +409,11 @@ impl Listeners<'_> {
         let may_speak = |key: &GroupKey| {
             let route = self.engine.route_of(key);
             let is_muted = route.mute.iter().any(|mute| mute.is_open(self.now));
-            route.receivers.contains(receiver) && !is_muted
+            let group = self.engine.groups.get(key);
+            !is_muted && group.is_some_and(|group| group.is_routed(receiver, &route))
         };
         cause.identity.get("receiver") != &**receiver
+            && self.engine.silences.find(&cause.labels).is_none()
             && self.inhibitors.find(cause).is_none()
             && self.keys(cause).iter().filter(is_due).any(may_speak)
     }
@@ -387,11 +421,15 @@ impl Listeners<'_> {
 
 impl Hearing for Listeners<'_> {
     fn receivers(&self, alert: &Alert) -> BTreeSet<Name> {
-        let routes = self
-            .keys(alert)
-            .into_iter()
-            .map(|key| self.engine.route_of(&key));
-        routes.flat_map(|route| route.receivers).collect()
+        let mut receivers = BTreeSet::new();
+        for key in self.keys(alert) {
+            let route = self.engine.route_of(&key);
+            if let Some(group) = self.engine.groups.get(&key) {
+                receivers.extend(group.escalated(&route).cloned());
+            }
+            receivers.extend(route.receivers);
+        }
+        receivers
     }
 
     fn is_told(&self, receiver: &Name, print: Fingerprint) -> bool {
@@ -437,7 +475,13 @@ fn missed_lines(notification: &Notification) -> Vec<String> {
 }
 
 /// A notification that is a conversation of its own.
-fn notice(receiver: &Name, key: &str, reason: Reason, body: Body, now: Timestamp) -> Notification {
+pub(super) fn notice(
+    receiver: &Name,
+    key: &str,
+    reason: Reason,
+    body: Body,
+    now: Timestamp,
+) -> Notification {
     let labels = Labels::default()
         .with("receiver", receiver.clone())
         .with("key", key);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::alert::{self, EndReason, Ending};
+use super::alert::{self, Alert, EndReason, Ending};
 use super::labels::Fingerprint;
 use super::observation::{Name, ProjectKey};
 use super::rule::context::Memory;
@@ -74,6 +74,7 @@ impl Engine {
         self.is_adopting = false;
         self.forget_memories(step);
         self.close_orphans(now, step);
+        self.renew_owners(step);
         self.reroute(now, step);
         (0..self.watches.len()).collect()
     }
@@ -108,6 +109,22 @@ impl Engine {
             step.changed
                 .alerts
                 .insert(print, self.alerts.get(&print).cloned());
+        }
+    }
+
+    /// Gives what is open the owner it has now, for routes and mentions.
+    fn renew_owners(&mut self, step: &mut Step) {
+        let owner_now = |alert: &Alert| {
+            let owner = self.owner(self.rule(&alert.rule)?, alert);
+            (alert.is_open() && owner != alert.owner).then_some((alert.fingerprint, owner))
+        };
+        let renewed: Vec<_> = self.alerts.values().filter_map(owner_now).collect();
+        for (print, owner) in renewed {
+            if let Some(alert) = self.alerts.get_mut(&print) {
+                alert.labels.set("owner", owner.clone().unwrap_or_default());
+                alert.owner = owner;
+                step.changed.alerts.insert(print, Some(alert.clone()));
+            }
         }
     }
 

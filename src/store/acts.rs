@@ -112,6 +112,7 @@ mod tests {
     fn acted(id: &str, minute: i64) -> Acted {
         let what = ActKind::Accept { alert: id.into() };
         Acted {
+            silence: None,
             act: Act::new("ada", at(minute), Some("bigger tables"), what),
             target: Some(Target {
                 fingerprint: Fingerprint::from_u128(u128::from(id.as_bytes()[0])),

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use super::averages;
 use super::promises;
-use super::records::{Segments, segment_key, time_key};
+use super::records::{Segments, from_json, segment_key, time_key};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
 use crate::engine::labels::Fingerprint;
 use crate::engine::ledger::LedgerRow;
 use crate::engine::observation::{Name, Observation};
+use crate::engine::silence::Silence;
 use crate::engine::time::Timestamp;
 
 /// Segments of one project and day are merged when there are more than so many.
@@ -97,9 +98,10 @@ fn merge(
 /// Rows deleted in one commit.
 const FORGET_BATCH: usize = 10_000;
 
-/// Deletes promises, transitions, deliveries and acts from before `cutoff`; returns how many.
+/// Deletes promises, transitions, deliveries, acts and silences that were over before `cutoff`; returns how
+/// many.
 pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
-    let mut forgotten = forget_promises(store, cutoff)?;
+    let mut forgotten = forget_promises(store, cutoff)? + forget_silences(store, cutoff)?;
     for table in [Table::Transition, Table::Delivery, Table::Act] {
         loop {
             let mut commit = Commit::default();
@@ -115,6 +117,26 @@ pub fn forget_rows(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreE
             forgotten += commit.writes.len();
             store.commit(&commit)?;
         }
+    }
+    Ok(forgotten)
+}
+
+/// Deletes silences that were over before `cutoff`: nothing changes those any more.
+fn forget_silences(store: &dyn Store, cutoff: Timestamp) -> Result<usize, StoreError> {
+    let mut commit = Commit::default();
+    for record in store.scan(Table::Silence, b"") {
+        let (key, bytes) = record?;
+        // One that cannot be read stays as it is, for `store verify` to show.
+        let Ok(silence) = from_json::<Silence>(Table::Silence, &key, &bytes) else {
+            continue;
+        };
+        if silence.ended.is_some() && silence.over_at() < cutoff {
+            commit.delete(Table::Silence, key);
+        }
+    }
+    let forgotten = commit.writes.len();
+    if !commit.is_empty() {
+        store.commit(&commit)?;
     }
     Ok(forgotten)
 }
@@ -226,6 +248,51 @@ mod tests {
             .ledger
             .rows("by-7", Timestamp::MIN, Timestamp::MAX);
         rows.map(|row| (row.due_at, row.outcome)).collect()
+    }
+
+    #[test]
+    fn silences_are_forgotten_when_they_have_long_been_over() {
+        use crate::engine::labels::Matcher;
+        use crate::engine::silence::{SilenceEnd, SilenceEnded, Until};
+        let folder = tempfile::tempdir().unwrap();
+        let start = Timestamp::from_millis(1_773_100_800_000);
+        let store = SledStore::open(&folder.path().join("data"), SledOptions::at(start))
+            .unwrap()
+            .store;
+        let mut step = crate::engine::Step::default();
+        for (id, ended) in [("s1", Some(0)), ("s2", Some(2)), ("s3", None)] {
+            let ended = ended.map(|hour| SilenceEnd {
+                at: start + Span::hours(hour),
+                why: SilenceEnded::Expired,
+            });
+            let silence = Silence {
+                id: id.into(),
+                matchers: vec![Matcher::parse("job = a").unwrap()],
+                by: "ada".into(),
+                comment: "maintenance".into(),
+                created_at: start,
+                ends_at: start,
+                until: Until::Time,
+                ended,
+                has_matched: false,
+                is_end_announced: false,
+                is_idle_announced: false,
+                idle_since: None,
+                receivers: std::collections::BTreeSet::new(),
+            };
+            step.changed.silences.insert(id.into(), Some(silence));
+        }
+        let mut sequences = records::Sequences::default();
+        let (commit, _) = records::commit_step(&step, &BTreeMap::new(), &[], &mut sequences, start);
+        store.commit(&commit).unwrap();
+        assert_eq!(forget_rows(&store, start + Span::hours(1)).unwrap(), 1);
+        let left = records::load(&store).unwrap().saved.silences;
+        let ids: Vec<&str> = left.iter().map(|silence| &*silence.id).collect();
+        assert_eq!(
+            ids,
+            ["s2", "s3"],
+            "one that has not ended is kept whatever its time"
+        );
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::engine::acting::Outcome;
+use crate::engine::labels::Matcher;
 use crate::engine::ledger::{LedgerRow, Promise};
 use crate::engine::notification::Body;
 use crate::engine::observation::{Execution, Run, Status};
-use crate::engine::replay::{Played, Wish};
+use crate::engine::replay::{Played, Want, Wish};
+use crate::engine::route::EscalationStep;
+use crate::engine::silence::Until;
 use crate::engine::time::{Span, Timestamp, parse_span};
 
 /// A line that cannot be read.
@@ -84,27 +87,129 @@ pub(super) fn stretch(text: &str, day: &Day) -> Result<(Timestamp, Timestamp), L
     Ok((day.at(from.trim())?, day.at(to.trim())?))
 }
 
-/// `08:00 slower nightly ada: bigger tables`
-pub(super) fn accept(text: &str, day: &Day) -> Result<(Timestamp, Wish), LineError> {
-    let usage = || LineError::new(text, "write `TIME RULE JOB WHO: the comment`");
+/// What stands before and after `: `.
+fn commented(text: &str) -> (Vec<&str>, Option<String>) {
     let (head, comment) = match text.split_once(": ") {
         Some((head, comment)) => (head, Some(comment.trim().to_owned())),
         None => (text, None),
     };
-    let mut words: Vec<&str> = head.split_whitespace().collect();
-    let by = words.pop().ok_or_else(usage)?;
-    let subject = words.pop().ok_or_else(usage)?;
-    let rule = words.pop().ok_or_else(usage)?;
-    if words.is_empty() {
-        return Err(usage());
+    (head.split_whitespace().collect(), comment)
+}
+
+/// An instant in front of other words, with or without a date.
+fn timed<'a>(words: &'a [&'a str], day: &Day) -> Result<(Timestamp, &'a [&'a str]), LineError> {
+    let has_date = words
+        .first()
+        .is_some_and(|word| word.len() == 5 && word.as_bytes()[2] == b'-');
+    let length = usize::from(has_date) + 1;
+    if words.len() < length {
+        return Err(LineError::new(&words.join(" "), "write a time first"));
     }
-    let wish = Wish {
-        rule: rule.to_owned(),
-        subject: subject.to_owned(),
-        by: by.to_owned(),
-        comment,
+    let (at, rest) = words.split_at(length);
+    Ok((day.at(&at.join(" "))?, rest))
+}
+
+/// A line of what somebody wants done: its comment is taken off, its time read.
+fn wish(
+    text: &str,
+    day: &Day,
+    usage: &str,
+    read: impl FnOnce(&[&str]) -> Option<(String, Want)>,
+) -> Result<(Timestamp, Wish), LineError> {
+    let (words, comment) = commented(text);
+    let refuse = || LineError::new(text, format!("write `{usage}`"));
+    let (at, words) = timed(&words, day).map_err(|_| refuse())?;
+    let (by, what) = read(words).ok_or_else(refuse)?;
+    Ok((at, Wish { by, comment, what }))
+}
+
+/// `08:00 slower nightly ada: bigger tables`
+pub(super) fn accept(text: &str, day: &Day) -> Result<(Timestamp, Wish), LineError> {
+    wish(text, day, "TIME RULE JOB WHO: the comment", |words| {
+        let [rule, subject, by] = words else {
+            return None;
+        };
+        let (rule, subject) = ((*rule).to_owned(), (*subject).to_owned());
+        Some(((*by).to_owned(), Want::Accept { rule, subject }))
+    })
+}
+
+/// `08:00 failed nightly ada for 2h: on it`
+pub(super) fn acknowledge(text: &str, day: &Day) -> Result<(Timestamp, Wish), LineError> {
+    let usage = "TIME RULE JOB WHO for 2h: the comment";
+    wish(text, day, usage, |words| {
+        let (words, lasting) = match words {
+            [words @ .., "for", lasting] => (words, Some(parse_span(lasting).ok()?)),
+            words => (words, None),
+        };
+        let [rule, subject, by] = words else {
+            return None;
+        };
+        let what = Want::Acknowledge {
+            rule: (*rule).to_owned(),
+            subject: (*subject).to_owned(),
+            lasting,
+        };
+        Some(((*by).to_owned(), what))
+    })
+}
+
+/// `09:00 failed nightly ada`
+pub(super) fn unacknowledge(text: &str, day: &Day) -> Result<(Timestamp, Wish), LineError> {
+    wish(text, day, "TIME RULE JOB WHO", |words| {
+        let [rule, subject, by] = words else {
+            return None;
+        };
+        let (rule, subject) = ((*rule).to_owned(), (*subject).to_owned());
+        Some(((*by).to_owned(), Want::Unacknowledge { rule, subject }))
+    })
+}
+
+fn matchers(words: &[&str]) -> Option<Vec<Matcher>> {
+    words.iter().map(|word| Matcher::parse(word).ok()).collect()
+}
+
+/// `08:00 ada 2h until success job=nightly severity=critical: maintenance`
+pub(super) fn silence(text: &str, day: &Day) -> Result<(Timestamp, Wish), LineError> {
+    let usage =
+        "TIME WHO 2h job=nightly: the reason`, or `TIME WHO 2h until success job=nightly: …";
+    wish(text, day, usage, |words| {
+        let (by, lasting, until, rest) = match words {
+            [by, lasting, "until", "success", rest @ ..] => (by, lasting, Until::Success, rest),
+            [by, lasting, "until", "resolved", rest @ ..] => (by, lasting, Until::Resolved, rest),
+            [by, lasting, rest @ ..] => (by, lasting, Until::Time, rest),
+            _ => return None,
+        };
+        let what = Want::Silence {
+            matchers: matchers(rest)?,
+            lasting: parse_span(lasting).ok()?,
+            until,
+        };
+        Some(((*by).to_owned(), what))
+    })
+}
+
+/// `09:00 ada job=nightly severity=critical`
+pub(super) fn unsilence(text: &str, day: &Day) -> Result<(Timestamp, Wish), LineError> {
+    wish(text, day, "TIME WHO job=nightly", |words| {
+        let [by, rest @ ..] = words else {
+            return None;
+        };
+        let matchers = matchers(rest)?;
+        Some(((*by).to_owned(), Want::Unsilence { matchers }))
+    })
+}
+
+/// `30m leads`
+pub(super) fn escalation(text: &str) -> Result<EscalationStep, LineError> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [after, receivers @ ..] = words.as_slice() else {
+        return Err(LineError::new(text, "write `30m leads`"));
     };
-    Ok((day.at(&words.join(" "))?, wish))
+    Ok(EscalationStep {
+        after: span(after)?,
+        receivers: receivers.iter().map(|name| (*name).into()).collect(),
+    })
 }
 
 /// A line of two names, a start and perhaps an end.
@@ -328,7 +433,13 @@ pub(super) fn told(played: &Played, day: &Day) -> Vec<String> {
                     ""
                 };
                 let severity = alert.severity.as_str();
-                format!("{head}: {mark} {severity} {}{so}", alert.headline)
+                let taken = alert.acknowledged.as_ref();
+                let taken = taken.map_or(String::new(), |known| format!(" [{}]", known.by));
+                let quiet = alert.silenced.as_ref().map_or("", |_| " [silenced]");
+                format!(
+                    "{head}: {mark} {severity} {}{so}{taken}{quiet}",
+                    alert.headline
+                )
             })),
         }
         for quiet in &told.suppressed {

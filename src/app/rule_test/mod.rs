@@ -27,6 +27,11 @@
 //! protections = ["06:00 prod on", "08:00 prod off", "09:00 prod gone"]
 //! outages = ["06:20 -> 07:00"]           # the source cannot be read
 //! accept = ["08:00 slower nightly ada: bigger tables"]   # rule, job or model, who: why
+//! acknowledge = ["08:00 failed nightly ada for 2h: on it"]   # the usual time without `for`
+//! unacknowledge = ["09:00 failed nightly ada"]
+//! silence = ["08:00 ada 2h job=nightly: maintenance", "08:00 ada 2h until success job=nightly: retried"]
+//! unsilence = ["09:00 ada job=nightly"]  # the silence in force with these matchers
+//! escalate = ["30m leads", "2h boss"]    # who is told when nobody acknowledges
 //! told = ["04:30:15 team first: + critical …"]
 //! ledger = ["rule job 07:00 met"]        # left out: not looked at
 //! ```
@@ -48,7 +53,8 @@ use serde::Deserialize;
 use crate::config::{Diagnostics, Environment, load_rule_texts, load_texts};
 use crate::engine::observation::ProjectKey;
 use crate::engine::policy::{Policy, SourcePolicy};
-use crate::engine::replay::Replay;
+use crate::engine::replay::{Replay, Wish};
+use crate::engine::route::EscalationStep;
 use crate::engine::rule::{KIND_NAMES, Rule};
 use crate::engine::time::{Span, Timestamp};
 use lines::{Day, LineError};
@@ -102,6 +108,16 @@ struct Test {
     outages: Vec<String>,
     #[serde(default)]
     accept: Vec<String>,
+    #[serde(default)]
+    acknowledge: Vec<String>,
+    #[serde(default)]
+    unacknowledge: Vec<String>,
+    #[serde(default)]
+    silence: Vec<String>,
+    #[serde(default)]
+    unsilence: Vec<String>,
+    #[serde(default)]
+    escalate: Vec<String>,
     told: Vec<String>,
     ledger: Option<Vec<String>>,
 }
@@ -205,6 +221,8 @@ pub struct Case {
     pub until: Timestamp,
     /// Time between polls; `None`: looks are made whenever something happens.
     pub poll_every: Option<Span>,
+    /// Who is told when nobody acknowledges.
+    pub escalate: Vec<EscalationStep>,
     /// What is to be told.
     pub told: Vec<String>,
     /// What is to become of promises; `None`: not looked at.
@@ -308,6 +326,10 @@ impl Case {
             from: test.from,
             until: day.at(&test.until).map_err(fail)?,
             poll_every: poll_every.map_err(fail)?,
+            escalate: {
+                let steps = test.escalate.iter().map(|text| lines::escalation(text));
+                steps.collect::<Result<_, _>>().map_err(fail)?
+            },
             told: test.told.clone(),
             ledger: test.ledger.clone(),
             day,
@@ -324,6 +346,7 @@ impl Case {
     pub fn run(&self) -> TestResult {
         let mut policy = Policy::empty(vec!["team".into()]);
         policy.rules.clone_from(&self.rules);
+        policy.route.escalate.clone_from(&self.escalate);
         policy.sources = vec![SourcePolicy {
             name: SOURCE.into(),
             schedule_zone: self.schedule_zone,
@@ -375,6 +398,9 @@ fn project_key() -> ProjectKey {
     }
 }
 
+/// Reads what somebody wants done, and when.
+type ReadWish = fn(&str, &Day) -> Result<(Timestamp, Wish), LineError>;
+
 fn timeline(test: &Test, day: &Day) -> Result<Replay, LineError> {
     let mut replay = Replay::new();
     states::add(test, day, &mut replay)?;
@@ -400,9 +426,17 @@ fn timeline(test: &Test, day: &Day) -> Result<Replay, LineError> {
         let (from, to) = lines::stretch(text, day)?;
         replay.outage(from, to);
     }
-    for text in &test.accept {
-        let (at, wish) = lines::accept(text, day)?;
-        replay.accept(at, wish);
+    for (texts, read) in [
+        (&test.accept, lines::accept as ReadWish),
+        (&test.acknowledge, lines::acknowledge),
+        (&test.unacknowledge, lines::unacknowledge),
+        (&test.silence, lines::silence),
+        (&test.unsilence, lines::unsilence),
+    ] {
+        for text in texts {
+            let (at, wish) = read(text, day)?;
+            replay.wish(at, wish);
+        }
     }
     Ok(replay)
 }

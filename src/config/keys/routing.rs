@@ -69,7 +69,7 @@ pub static ROUTE_CHILD: Section = plain(
     "[[route.child]]",
     "route",
     "route.child",
-    "A branch of the routing tree; keys left out are inherited, except `escalate`.",
+    "A branch of the routing tree; keys left out are inherited; `escalate = []` is none.",
     &[
         optional(
             "name",
@@ -144,7 +144,7 @@ pub static ESCALATE: Section = plain(
             "after",
             Type::Duration,
             "\"30m\"",
-            "Time after the first notification.",
+            "Time after the first notification, or since an acknowledgement or silence is over; longer from step to step.",
         ),
         required("receivers", Type::Texts, "[\"leads\"]", "Who is told then."),
     ],

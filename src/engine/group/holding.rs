@@ -2,12 +2,13 @@
 //!
 //! It decides nothing about what is told of the others; that is the group's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::alert::AlertState;
 use super::super::labels::Fingerprint;
 use super::super::notification::{Suppressed, SuppressionReason};
 use super::super::observation::Name;
+use super::super::route::Route;
 use super::super::time::Timestamp;
 use super::{Flush, Group, News};
 
@@ -24,10 +25,12 @@ impl Group {
             .filter_map(|print| flush.alerts.get(print))
             .filter(|alert| alert.state == AlertState::Firing || !self.is_told(alert.fingerprint))
             .filter_map(|alert| {
-                let reason = match (muted, flush.inhibitors.find(alert)) {
-                    (Some(calendar), _) => SuppressionReason::Muted(calendar.name.clone()),
-                    (None, Some(id)) => SuppressionReason::Inhibited(id.to_owned()),
-                    (None, None) => return None,
+                let silence = flush.silences.find_for(alert);
+                let reason = match (silence, muted, flush.inhibitors.find(alert)) {
+                    (Some(silence), _, _) => SuppressionReason::Silenced(silence.id.clone()),
+                    (None, Some(calendar), _) => SuppressionReason::Muted(calendar.name.clone()),
+                    (None, None, Some(id)) => SuppressionReason::Inhibited(id.to_owned()),
+                    (None, None, None) => return None,
                 };
                 Some((alert.fingerprint, reason))
             })
@@ -55,14 +58,20 @@ impl Group {
         self.released
             .retain(|print, _| is_firing(print) && !reasons.contains_key(print));
         for (print, reason) in before {
-            let is_released = is_firing(&print) && !reasons.contains_key(&print);
-            if is_released && matches!(reason, SuppressionReason::Inhibited(_)) {
-                let release_at = match self.told_at {
-                    None => flush.now + flush.route.group_wait,
-                    Some(told_at) => flush.now.max(told_at + flush.route.group_interval),
-                };
-                self.released.insert(print, release_at);
+            if !is_firing(&print) || reasons.contains_key(&print) {
+                continue;
             }
+            let release_at = match (reason, self.told_at) {
+                (SuppressionReason::Muted(_), _) => continue,
+                // What ended the silence may end the alert, too: a short wait, and no longer one.
+                (SuppressionReason::Silenced(_), _) | (_, None) => {
+                    flush.now + flush.route.group_wait
+                }
+                (SuppressionReason::Inhibited(_), Some(told_at)) => {
+                    flush.now.max(told_at + flush.route.group_interval)
+                }
+            };
+            self.released.insert(print, release_at);
         }
         // What a receiver hears of in another group ends there, too.
         let is_elsewhere = |print: &Fingerprint| {
@@ -78,6 +87,25 @@ impl Group {
         self.held_back.extend(&kept);
         self.held_back
             .retain(|print| !is_firing(print) || kept.contains(print));
+    }
+
+    /// Silences that keep something of the group quiet, and from whom.
+    pub(in super::super) fn kept_by_silences(
+        &self,
+        route: &Route,
+    ) -> BTreeMap<String, BTreeSet<Name>> {
+        let silences = self.reasons.values().filter_map(|reason| match reason {
+            SuppressionReason::Silenced(id) => Some(id.clone()),
+            SuppressionReason::Inhibited(_) | SuppressionReason::Muted(_) => None,
+        });
+        let silences: BTreeSet<String> = silences.collect();
+        if silences.is_empty() {
+            return BTreeMap::new();
+        }
+        let receivers = route.receivers.iter().chain(self.conversations.keys());
+        let receivers: BTreeSet<Name> = receivers.chain(self.escalated(route)).cloned().collect();
+        let with_all = |id: String| (id, receivers.clone());
+        silences.into_iter().map(with_all).collect()
     }
 
     /// Keeps of which run an alert told when another one explained it.

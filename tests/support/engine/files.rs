@@ -33,6 +33,7 @@ fn timeline(case: &Case) -> Timeline {
     timeline.outages = case.replay.outages().to_vec();
     timeline.wishes = case.replay.wishes().to_vec();
     timeline.policy.rules.clone_from(&case.rules);
+    timeline.policy.route.escalate.clone_from(&case.escalate);
     timeline.policy.sources[0].schedule_zone = case.schedule_zone;
     match case.poll_every {
         Some(every) => timeline.poll_every(every),

@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use tardy::engine::acting::Acted;
+use tardy::engine::acting::{Acted, Outcome as Done};
 use tardy::engine::alert::Transition;
 use tardy::engine::history::History;
-use tardy::engine::labels::Patterns;
+use tardy::engine::labels::{Matcher, Patterns};
 use tardy::engine::ledger::{Ledger, LedgerRow, Promise};
 use tardy::engine::notification::{Body, Notification};
 use tardy::engine::observation::{
     Execution, Job, Name, Observation, Plan, Project, ProjectKey, Run, Status, WaitingPlans,
 };
 use tardy::engine::policy::{Policy, SourcePolicy};
-use tardy::engine::replay::Wish;
+use tardy::engine::replay::{Want, Wish};
 use tardy::engine::rule::{Rule, RuleKind};
+use tardy::engine::silence::Until;
 use tardy::engine::subject::SubjectKey;
-use tardy::engine::time::{Span, Timestamp};
+use tardy::engine::time::{Span, Timestamp, parse_span};
 use tardy::engine::{Changed, Engine, HealthReport, Input, Saved, Step};
 
 /// The project all jobs belong to.
@@ -257,16 +258,53 @@ impl Timeline {
         self
     }
 
-    /// Somebody accepts the level of a rule's alert at a job or model.
-    pub fn accept(mut self, at: &str, rule: &str, subject: &str, comment: &str) -> Self {
+    /// Somebody wants something done.
+    pub fn wish(mut self, at: &str, by: &str, comment: &str, what: Want) -> Self {
         let wish = Wish {
-            rule: rule.to_owned(),
-            subject: subject.to_owned(),
-            by: "ada".to_owned(),
+            by: by.to_owned(),
             comment: (!comment.is_empty()).then(|| comment.to_owned()),
+            what,
         };
         self.wishes.push((self.at(at), wish));
         self
+    }
+
+    /// Ada accepts the level of a rule's alert at a job or model.
+    pub fn accept(self, at: &str, rule: &str, subject: &str, comment: &str) -> Self {
+        let (rule, subject) = (rule.to_owned(), subject.to_owned());
+        self.wish(at, "ada", comment, Want::Accept { rule, subject })
+    }
+
+    /// Somebody takes a rule's alert at a job on; for the usual time when `lasting` is empty.
+    pub fn acknowledge(self, at: &str, by: &str, (rule, job): (&str, &str), lasting: &str) -> Self {
+        let what = Want::Acknowledge {
+            rule: rule.to_owned(),
+            subject: job.to_owned(),
+            lasting: (!lasting.is_empty()).then(|| parse_span(lasting).unwrap()),
+        };
+        self.wish(at, by, "", what)
+    }
+
+    /// And gives it back.
+    pub fn unacknowledge(self, at: &str, by: &str, (rule, job): (&str, &str)) -> Self {
+        let (rule, subject) = (rule.to_owned(), job.to_owned());
+        self.wish(at, by, "", Want::Unacknowledge { rule, subject })
+    }
+
+    /// Ada keeps alerts quiet.
+    pub fn silence(self, at: &str, lasting: &str, until: Until, matchers: &[&str]) -> Self {
+        let what = Want::Silence {
+            matchers: read_matchers(matchers),
+            lasting: parse_span(lasting).unwrap(),
+            until,
+        };
+        self.wish(at, "ada", "maintenance", what)
+    }
+
+    /// Ada ends the silence with these matchers.
+    pub fn unsilence(self, at: &str, matchers: &[&str]) -> Self {
+        let matchers = read_matchers(matchers);
+        self.wish(at, "ada", "", Want::Unsilence { matchers })
     }
 
     /// The source cannot be read in between.
@@ -678,6 +716,11 @@ impl Default for Disturbance {
     }
 }
 
+fn read_matchers(texts: &[&str]) -> Vec<Matcher> {
+    let read = |text: &&str| Matcher::parse(text).unwrap();
+    texts.iter().map(read).collect()
+}
+
 fn source_report(at: Timestamp, result: Result<(), String>) -> HealthReport {
     HealthReport {
         subject: SubjectKey::Source("prod".into()),
@@ -732,7 +775,14 @@ impl Outcome {
                     } else {
                         ""
                     };
-                    format!("{head}: {mark} {severity} {}{so}", alert.headline)
+                    let taken = alert.acknowledged.as_ref();
+                    let taken = taken.map_or(String::new(), |known| format!(" [{}]", known.by));
+                    let quiet = alert.silenced.as_ref();
+                    let quiet = quiet.map_or("", |_| " [silenced]");
+                    format!(
+                        "{head}: {mark} {severity} {}{so}{taken}{quiet}",
+                        alert.headline
+                    )
                 })),
             }
             for quiet in &told.suppressed {
@@ -740,6 +790,25 @@ impl Outcome {
             }
         }
         lines
+    }
+
+    /// What was told, without what is kept quiet: the ids of silences are nobody's to write down.
+    pub fn news_text(&self) -> Vec<String> {
+        let mut lines = self.told_text();
+        lines.retain(|line| !line.contains(": kept quiet, "));
+        lines
+    }
+
+    /// What came of what people did: time, who, and the answer.
+    pub fn acts_text(&self) -> Vec<String> {
+        let line = |acted: &Acted| {
+            let head = format!("{} {}", time(acted.act.at, &self.day()), acted.act.by);
+            match &acted.outcome {
+                Done::Done(said) => format!("{head}: {said}"),
+                Done::Refused(refusal) => format!("{head} refused: {refusal}"),
+            }
+        };
+        self.acts.iter().map(line).collect()
     }
 
     /// Final ledger rows, by rule and instant: the last row of each promise.
@@ -803,6 +872,41 @@ fn time(at: Timestamp, day: &str) -> String {
     } else {
         format!("{} {clock}", &date[5..])
     }
+}
+
+/// Plays a timeline as it is, and with a restart at every step: the same is told, and it is what is expected. `NOTICE`
+/// stands for any.
+#[track_caller]
+pub fn check_restarted(timeline: &Timeline, until: &str, expected: &str) -> Outcome {
+    let until = timeline.at(until);
+    let plain = timeline.play_with(until, &mut |_, _| Disturbance::default());
+    let restarted = timeline.play_with(until, &mut |_, _| Disturbance {
+        is_restart: true,
+        ..Disturbance::default()
+    });
+    assert_eq!(
+        plain.acts_text(),
+        restarted.acts_text(),
+        "acts with restarts"
+    );
+    let (told, again) = (plain.told_text(), restarted.told_text());
+    assert!(
+        told == again,
+        "\nplain\n  {}\nrestarted\n  {}\n",
+        told.join("\n  "),
+        again.join("\n  ")
+    );
+    let is_notice = |line: &String| line.contains(" notice: ");
+    let news = plain.news_text().into_iter();
+    let news = news.map(|line| {
+        if is_notice(&line) {
+            "NOTICE".to_owned()
+        } else {
+            line
+        }
+    });
+    check(&news.collect::<Vec<_>>(), expected);
+    plain
 }
 
 /// Compares lines with what is expected, one fact a line; indentation does not matter.
