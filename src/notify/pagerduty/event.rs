@@ -64,16 +64,16 @@ fn change(notification: &Notification, message: &Message) -> Value {
 
 fn payload(notification: &Notification, message: &Message, details: Map<String, Value>) -> Value {
     let lead = lead(notification);
-    let labels = match lead {
-        Some(alert) if notification.group == Labels::default() => &alert.labels,
-        _ => &notification.group,
+    let named = |labels: &Labels| ["project", "job", "model"].map(|name| shown(labels.get(name)));
+    let mut subject = named(&notification.group);
+    if let Some(alert) = lead.filter(|_| subject.iter().all(String::is_empty)) {
+        subject = named(&alert.labels);
+    }
+    let source = match text::line(&subject.join(" "), limits::FIELD) {
+        source if source.is_empty() => "tardy".to_owned(),
+        source => source,
     };
-    let [project, job, model] = ["project", "job", "model"].map(|name| label(labels, name));
-    let subject = [project.as_str(), &job, &model].join(" ");
-    let source = match text::line(&subject, limits::FIELD) {
-        subject if subject.is_empty() => "tardy".to_owned(),
-        subject => subject,
-    };
+    let [project, job, model] = subject;
     let component = if model.is_empty() { job } else { model };
     let class = lead.map(|alert| shown(&alert.kind)).unwrap_or_default();
     let mut payload = json!({
@@ -110,10 +110,6 @@ fn lead(notification: &Notification) -> Option<&AlertView> {
         Body::Alerts(alerts) => alerts.first(),
         Body::Notice { .. } => None,
     }
-}
-
-fn label(labels: &Labels, name: &str) -> String {
-    shown(labels.get(name))
 }
 
 fn shown(text: &str) -> String {
