@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use tardy::engine::notification::Reason;
 use tardy::notify::build;
 
-use crate::chat::teams::check_message;
+use crate::chat::teams::{Workflow, check_message};
 use crate::told;
 use crate::world::{Kind, World, deliver, handle_of, owners, why};
 
 /// First texts of the cards in the channel.
 fn first_lines(world: &World) -> Vec<String> {
-    let posts = world.chat.in_teams(|workflow| workflow.posts());
+    let posts = world.chat.in_teams(Workflow::posts);
     let line = |card: &Value| card["body"][0]["items"][0]["inlines"][0]["text"].clone();
     posts
         .iter()
@@ -34,7 +34,7 @@ async fn later_cards_name_the_first() {
             "Update on k3x9pq: Recovered: finance nightly-refresh succeeded (lasted 42 min)",
         ]
     );
-    let colours = world.chat.in_teams(|workflow| workflow.posts());
+    let colours = world.chat.in_teams(Workflow::posts);
     let colours: Vec<&Value> = colours
         .iter()
         .map(|card| &card["body"][0]["style"])
@@ -58,7 +58,7 @@ async fn owners_are_mentioned_when_it_opens_and_escalates_only() {
     ] {
         handle_of(deliver(&*notifier, &notification, None).await);
     }
-    let posts = world.chat.in_teams(|workflow| workflow.posts());
+    let posts = world.chat.in_teams(Workflow::posts);
     let mentioned: Vec<bool> = posts
         .iter()
         .map(|card| {
@@ -85,8 +85,8 @@ async fn data_cannot_mention_and_is_no_markdown() {
         context.owners = owners();
         let notifier = build(&world.receiver(), &context).unwrap();
         handle_of(deliver(&*notifier, &told::hostile(text), None).await);
-        assert_eq!(world.chat.in_teams(|workflow| workflow.failed()), [""; 0]);
-        let card = &world.chat.in_teams(|workflow| workflow.posts())[0];
+        assert_eq!(world.chat.in_teams(Workflow::failed), [""; 0]);
+        let card = &world.chat.in_teams(Workflow::posts)[0];
         assert_eq!(card["msteams"]["entities"], json!([]));
     }
 }
@@ -97,8 +97,8 @@ async fn no_message_is_one_that_the_workflow_could_not_post() {
     for notification in notifications.into_iter().chain([told::many()]) {
         let world = World::new(Kind::Teams).await;
         handle_of(deliver(&*world.notifier(), &notification, None).await);
-        assert_eq!(world.chat.in_teams(|workflow| workflow.failed()), [""; 0]);
-        assert_eq!(world.chat.in_teams(|workflow| workflow.posts()).len(), 1);
+        assert_eq!(world.chat.in_teams(Workflow::failed), [""; 0]);
+        assert_eq!(world.chat.in_teams(Workflow::posts).len(), 1);
     }
 }
 

@@ -109,7 +109,7 @@ pub static RECEIVER: Section = Section {
         },
         Variant {
             name: "pagerduty",
-            doc: "PagerDuty: one incident for each conversation; see [pagerduty.md](pagerduty.md).",
+            doc: "PagerDuty: one incident for each conversation (docs/pagerduty.md).",
             keys: &[
                 required(
                     "routing_key",
@@ -127,7 +127,7 @@ pub static RECEIVER: Section = Section {
         },
         Variant {
             name: "teams",
-            doc: "Cards in Microsoft Teams, through a workflow; see [teams.md](teams.md).",
+            doc: "Cards in Microsoft Teams, through a workflow (docs/teams.md).",
             keys: &[required(
                 "url",
                 Type::SecretUrl,

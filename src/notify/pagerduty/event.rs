@@ -34,7 +34,7 @@ pub(super) fn body(event: &Event, notification: &Notification, message: &Message
         "dedup_key": key,
         "client": "Tardy",
         "links": links(message),
-        "payload": payload(notification, message, details),
+        "payload": payload(notification, message, &details),
     })
 }
 
@@ -47,7 +47,7 @@ pub(super) fn replaced(key: &str, notification: &Notification, message: &Message
         "event_action": "resolve",
         "dedup_key": key,
         "client": "Tardy",
-        "payload": payload(notification, message, details),
+        "payload": payload(notification, message, &details),
     })
 }
 
@@ -62,7 +62,7 @@ fn change(notification: &Notification, message: &Message) -> Value {
     })
 }
 
-fn payload(notification: &Notification, message: &Message, details: Map<String, Value>) -> Value {
+fn payload(notification: &Notification, message: &Message, details: &Map<String, Value>) -> Value {
     let lead = lead(notification);
     let named = |labels: &Labels| ["project", "job", "model"].map(|name| shown(labels.get(name)));
     let mut subject = named(&notification.group);

@@ -101,7 +101,7 @@ pub(super) fn plan(notification: &Notification, known: Option<&Incident>) -> Pla
     };
     let key = key(notification.conversation, known.generation);
     if pages_anew(notification, alerts, known, is_taken) {
-        after.generation += 1;
+        after.generation = known.generation.saturating_add(1);
         after.is_acknowledged = false;
         let new = Event::Trigger {
             key: self::key(notification.conversation, after.generation),
@@ -114,11 +114,11 @@ pub(super) fn plan(notification: &Notification, known: Option<&Incident>) -> Pla
     after.is_acknowledged |= is_taken;
     let events = if is_newly_taken {
         vec![Event::Acknowledge { key }]
-    } else if notification.reason.is_pinging() {
+    } else if notification.reason.is_pinging() && !is_taken {
         let replaces = None;
         vec![Event::Trigger { key, replaces }]
     } else {
-        // Would page when a person has closed the incident by hand.
+        // A trigger would page if a person has closed the incident by hand.
         Vec::new()
     };
     Plan::of(events, Some(after))
@@ -128,7 +128,7 @@ pub(super) fn plan(notification: &Notification, known: Option<&Incident>) -> Pla
 fn key(conversation: ConversationId, generation: u32) -> String {
     match generation {
         0 => conversation.to_string(),
-        number => format!("{conversation}-page{}", number + 1),
+        number => format!("{conversation}-page{}", number.saturating_add(1)),
     }
 }
 
@@ -169,8 +169,8 @@ fn ending(notification: &Notification, known: Option<&Incident>) -> Plan {
     let mut keys = vec![key(notification.conversation, generation)];
     if let Some(known) = known {
         keys.extend(known.stale.iter().cloned());
-        if known.sequence + 1 < notification.sequence {
-            keys.push(key(notification.conversation, generation + 1));
+        if known.sequence.saturating_add(1) < notification.sequence {
+            keys.push(key(notification.conversation, generation.saturating_add(1)));
         }
     }
     let resolve = |key| Event::Resolve { key };
@@ -315,8 +315,8 @@ mod tests {
     #[test]
     fn a_page_for_each_cause_and_another_only_where_pagerduty_would_be_silent() {
         use Reason::{
-            Acknowledged, AllResolved, Changed, Escalated, First, NewAlerts, Reminder, Silenced,
-            SomeResolved, Upgraded,
+            Acknowledged, AllResolved, Changed, Escalated, First, Flapping, NewAlerts, Reminder,
+            Silenced, SomeResolved, Upgraded,
         };
         for (what, notifications, expected) in [
             (
@@ -362,6 +362,11 @@ mod tests {
                     (AllResolved, "c.!"),
                 ],
                 vec!["trigger 1", "acknowledge 1", "", "resolve 1"],
+            ),
+            (
+                "what somebody has taken on pages nobody, though it flaps",
+                vec![(First, "c"), (Acknowledged, "c!"), (Flapping, "c!")],
+                vec!["trigger 1", "acknowledge 1", ""],
             ),
             (
                 "only one of two is acknowledged: somebody is still needed",
