@@ -684,6 +684,14 @@ smtp = "office"
 name = "hook"
 kind = "webhook"
 url = { env = "HOOK_URL" }
+[[receiver]]
+name = "pager"
+kind = "pagerduty"
+routing_key = { env = "PAGER_KEY" }
+[[receiver]]
+name = "teams"
+kind = "teams"
+url = { env = "TEAMS_URL" }
 [[smtp]]
 name = "office"
 host = "127.0.0.1"
@@ -708,9 +716,24 @@ from = "Tardy <tardy@example.com>"
         ),
     );
     home.set("HOOK_URL", &format!("http://{}/hook", chat.addr));
+    home.set("PAGER_KEY", chat::pagerduty::ROUTING_KEY);
+    home.set(
+        "TARDY_RECEIVER__PAGER__API_URL",
+        &format!("http://{}", chat.addr),
+    );
+    home.set(
+        "TEAMS_URL",
+        &format!(
+            "http://{}/workflows/1/triggers/manual?sig={}",
+            chat.addr,
+            chat::SECRET
+        ),
+    );
     home.set("SMTP_PASSWORD", "secret");
     home.set("TARDY_SMTP__OFFICE__PORT", &smtp.addr.port().to_string());
-    for receiver in ["slack", "discord", "mail", "hook", "terminal"] {
+    for receiver in [
+        "slack", "discord", "mail", "hook", "pager", "teams", "terminal",
+    ] {
         home.run(&["notify", "test", receiver])
             .assert(0, &[&format!("{receiver}: delivered")]);
         let json = home
@@ -719,7 +742,10 @@ from = "Tardy <tardy@example.com>"
             .json();
         assert_eq!(json["delivered"], true, "{json}");
     }
-    assert_eq!((chat.said().len(), smtp.mails().len()), (6, 2));
+    assert_eq!((chat.said().len(), smtp.mails().len()), (10, 2));
+    let (pages, changes) =
+        chat.in_pagerduty(|service| (service.incidents().len(), service.changes().len()));
+    assert_eq!((pages, changes), (0, 2), "a test wakes nobody");
     chat.revoke();
     home.run(&["notify", "test", "slack"])
         .assert(1, &["slack: "]);

@@ -36,6 +36,11 @@ fn variables() -> Vec<(&'static str, &'static str)> {
             "https://discord.example/api/webhooks/1/secret-0004",
         ),
         ("DISCORD_BOT_TOKEN", "secret-discord-0005"),
+        ("PAGERDUTY_ROUTING_KEY", "secretsecretsecretsecretsecret13"),
+        (
+            "TEAMS_WORKFLOW_URL",
+            "https://flow.example/workflows/secret-0014?sig=secret-0014",
+        ),
         ("ARCHIVE_URL", "https://archive.example/secret-0006"),
         ("ARCHIVE_SECRET", "secret-archive-0007"),
         ("SMTP_PASSWORD", "secret-smtp-0008"),
@@ -643,7 +648,7 @@ fn every_example_of_the_annotated_configuration_is_right() {
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let odd = notable(loaded.warnings);
     assert!(odd.is_empty(), "{odd}");
-    assert_eq!(loaded.config.receivers.len(), 7);
+    assert_eq!(loaded.config.receivers.len(), 9);
 }
 
 #[test]

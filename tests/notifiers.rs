@@ -17,10 +17,14 @@ mod console;
 mod discord_webhook;
 #[path = "notifiers/email.rs"]
 mod email;
+#[path = "notifiers/pagerduty.rs"]
+mod pagerduty;
 #[path = "notifiers/payloads.rs"]
 mod payloads;
 #[path = "notifiers/slack_webhook.rs"]
 mod slack_webhook;
+#[path = "notifiers/teams.rs"]
+mod teams;
 #[path = "notifiers/webhook.rs"]
 mod webhook;
 #[path = "notifiers/world.rs"]
@@ -32,14 +36,23 @@ use serde_json::Value;
 use tardy::engine::time::Span;
 use tardy::notify::Smtp as Relay;
 use tardy::notify::{
-    BuildContext, BuildError, Discord, Email, Outcome, Receiver, ReceiverKind, Slack, SmtpTls,
-    TemplateTexts, build,
+    BuildContext, BuildError, Discord, Email, Outcome, PagerDuty, Receiver, ReceiverKind, Slack,
+    SmtpTls, TemplateTexts, build,
 };
 
 use chat::SECRET;
+use chat::pagerduty::ROUTING_KEY;
 use world::{
     KEY, KINDS, Kind, PASSWORD, Trouble, World, deliver, handle_of, why, with_server_kinds,
 };
+
+const HTTP_KINDS: [Kind; 5] = [
+    Kind::SlackWebhook,
+    Kind::DiscordWebhook,
+    Kind::Webhook,
+    Kind::PagerDuty,
+    Kind::Teams,
+];
 
 #[tokio::test]
 async fn a_message_arrives_and_its_first_line_stands_alone() {
@@ -94,7 +107,7 @@ async fn a_rate_limit_is_waited_for() {
 
 #[tokio::test]
 async fn a_long_rate_limit_is_handed_back_and_kept_for_the_next_attempt() {
-    for kind in [Kind::SlackWebhook, Kind::DiscordWebhook, Kind::Webhook] {
+    for kind in HTTP_KINDS {
         let world = World::new(kind).await;
         world.chat.answer_next(
             429,
@@ -211,7 +224,10 @@ async fn a_revoked_receiver_is_rejected_with_the_remedy() {
             "{kind:?}: {outcome:?}"
         );
         let remedy = match kind {
-            Kind::SlackWebhook | Kind::DiscordWebhook => "create a new one and configure its url",
+            Kind::SlackWebhook | Kind::DiscordWebhook | Kind::Teams => {
+                "create a new one and configure its url"
+            }
+            Kind::PagerDuty => "create an Events API v2 integration",
             Kind::Webhook => "check it",
             _ => "check its username and password",
         };
@@ -270,7 +286,7 @@ async fn nobody_listening_is_certain_to_be_tried_again() {
 
 #[tokio::test]
 async fn redirects_are_not_followed() {
-    for kind in [Kind::SlackWebhook, Kind::DiscordWebhook, Kind::Webhook] {
+    for kind in HTTP_KINDS {
         let world = World::new(kind).await;
         world
             .chat
@@ -357,6 +373,8 @@ fn check_received(world: &World) {
                 platform::check_discord(&body).unwrap();
                 assert!(!seen.body.contains("@everyone"), "{}", seen.body);
             }
+            Kind::PagerDuty => assert_eq!(chat::pagerduty::check(&body), Vec::<String>::new()),
+            Kind::Teams => chat::teams::check_message(&body).unwrap(),
             _ => assert_eq!(body["version"], 1),
         }
         if world.kind != Kind::Webhook {
@@ -373,7 +391,8 @@ fn check_received(world: &World) {
         check_text(line);
         assert!(line.chars().count() <= 100, "{line}");
     }
-    if matches!(world.kind, Kind::SlackWebhook | Kind::DiscordWebhook) {
+    let is_form_checked = HTTP_KINDS.contains(&world.kind) && world.kind != Kind::Webhook;
+    if is_form_checked {
         assert_eq!(world.chat.said().len(), 1, "taken at the first try");
     }
 }
@@ -423,6 +442,13 @@ fn what_cannot_work_is_refused_when_built() {
     assert!(address(refused(slack(&format!(
         "https://169.254.169.254/{SECRET}"
     )))));
+    assert!(address(refused(ReceiverKind::Teams {
+        url: format!("https://acme.webhook.office.com/webhookb2/{SECRET}").into(),
+    })));
+    assert!(address(refused(ReceiverKind::PagerDuty(PagerDuty {
+        routing_key: SECRET.into(),
+        api_url: "http://events.pagerduty.com".parse().unwrap(),
+    }))));
     assert!(address(refused(ReceiverKind::Webhook {
         url: "file:///etc/passwd".into(),
         secret: None,
@@ -473,7 +499,7 @@ fn no_secret_is_shown_when_receivers_are_printed() {
         let receiver = runtime.block_on(World::new(*kind)).receiver();
         let shown = format!("{receiver:?}");
         assert!(
-            [SECRET, PASSWORD, KEY]
+            [SECRET, PASSWORD, KEY, ROUTING_KEY]
                 .iter()
                 .all(|secret| !shown.contains(secret)),
             "{shown}"

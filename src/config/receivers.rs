@@ -1,6 +1,8 @@
 //! `[[receiver]]` and `[[smtp]]`.
 
-use crate::notify::{Discord, Email, Receiver, ReceiverKind, Slack, Smtp, SmtpTls, TemplateTexts};
+use crate::notify::{
+    Discord, Email, PagerDuty, Receiver, ReceiverKind, Slack, Smtp, SmtpTls, TemplateTexts,
+};
 
 use super::addresses;
 use super::context::{Context, Draft};
@@ -175,6 +177,17 @@ fn read_kind(cursor: &mut Cursor<'_>, kind: &Variant, relays: &Names<Smtp>) -> R
             url: secret_url(cursor),
             secret: cursor.secret("secret").map(|secret| secret.value),
         },
+        "pagerduty" => ReceiverKind::PagerDuty(PagerDuty {
+            routing_key: cursor
+                .secret_checked("routing_key", routing_key)
+                .map_or_else(no_secret, |secret| secret.value),
+            api_url: cursor
+                .web_address("api_url")
+                .unwrap_or_else(|| address("https://events.pagerduty.com")),
+        }),
+        "teams" => ReceiverKind::Teams {
+            url: secret_url(cursor),
+        },
         "console" => ReceiverKind::Console,
         other => unreachable!("keys.rs lists a receiver kind `{other}` that is not read here"),
     }
@@ -194,6 +207,19 @@ fn secret_url(cursor: &mut Cursor<'_>) -> secrecy::SecretString {
     cursor
         .secret_url("url")
         .map_or_else(no_secret, |secret| secret.value)
+}
+
+/// Keys of integrations have 32 letters and digits; those of PagerDuty's REST API do not. Never repeated.
+fn routing_key(text: &str) -> Result<(), Refusal> {
+    if text.len() == 32 && text.bytes().all(|c| c.is_ascii_alphanumeric()) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "bad-key",
+        "this is not the key of an integration",
+        "an integration of the kind \"Events API v2\" shows 32 letters and digits as its Integration Key; keys of \
+         the REST API do not work",
+    ))
 }
 
 /// A Discord id: digits, in quotes because it does not fit into other programs' numbers.

@@ -415,6 +415,7 @@ pub(super) fn read_owners(top: &mut Cursor<'_>) -> Vec<Owner> {
             discord: cursor
                 .parsed("discord", discord_mention)
                 .map(|text| text.value),
+            teams: cursor.parsed("teams", teams_user).map(|text| text.value),
             email: cursor
                 .parsed("email", addresses::mail)
                 .map(|text| text.value),
@@ -486,6 +487,17 @@ fn discord_mention(text: &str) -> Result<String, Refusal> {
             "write \"<@id>\" for a person or \"<@&id>\" for a role, with the id's digits",
         )),
     }
+}
+
+fn teams_user(text: &str) -> Result<String, Refusal> {
+    if crate::notify::is_teams_user(text) {
+        return Ok(text.to_owned());
+    }
+    Err(Refusal::new(
+        "bad-mention",
+        format!("`{text}` is not a user of Microsoft Teams"),
+        "write the address the person signs in with, like \"alice@example.com\"; groups and tags do not work",
+    ))
 }
 
 fn is_id(id: &str) -> bool {

@@ -67,6 +67,8 @@ pub struct Owner {
     pub slack: Option<String>,
     /// Discord mention, `<@&1234>` or `<@1234>`.
     pub discord: Option<String>,
+    /// Microsoft Teams user, `alice@example.com`.
+    pub teams: Option<String>,
     /// Mail address.
     pub email: Option<String>,
     /// Project ids or names owned.

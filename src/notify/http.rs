@@ -111,6 +111,12 @@ impl Endpoint {
         Ok(Self { url, known })
     }
 
+    /// Hides another secret too in what is shown of the receiver's answers.
+    pub(crate) fn hiding(self, secret: &SecretString) -> Self {
+        let known = self.known.with(secret.expose_secret());
+        Self { known, ..self }
+    }
+
     /// The address.
     pub(crate) fn url(&self) -> &Url {
         &self.url

@@ -72,6 +72,31 @@ pub mod discord {
     pub const FOOTER: usize = 2_048;
 }
 
+/// PagerDuty events.
+pub mod pagerduty {
+    /// Summary of an event. D.
+    pub const SUMMARY: usize = 1_024;
+    /// Source, component, group, class. O.
+    pub const FIELD: usize = 255;
+    /// Alerts written out; the rest is counted. O: what a person who was woken reads.
+    pub const ALERTS: usize = 20;
+    /// Labels of an alert. O.
+    pub const LABELS: usize = 20;
+    /// Bytes of the alerts as JSON. D: 512 KB for the whole event; O: far below it.
+    pub const DETAILS_BYTES: usize = 200_000;
+    /// Links of an event. O.
+    pub const LINKS: usize = 10;
+}
+
+/// Cards in Microsoft Teams.
+pub mod teams {
+    /// A message as JSON, in UTF-8 or UTF-16, whichever is more. D: about 28 KB, counted as UTF-16 for bots; a
+    /// workflow accepts a larger one and fails later, unseen, so that it must not come near. O.
+    pub const BYTES: usize = 24_000;
+    /// Lines of an error, a description or a notice: each is an element. O.
+    pub const LINES: usize = 20;
+}
+
 /// Mail.
 pub mod mail {
     /// Alerts shown; with the bounds of a card this stays below the size at which Gmail clips (about

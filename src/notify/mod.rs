@@ -18,7 +18,9 @@ pub mod message;
 mod console;
 mod discord_webhook;
 mod email;
+mod pagerduty;
 mod slack_webhook;
+mod teams;
 pub(crate) mod text;
 mod webhook;
 mod writer;
@@ -37,6 +39,7 @@ use crate::engine::observation::Name;
 use crate::engine::route::Owner;
 use crate::engine::time::Span;
 
+pub(crate) use teams::is_user as is_teams_user;
 pub use webhook::signature;
 pub use writer::Writer;
 
@@ -88,6 +91,13 @@ pub enum ReceiverKind {
         /// Key of the HMAC-SHA256 signature; `None`: not signed.
         secret: Option<SecretString>,
     },
+    /// PagerDuty: pages people.
+    PagerDuty(PagerDuty),
+    /// Cards in Microsoft Teams, through a workflow.
+    Teams {
+        /// The workflow's address, which is a secret.
+        url: SecretString,
+    },
     /// Cards on standard output.
     Console,
 }
@@ -110,6 +120,15 @@ pub struct Discord {
     pub token: SecretString,
     /// Channel id.
     pub channel_id: String,
+}
+
+/// PagerDuty's Events API v2.
+#[derive(Clone, Debug)]
+pub struct PagerDuty {
+    /// Key of an integration.
+    pub routing_key: SecretString,
+    /// Base of the Events API, by region.
+    pub api_url: Url,
 }
 
 /// Mail.
@@ -159,6 +178,8 @@ impl ReceiverKind {
             Self::DiscordWebhook { .. } => "discord_webhook",
             Self::Email(_) => "email",
             Self::Webhook { .. } => "webhook",
+            Self::PagerDuty(_) => "pagerduty",
+            Self::Teams { .. } => "teams",
             Self::Console => "console",
         }
     }
@@ -339,6 +360,10 @@ pub fn build(receiver: &Receiver, context: &BuildContext) -> Result<Box<dyn Noti
         ReceiverKind::Webhook { url, secret } => {
             Box::new(webhook::Webhook::new(name, url, secret.as_ref(), context)?)
         }
+        ReceiverKind::PagerDuty(config) => {
+            Box::new(pagerduty::PagerDutyNotifier::new(name, config, context)?)
+        }
+        ReceiverKind::Teams { url } => Box::new(teams::Teams::new(name, url, context)?),
         ReceiverKind::Console => Box::new(console::Console::new(context)),
     })
 }

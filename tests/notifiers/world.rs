@@ -9,10 +9,11 @@ use mail_parser::MessageParser;
 use tardy::engine::notification::Notification;
 use tardy::engine::route::Owner;
 use tardy::notify::{
-    BuildContext, Delivery, Email, Handle, Notifier, Outcome, Receiver, ReceiverKind,
+    BuildContext, Delivery, Email, Handle, Notifier, Outcome, PagerDuty, Receiver, ReceiverKind,
     Smtp as Relay, SmtpTls, TemplateTexts, build,
 };
 
+use crate::chat::pagerduty::ROUTING_KEY;
 use crate::chat::{Chat, SECRET, Scripted};
 use crate::smtp::{Fault, Smtp};
 
@@ -21,6 +22,8 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::SlackWebhook,
     Kind::DiscordWebhook,
     Kind::Webhook,
+    Kind::PagerDuty,
+    Kind::Teams,
     Kind::Email,
     Kind::Console,
 ];
@@ -30,6 +33,8 @@ pub(crate) enum Kind {
     SlackWebhook,
     DiscordWebhook,
     Webhook,
+    PagerDuty,
+    Teams,
     Email,
     Console,
 }
@@ -120,6 +125,15 @@ impl World {
                 url: url(format!("/hook/{SECRET}?key={SECRET}")),
                 secret: Some(KEY.into()),
             },
+            Kind::PagerDuty => ReceiverKind::PagerDuty(PagerDuty {
+                routing_key: ROUTING_KEY.into(),
+                api_url: format!("http://127.0.0.1:{port}").parse().unwrap(),
+            }),
+            Kind::Teams => ReceiverKind::Teams {
+                url: url(format!(
+                    "/workflows/{SECRET}/triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={SECRET}"
+                )),
+            },
             Kind::Email => ReceiverKind::Email(Email {
                 to: to.iter().map(|to| (*to).to_owned()).collect(),
                 smtp: Relay {
@@ -181,9 +195,13 @@ impl World {
                     .answer_next(429, &[("retry-after", "0")], "rate_limited");
             }
             (_, Trouble::Passing) => self.chat.answer_next(503, &[], "try later"),
-            (_, Trouble::Refused) => {
+            (kind, Trouble::Refused) => {
+                let secret = match kind {
+                    Kind::PagerDuty => ROUTING_KEY,
+                    _ => SECRET,
+                };
                 self.chat
-                    .answer_next(403, &[], &format!("action_prohibited /x/{SECRET}"));
+                    .answer_next(403, &[], &format!("action_prohibited /x/{secret}"));
             }
             (_, Trouble::Silent) => self.chat.script(Scripted::Silence),
             (Kind::Webhook, Trouble::Revoked) => self.chat.answer_next(410, &[], "gone"),
@@ -211,6 +229,8 @@ pub(crate) async fn deliver(
         SECRET,
         PASSWORD,
         KEY,
+        ROUTING_KEY,
+        "/workflows/",
         "/services/",
         "api/webhooks",
         "/hook/",
@@ -329,6 +349,7 @@ pub(crate) fn owners() -> Arc<[Owner]> {
         name: "finance-data".into(),
         slack: Some("<!subteam^S0FINANCE>".to_owned()),
         discord: Some("<@&1234>".to_owned()),
+        teams: Some("alice@example.com".to_owned()),
         ..Owner::default()
     }])
 }

@@ -1,4 +1,4 @@
-//! A fake of the HTTP receivers: Slack's and Discord's webhooks and a plain one. The Discord part really
+//! A fake of the HTTP receivers: Slack's and Discord's webhooks, PagerDuty, a Teams workflow and a plain one. The Discord part really
 //! keeps messages, holds bodies to the documented limits, and answers edits, deletions and limits as the real
 //! one does.
 
@@ -14,6 +14,11 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use super::platform;
+
+#[path = "pagerduty.rs"]
+pub(crate) mod pagerduty;
+#[path = "teams.rs"]
+pub(crate) mod teams;
 
 /// One request as it came.
 #[derive(Clone, Debug)]
@@ -40,6 +45,8 @@ pub(crate) enum Scripted {
     LostAnswer,
     /// The request is acted on, and no answer ever comes.
     Silence,
+    /// Nothing: the usual behaviour, before what is next.
+    Pass,
 }
 
 #[derive(Default)]
@@ -49,6 +56,8 @@ struct Inside {
     messages: BTreeMap<String, Value>,
     posted: u64,
     is_revoked: bool,
+    pagerduty: pagerduty::Service,
+    workflow: teams::Workflow,
 }
 
 /// The server; gone when the runtime is.
@@ -119,13 +128,36 @@ impl Chat {
         self.inside.lock().unwrap().is_revoked = true;
     }
 
+    /// Looks at PagerDuty's service, or acts in it.
+    pub(crate) fn in_pagerduty<T>(&self, act: impl FnOnce(&mut pagerduty::Service) -> T) -> T {
+        act(&mut self.inside.lock().unwrap().pagerduty)
+    }
+
+    /// Looks at the workflow that posts to Teams.
+    pub(crate) fn in_teams<T>(&self, act: impl FnOnce(&teams::Workflow) -> T) -> T {
+        act(&self.inside.lock().unwrap().workflow)
+    }
+
     fn act(&self, method: &Method, uri: &Uri, body: &str) -> Response {
         let path = uri.path();
+        let query = uri.query().unwrap_or_default();
+        if path.starts_with("/v2/") {
+            let mut inside = self.inside.lock().unwrap();
+            let is_revoked = inside.is_revoked;
+            let (status, answer) = inside.pagerduty.take(path, body, is_revoked);
+            return json_reply(status, &answer);
+        }
+        if path.starts_with("/workflows/") {
+            let mut inside = self.inside.lock().unwrap();
+            let is_revoked = inside.is_revoked;
+            let (status, answer) = inside.workflow.take(query, body, SECRET, is_revoked);
+            return answer.map_or_else(|| reply(status, ""), |answer| json_reply(status, &answer));
+        }
         if path.starts_with("/services/") {
             return self.slack(body);
         }
         if path.starts_with("/api/webhooks/") {
-            return self.discord(method, path, uri.query().unwrap_or_default(), body);
+            return self.discord(method, path, query, body);
         }
         (axum::http::StatusCode::OK, "thanks").into_response()
     }
@@ -205,7 +237,7 @@ async fn answer(
         inside.script.pop_front()
     };
     match scripted {
-        None => chat.act(&method, &uri, &body),
+        None | Some(Scripted::Pass) => chat.act(&method, &uri, &body),
         Some(Scripted::LostAnswer) => {
             chat.act(&method, &uri, &body);
             reply(504, "gateway timeout")

@@ -31,6 +31,12 @@ pub static OWNER: Section = plain(
             "Discord mention: <@id> or <@&role>.",
         ),
         optional(
+            "teams",
+            Type::Text,
+            "\"alice@example.com\"",
+            "Microsoft Teams user: the address the person signs in with.",
+        ),
+        optional(
             "email",
             Type::Mail,
             "\"finance-data@example.com\"",

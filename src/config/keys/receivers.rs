@@ -108,6 +108,34 @@ pub static RECEIVER: Section = Section {
             ],
         },
         Variant {
+            name: "pagerduty",
+            doc: "PagerDuty: one incident for each conversation (docs/pagerduty.md).",
+            keys: &[
+                required(
+                    "routing_key",
+                    Type::Secret,
+                    "{ env = \"PAGERDUTY_ROUTING_KEY\" }",
+                    "Integration key of an \"Events API v2\" integration.",
+                ),
+                key(
+                    "api_url",
+                    Type::Url,
+                    "\"https://events.pagerduty.com\"",
+                    "Address of the Events API; https://events.eu.pagerduty.com for accounts in the EU.",
+                ),
+            ],
+        },
+        Variant {
+            name: "teams",
+            doc: "Cards in Microsoft Teams, through a workflow (docs/teams.md).",
+            keys: &[required(
+                "url",
+                Type::SecretUrl,
+                "{ env = \"TEAMS_WORKFLOW_URL\" }",
+                "The workflow's address.",
+            )],
+        },
+        Variant {
             name: "console",
             doc: "Cards on standard output.",
             keys: &[],
