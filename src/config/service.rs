@@ -98,6 +98,7 @@ impl Service {
         let not_built = self.not_built.into_iter().chain(rules.not_built);
         let policy = Policy {
             rules: rules.rules,
+            disabled: rules.disabled,
             route: self.route,
             fallback: self.fallback,
             inhibitions: self.inhibitions,

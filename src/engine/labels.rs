@@ -381,6 +381,16 @@ impl Matcher {
     pub fn label(&self) -> &str {
         &self.label
     }
+
+    /// How it compares.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// What it compares with.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
 }
 
 impl fmt::Display for Matcher {

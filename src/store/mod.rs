@@ -6,6 +6,7 @@
 
 pub mod acts;
 mod averages;
+pub mod deliveries;
 mod promises;
 pub mod records;
 mod segment;

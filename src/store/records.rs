@@ -23,6 +23,7 @@ use crate::engine::labels::{Fingerprint, Labels};
 use crate::engine::ledger::{Ledger, LedgerRow};
 use crate::engine::notification::{ConversationId, Notification, Reason};
 use crate::engine::observation::{Name, Observation, ProjectKey};
+use crate::engine::rule::Severity;
 use crate::engine::rule::context::Memory;
 use crate::engine::silence::Silence;
 use crate::engine::time::Timestamp;
@@ -87,6 +88,52 @@ pub struct DeliveryRecord {
     pub attempts: u32,
     /// How it ended.
     pub outcome: DeliveryOutcome,
+    /// Its conversation; `None` in records of versions that did not keep it, as what follows.
+    #[serde(default)]
+    pub conversation: Option<ConversationId>,
+    /// Place in the conversation, from 0.
+    #[serde(default)]
+    pub sequence: u32,
+    /// The routing node.
+    #[serde(default)]
+    pub route: Option<Name>,
+    /// The group's labels.
+    #[serde(default)]
+    pub group: Labels,
+    /// How bad it was.
+    #[serde(default)]
+    pub severity: Option<Severity>,
+    /// Alerts of the group that were kept quiet.
+    #[serde(default)]
+    pub suppressed: usize,
+    /// The fallback was told that it was late, before it ended.
+    #[serde(default)]
+    pub was_late: bool,
+}
+
+impl DeliveryRecord {
+    /// What is kept of an outbox row that has come to its end.
+    pub fn of(row: &OutboxRow, outcome: DeliveryOutcome, settled_at: Timestamp) -> Self {
+        let notification = &row.notification;
+        Self {
+            delivery_id: notification.delivery_id(),
+            receiver: notification.receiver.clone(),
+            reason: notification.reason,
+            alerts: notification.alert_ids(),
+            headline: notification.headline().to_owned(),
+            decided_at: notification.decided_at,
+            settled_at,
+            attempts: row.attempts,
+            outcome,
+            conversation: Some(notification.conversation),
+            sequence: notification.sequence,
+            route: Some(notification.route.clone()),
+            group: notification.group.clone(),
+            severity: Some(notification.severity()),
+            suppressed: notification.suppressed.len(),
+            was_late: row.is_fallback_told,
+        }
+    }
 }
 
 /// How a delivery ended.

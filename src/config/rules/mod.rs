@@ -11,6 +11,7 @@ use crate::engine::annotate;
 use crate::engine::calendar::Calendar;
 use crate::engine::labels::{Labels, Patterns};
 use crate::engine::observation::Name;
+use crate::engine::policy::DisabledRule;
 use crate::engine::rule::source_unreachable::SourceUnreachable;
 use crate::engine::rule::{Annotations, DEFAULT_CLEAR, Rule, RuleKind, Selectors, Severity};
 use crate::engine::schedule::Cron;
@@ -31,6 +32,8 @@ use settings::{Written, settings, written};
 pub(super) struct Rules {
     /// Enabled rules, in the order of their files.
     pub(super) rules: Vec<Rule>,
+    /// The others.
+    pub(super) disabled: Vec<DisabledRule>,
     /// Parts not built, with their places.
     pub(super) not_built: Vec<(String, Place)>,
 }
@@ -200,6 +203,16 @@ fn read_rule(
             reading.found.not_built.push((part, place));
         }
         reading.found.rules.push(rule);
+    } else {
+        reading.found.disabled.push(DisabledRule {
+            name: rule.name,
+            origin: rule.origin,
+            why: if is_enabled {
+                "its `schedule` never fires"
+            } else {
+                "it says enabled = false"
+            },
+        });
     }
 }
 
