@@ -135,10 +135,16 @@ impl Words<'_> {
         } else {
             self.pick("│ ", "| ")
         };
-        for (key, text) in self.lines(node) {
-            let is_inherited = node.inherited.iter().any(|known| known == key);
-            let tone = if is_inherited { Tone::Dim } else { Tone::Plain };
-            let line = format!("{key:<8} {}", plain(&text));
+        for (keys, text) in self.lines(node) {
+            let mut of_above = keys.iter();
+            let is_inherited = of_above.all(|key| node.inherited.iter().any(|known| known == key));
+            let (tone, whence) = match (is_inherited, is_top) {
+                (true, true) => (Tone::Dim, " (default)"),
+                (true, false) => (Tone::Dim, " (as above)"),
+                (false, _) => (Tone::Plain, ""),
+            };
+            let name = if keys.len() > 1 { "timers" } else { keys[0] };
+            let line = format!("{name:<9} {}{whence}", plain(&text));
             out.line(&format!(
                 "{}{}",
                 out.paint(Tone::Dim, &format!("{rest}{bar}")),
@@ -161,8 +167,8 @@ impl Words<'_> {
         if self.out.is_unicode { fancy } else { ascii }
     }
 
-    /// Names of keys as configuration writes them, and what they say.
-    fn lines(&self, node: &RouteNode) -> Vec<(&'static str, String)> {
+    /// Keys as configuration writes them, and what they say.
+    fn lines(&self, node: &RouteNode) -> Vec<(&'static [&'static str], String)> {
         let span = |millis: i64| human_span(Span::milliseconds(millis));
         let tells = if node.receivers.is_empty() {
             "nobody".to_owned()
@@ -174,21 +180,23 @@ impl Words<'_> {
         } else {
             node.group_by.join(", ")
         };
-        let mut lines = vec![
-            ("receivers", tells),
-            ("group_by", by),
-            ("group_wait", span(node.group_wait_millis)),
-            ("group_interval", span(node.group_interval_millis)),
-            ("repeat_interval", span(node.repeat_interval_millis)),
+        let timers = format!(
+            "first after {}, then every {} at most, reminders every {}",
+            span(node.group_wait_millis),
+            span(node.group_interval_millis),
+            span(node.repeat_interval_millis)
+        );
+        let mut lines: Vec<(&'static [&'static str], String)> = vec![
+            (&["receivers"], tells),
+            (&["group_by"], by),
+            (&["group_wait", "group_interval", "repeat_interval"], timers),
         ];
-        lines.extend(node.mute.iter().map(|mute| ("mute", self.window(mute))));
+        let mute = node.mute.iter();
+        lines.extend(mute.map(|mute| (&["mute"][..], self.window(mute))));
         lines.extend(node.escalate.iter().map(|step| {
-            let text = format!(
-                "after {} to {}",
-                span(step.after_millis),
-                step.receivers.join(", ")
-            );
-            ("escalate", text)
+            let (after, receivers) = (span(step.after_millis), step.receivers.join(", "));
+            let text = format!("to {receivers} {after} after the first message");
+            (&["escalate"][..], text)
         }));
         lines
     }

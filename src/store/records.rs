@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use super::deliveries::{DeliveryOutcome, DeliveryRecord};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
 use super::{acts, averages, promises};
@@ -21,9 +22,8 @@ use crate::engine::group::{Group, GroupKey};
 use crate::engine::history::{History, JobRecord, ProjectRecord};
 use crate::engine::labels::{Fingerprint, Labels};
 use crate::engine::ledger::{Ledger, LedgerRow};
-use crate::engine::notification::{ConversationId, Notification, Reason};
-use crate::engine::observation::{Name, Observation, ProjectKey};
-use crate::engine::rule::Severity;
+use crate::engine::notification::{ConversationId, Notification};
+use crate::engine::observation::{Observation, ProjectKey};
 use crate::engine::rule::context::Memory;
 use crate::engine::silence::Silence;
 use crate::engine::time::Timestamp;
@@ -65,87 +65,6 @@ impl OutboxRow {
             self.next_attempt_at
         }
     }
-}
-
-/// What was told to whom; append-only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryRecord {
-    /// Stable id of the delivery.
-    pub delivery_id: String,
-    /// Who.
-    pub receiver: Name,
-    /// Why it was told.
-    pub reason: Reason,
-    /// The alerts it was about, by short id.
-    pub alerts: Vec<String>,
-    /// The first headline.
-    pub headline: String,
-    /// When it was decided.
-    pub decided_at: Timestamp,
-    /// When it was delivered or given up.
-    pub settled_at: Timestamp,
-    /// Tries.
-    pub attempts: u32,
-    /// How it ended.
-    pub outcome: DeliveryOutcome,
-    /// Its conversation; `None` in records of versions that did not keep it, as what follows.
-    #[serde(default)]
-    pub conversation: Option<ConversationId>,
-    /// Place in the conversation, from 0.
-    #[serde(default)]
-    pub sequence: u32,
-    /// The routing node.
-    #[serde(default)]
-    pub route: Option<Name>,
-    /// The group's labels.
-    #[serde(default)]
-    pub group: Labels,
-    /// How bad it was.
-    #[serde(default)]
-    pub severity: Option<Severity>,
-    /// Alerts of the group that were kept quiet.
-    #[serde(default)]
-    pub suppressed: usize,
-    /// The fallback was told that it was late, before it ended.
-    #[serde(default)]
-    pub was_late: bool,
-}
-
-impl DeliveryRecord {
-    /// What is kept of an outbox row that has come to its end.
-    pub fn of(row: &OutboxRow, outcome: DeliveryOutcome, settled_at: Timestamp) -> Self {
-        let notification = &row.notification;
-        Self {
-            delivery_id: notification.delivery_id(),
-            receiver: notification.receiver.clone(),
-            reason: notification.reason,
-            alerts: notification.alert_ids(),
-            headline: notification.headline().to_owned(),
-            decided_at: notification.decided_at,
-            settled_at,
-            attempts: row.attempts,
-            outcome,
-            conversation: Some(notification.conversation),
-            sequence: notification.sequence,
-            route: Some(notification.route.clone()),
-            group: notification.group.clone(),
-            severity: Some(notification.severity()),
-            suppressed: notification.suppressed.len(),
-            was_late: row.is_fallback_told,
-        }
-    }
-}
-
-/// How a delivery ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryOutcome {
-    /// The receiver has it.
-    Delivered,
-    /// The receiver refused it for good.
-    Rejected(String),
-    /// Tried for a day.
-    Dead(String),
 }
 
 /// What the fallback is still to hear of: a delivery that was given up or is late. Written with the end of

@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Engine;
 use super::super::acting::Near;
-use super::super::alert::Transition;
+use super::super::alert::{AlertState, Transition};
 use super::super::labels::Labels;
 use super::super::rule::{Rule, Setting};
 use super::super::time::{Timestamp, human_span};
-use super::deliveries::DeliveryRow;
+use super::deliveries::{DeliveryRow, DeliveryState};
 use super::gates::{Gate, GateKind, GateState, Words};
 use super::near_names;
 use super::when::parse_when;
@@ -111,23 +111,28 @@ impl WhyNot {
 
     /// Says the answer in one line, from the gates as they are.
     pub fn sum_up(&mut self) {
-        let told = self.deliveries.iter().rev().find(|row| {
-            row.settled_at.is_some_and(|at| at <= self.at)
-                && row.state == super::DeliveryState::Delivered
-        });
         let words = Words {
             now: self.asked_at,
             zone: self.zone,
         };
-        self.headline = match (self.stop(), told) {
-            (_, Some(row)) if self.is_past || !self.alerts.is_empty() => format!(
-                "{} was told at {}: {}",
-                row.receiver,
-                words.clock(row.settled_at.unwrap_or(row.decided_at)),
-                row.headline
-            ),
-            (Some(gate), _) => format!("stops at {}: {}", gate.gate.as_str(), gate.says),
-            (None, _) => "nothing stops it".to_owned(),
+        let mut told = self.deliveries.iter().filter(|row| {
+            row.settled_at.is_some_and(|at| at <= self.at) && row.state == DeliveryState::Delivered
+        });
+        let told = told.next().map(|row| {
+            let at = words.clock(row.settled_at.unwrap_or(row.decided_at));
+            format!("{} was told at {at}: {}", row.receiver, row.headline)
+        });
+        let stop = self.stop().map(|gate| {
+            let route = gate.route.as_ref();
+            let route = route.map_or(String::new(), |route| format!(" ({route})"));
+            format!("stops at {}{route}: {}", gate.gate.as_str(), gate.says)
+        });
+        self.headline = match (stop, told, self.alerts.first()) {
+            (Some(stop), None, _) => stop,
+            (Some(stop), Some(told), _) => format!("{stop}; the newest message before: {told}"),
+            (None, Some(told), _) => format!("nothing stops it: {told}"),
+            (None, None, Some(alert)) => format!("nothing stops it: alert {} is open", alert.id),
+            (None, None, None) => "nothing stops it".to_owned(),
         };
     }
 }
@@ -218,10 +223,10 @@ pub fn of_transitions(transitions: &[Transition], now: Timestamp, zone: Tz) -> V
     let words = Words { now, zone };
     let gates = transitions.iter().map(|change| {
         let to = match change.to {
-            super::super::alert::AlertState::Inactive => "inactive",
-            super::super::alert::AlertState::Pending => "pending",
-            super::super::alert::AlertState::Firing => "firing",
-            super::super::alert::AlertState::Resolved => "over",
+            AlertState::Inactive => "inactive",
+            AlertState::Pending => "pending",
+            AlertState::Firing => "firing",
+            AlertState::Resolved => "over",
         };
         let late = change.recorded_at.since(change.at);
         let says = format!(

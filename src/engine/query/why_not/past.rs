@@ -36,6 +36,10 @@ pub(super) fn explain(engine: &Engine, rule: &Rule, subject: &SubjectKey, answer
     let from = since.unwrap_or(Timestamp::MIN).max(at - PLAYED).min(at);
     let then = played(engine, rule, subject, from, at);
     judged::explain(&then, rule, subject, since, answer);
+    let decided = answer.gates.iter_mut().filter(|gate| gate.route.is_some());
+    for gate in decided {
+        gate.says = format!("as played: {}", gate.says);
+    }
 }
 
 /// The engine at an instant, as it would have come there from the history that is known today.
