@@ -331,7 +331,7 @@ impl Deliverer {
         };
         Change::Settled {
             row: Box::new(row),
-            record,
+            record: Box::new(record),
             handle,
             owed,
         }
@@ -373,7 +373,7 @@ impl Deliverer {
                 if record.outcome == DeliveryOutcome::Delivered {
                     self.report_health(&receiver, record.settled_at, Ok(()), report);
                 }
-                report.settled.push(record);
+                report.settled.push(*record);
                 if let Some(queue) = self.queues.get_mut(&receiver) {
                     queue.release(&row);
                     queue.rows.remove(&row.sequence);
@@ -414,7 +414,7 @@ enum Change {
     },
     Settled {
         row: Box<OutboxRow>,
-        record: DeliveryRecord,
+        record: Box<DeliveryRecord>,
         handle: Option<Handle>,
         owed: Option<Owed>,
     },

@@ -196,12 +196,14 @@ fn what(row: &DeliveryRow) -> String {
     if let Some(at) = row.next_attempt_at {
         parts.push(format!("next try {}", time(at)));
     }
+    let how = if row.state == DeliveryState::Delivered {
+        "as well, because it was late"
+    } else {
+        "instead"
+    };
     for told in &row.instead {
-        parts.push(format!(
-            "told {} instead ({})",
-            told.receiver,
-            told.state.as_str()
-        ));
+        let (receiver, state) = (&told.receiver, told.state.as_str());
+        parts.push(format!("told {receiver} {how} ({state})"));
     }
     parts.push(row.headline.clone());
     plain(&parts.join("; "))

@@ -64,7 +64,7 @@ fn signs(state: GateState, is_unicode: bool) -> (&'static str, &'static str, Ton
         GateState::Passed => ("✓", "+", "", Tone::Good),
         GateState::Stopped => ("✗", "x", "no: ", Tone::Bad),
         GateState::Waiting => ("…", ".", "not yet: ", Tone::Warn),
-        GateState::Unknown => ("?", "?", "unknown: ", Tone::Warn),
+        GateState::Unknown => ("?", "?", "", Tone::Warn),
         GateState::Noted => ("·", "-", "", Tone::Dim),
     };
     (if is_unicode { fancy } else { ascii }, word, tone)

@@ -181,6 +181,7 @@ fn waiting(row: &OutboxRow) -> DeliveryRow {
         attempts: row.attempts,
         next_attempt_at: (row.attempts > 0).then_some(row.next_attempt_at),
         why: row.why.clone(),
+        was_late: row.is_fallback_told,
         instead: Vec::new(),
     }
 }
@@ -210,6 +211,7 @@ fn settled_row(record: DeliveryRecord) -> DeliveryRow {
         attempts: record.attempts,
         next_attempt_at: None,
         why,
+        was_late: record.was_late,
         instead: Vec::new(),
     }
 }
@@ -219,8 +221,9 @@ const FALLBACK_WITHIN: Span = Span::minutes(10);
 
 /// Whom the fallback's messages told of a delivery: the first of them after it was given up or late.
 fn told_instead(row: &DeliveryRow, all: &[DeliveryRow]) -> Vec<ToldInstead> {
-    let is_told = row.reason != Reason::Undeliverable && row.state != DeliveryState::Delivered;
-    if !is_told {
+    let is_owed =
+        row.was_late || matches!(row.state, DeliveryState::Rejected | DeliveryState::Dead);
+    if row.reason == Reason::Undeliverable || !is_owed {
         return Vec::new();
     }
     let head = format!("{COULD_NOT_TELL}{}: ", row.receiver);
@@ -361,6 +364,29 @@ mod tests {
         assert_eq!(row.state, DeliveryState::Rejected);
         assert_eq!(row.instead.len(), 1);
         assert_eq!(row.instead[0].at, at(12));
+    }
+
+    #[test]
+    fn what_came_late_names_who_was_told_as_well() {
+        let late = DeliveryRecord {
+            was_late: true,
+            settled_at: at(25),
+            attempts: 9,
+            ..record("a", "oncall", 10)
+        };
+        let instead = DeliveryRecord {
+            reason: Reason::Undeliverable,
+            alerts: Vec::new(),
+            headline: "Could not tell oncall: not reachable for 5 min: refused".into(),
+            ..record("b", "leads", 15)
+        };
+        let (_folder, store) = store(&[instead, late, record("c", "oncall", 40)]);
+        let answer = ask(&store, &question(), at(60)).unwrap();
+        let told = |id: &str| {
+            let row = answer.rows.iter().find(|row| row.id == id).unwrap();
+            row.instead.len()
+        };
+        assert_eq!((told("a"), told("b"), told("c")), (1, 0, 0));
     }
 
     #[test]

@@ -31,7 +31,7 @@ use settings::{Written, settings, written};
 #[derive(Default)]
 pub(super) struct Rules {
     /// Enabled rules, in the order of their files.
-    pub(super) rules: Vec<Rule>,
+    pub(super) enabled: Vec<Rule>,
     /// The others.
     pub(super) disabled: Vec<DisabledRule>,
     /// Parts not built, with their places.
@@ -99,7 +99,7 @@ pub(super) fn read(context: &Context<'_>, files: &[Place], known: &Known) -> Rul
     if is_complete && known.is_complete {
         references.check(context, &names);
     }
-    add_built_in(&mut found.rules, &names, known.zone);
+    add_built_in(&mut found.enabled, &names, known.zone);
     found
 }
 
@@ -202,7 +202,7 @@ fn read_rule(
             let part = format!("rule `{}`: {part}", rule.name);
             reading.found.not_built.push((part, place));
         }
-        reading.found.rules.push(rule);
+        reading.found.enabled.push(rule);
     } else {
         reading.found.disabled.push(DisabledRule {
             name: rule.name,

@@ -110,6 +110,8 @@ pub struct DeliveryRow {
     pub next_attempt_at: Option<Timestamp>,
     /// What went wrong last.
     pub why: Option<String>,
+    /// The fallback was to be told that it was late, before it ended.
+    pub was_late: bool,
     /// Who was told instead, or as well because it was late.
     pub instead: Vec<ToldInstead>,
 }

@@ -6,10 +6,12 @@ use chrono_tz::Tz;
 use tardy::engine::acting::{Act, ActKind};
 use tardy::engine::calendar::Calendar;
 use tardy::engine::labels::{Labels, Matcher};
+use tardy::engine::notification::Reason;
 use tardy::engine::policy::{DisabledRule, Policy};
 use tardy::engine::query::{
-    Gate, GateKind, GateState, NodeFate, WhyAnswer, WhyNot, WhyNotAnswer, WhyNotQuestion,
-    route_trial, routes, why, why_not,
+    DeliveryRow, DeliveryState, Gate, GateKind, GateState, NodeFate, WhyAnswer, WhyNot,
+    WhyNotAnswer, WhyNotQuestion, brief, date_escalations, of_deliveries, route_trial, routes, why,
+    why_not,
 };
 use tardy::engine::route::{EscalationStep, Inhibition, Route};
 use tardy::engine::rule::success_rate::SuccessRate;
@@ -192,6 +194,59 @@ fn what_holds_a_message_back_is_named_with_its_end() {
         GateKind::Wait,
         GateState::Waiting,
         "`group_wait` = 10 min: until 06:15 UTC, in 5 min",
+    );
+}
+
+#[test]
+fn a_step_of_an_escalation_is_dated_from_the_first_message() {
+    let timeline = failed().policy(|policy| {
+        policy.route.escalate = vec![EscalationStep {
+            after: span("30m"),
+            receivers: vec!["leads".into()],
+        }];
+    });
+    let engine = timeline.engine("06:10");
+    let mut gates = gates_of_alert(&timeline, &engine, "06:10");
+    let row = DeliveryRow {
+        id: "c-0".into(),
+        receiver: "team".into(),
+        reason: Reason::First,
+        state: DeliveryState::Dead,
+        alerts: Vec::new(),
+        headline: "Failed".into(),
+        severity: None,
+        route: "root".into(),
+        group: Labels::default(),
+        conversation: String::new(),
+        sequence: 0,
+        suppressed: 0,
+        decided_at: timeline.at("06:05:15"),
+        settled_at: Some(timeline.at("06:06")),
+        attempts: 3,
+        next_attempt_at: None,
+        why: Some("401".into()),
+        was_late: false,
+        instead: Vec::new(),
+    };
+    let rows = [row];
+    date_escalations(&mut gates, &rows, timeline.at("06:10"), Tz::UTC);
+    has(
+        &gates,
+        GateKind::Escalation,
+        GateState::Noted,
+        "leads 30 min after the first message, unless it is taken: due 06:35 UTC, in 25 min",
+    );
+    gates.extend(of_deliveries(&rows, timeline.at("06:10"), Tz::UTC));
+    has(
+        &gates,
+        GateKind::Delivery,
+        GateState::Stopped,
+        "message 1 (first) of 06:05 UTC: given up at 06:06 UTC after 3 tries: 401",
+    );
+    let short: Vec<GateKind> = brief(&gates).iter().map(|gate| gate.gate).collect();
+    assert_eq!(
+        short,
+        [GateKind::Firing, GateKind::Told, GateKind::Delivery]
     );
 }
 
@@ -463,7 +518,11 @@ fn what_fires_already_points_to_its_alert_and_goes_on_to_the_people() {
         GateState::Passed,
         "told critical",
     );
-    assert_eq!(why.headline, "nothing stops it");
+    let id = &why.alerts[0].id;
+    assert_eq!(
+        why.headline,
+        format!("nothing stops it: alert {id} is open")
+    );
 }
 
 #[test]

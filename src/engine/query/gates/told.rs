@@ -28,28 +28,23 @@ pub(super) fn of_routes(engine: &Engine, alert: &Alert, words: Words) -> Vec<Gat
 fn silence_gate(engine: &Engine, alert: &Alert, words: Words) -> Gate {
     let active = || engine.silences().filter(|known| known.is_active(words.now));
     let of_alert = active().find(|silence| silence.is_match(&alert.labels));
-    match of_alert {
-        Some(silence) => Gate::new(
-            GateKind::Silence,
-            GateState::Stopped,
-            format!(
-                "silenced by {} until {} ({}): {}",
-                silence.by,
-                words.ahead(silence.ends_at),
-                silence.id,
-                silence.comment
-            ),
-        )
-        .at(silence.ends_at)
-        .by(silence.id.clone()),
-        None => {
-            let says = match active().count() {
-                0 => "no silence is in force".to_owned(),
-                count => format!("none of {count} silences in force matches"),
-            };
-            Gate::new(GateKind::Silence, GateState::Passed, says)
-        }
+    if let Some(silence) = of_alert {
+        let says = format!(
+            "silenced by {} until {} ({}): {}",
+            silence.by,
+            words.ahead(silence.ends_at),
+            silence.id,
+            silence.comment
+        );
+        let gate = Gate::new(GateKind::Silence, GateState::Stopped, says);
+        return gate.at(silence.ends_at).by(silence.id.clone());
     }
+    let says = match active().count() {
+        0 => "no silence is in force".to_owned(),
+        1 => "the silence in force does not match".to_owned(),
+        count => format!("none of {count} silences in force matches"),
+    };
+    Gate::new(GateKind::Silence, GateState::Passed, says)
 }
 
 fn acknowledgement_gate(alert: &Alert, words: Words) -> Option<Gate> {
@@ -287,12 +282,14 @@ fn escalation_gates(alert: &Alert, route: &Route, words: Words) -> Vec<Gate> {
     let is_taken = acknowledged.is_some_and(|known| known.until > words.now);
     let steps = route.escalate.iter().map(|step| {
         let (receivers, after) = (step.receivers.join(", "), human_span(step.after));
-        if is_taken {
-            let says = format!("{receivers} after {after}: waits, because somebody has taken it");
-            Gate::new(GateKind::Escalation, GateState::Stopped, says)
+        let says = if is_taken {
+            format!("{receivers} after {after}: waits, because somebody has taken it")
         } else {
-            let says = format!("{receivers} {after} after the first message, unless it is taken");
-            Gate::new(GateKind::Escalation, GateState::Noted, says)
+            format!("{receivers} {after} after the first message, unless it is taken")
+        };
+        Gate {
+            after_millis: (!is_taken).then(|| step.after.num_milliseconds()),
+            ..Gate::new(GateKind::Escalation, GateState::Noted, says)
         }
     });
     steps.collect()

@@ -229,31 +229,13 @@ pub fn route_trial(policy: &Policy, labels: &Labels, now: Timestamp) -> RouteTri
         .iter()
         .find(|rule| &*rule.name == labels.get("rule"))
         .and_then(|rule| Some((rule.name.clone(), rule.receivers.clone()?)));
-    let (nodes, handling) = match own {
-        Some((rule, receivers)) => {
-            let route = policy.rule_route(&rule, receivers);
-            let nodes = vec![
-                NodeTrial {
-                    path: policy.route.path.clone(),
-                    depth: 0,
-                    fate: NodeFate::RuleDecides { rule },
-                },
-                NodeTrial {
-                    path: route.path.clone(),
-                    depth: 0,
-                    fate: NodeFate::Handles {
-                        matchers: Vec::new(),
-                    },
-                },
-            ];
-            (nodes, vec![route])
-        }
-        None => {
-            let handling = policy.route.find(labels);
-            let mut nodes = Vec::new();
-            walk(&policy.route, 0, labels, &handling, &mut nodes);
-            (nodes, handling.into_iter().cloned().collect())
-        }
+    let (nodes, handling) = if let Some((rule, receivers)) = own {
+        past_the_tree(policy, rule, receivers)
+    } else {
+        let handling = policy.route.find(labels);
+        let mut nodes = Vec::new();
+        walk(&policy.route, 0, labels, &handling, &mut nodes);
+        (nodes, handling.into_iter().cloned().collect())
     };
     RouteTrial {
         asked_at: now,
@@ -263,6 +245,26 @@ pub fn route_trial(policy: &Policy, labels: &Labels, now: Timestamp) -> RouteTri
         notes: notes(policy, labels),
         quiet: None,
     }
+}
+
+/// A rule with receivers of its own.
+fn past_the_tree(
+    policy: &Policy,
+    rule: Name,
+    receivers: Vec<Name>,
+) -> (Vec<NodeTrial>, Vec<Route>) {
+    let route = policy.rule_route(&rule, receivers);
+    let at_the_top = |path: &Name, fate: NodeFate| NodeTrial {
+        path: path.clone(),
+        depth: 0,
+        fate,
+    };
+    let matchers = Vec::new();
+    let nodes = vec![
+        at_the_top(&policy.route.path, NodeFate::RuleDecides { rule }),
+        at_the_top(&route.path, NodeFate::Handles { matchers }),
+    ];
+    (nodes, vec![route])
 }
 
 /// A node that the alert has come to, and those below it.

@@ -194,13 +194,11 @@ fn excluding(patterns: &Patterns, names: &[&str]) -> String {
         let glob = text.strip_prefix('!');
         glob.is_some_and(|glob| Patterns::new([glob]).is_match_any(names))
     });
-    match negated {
-        Some(negated) => format!("is excluded by {negated:?}"),
-        None => {
-            let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
-            format!("does not fit {}", texts.join(", "))
-        }
+    if let Some(negated) = negated {
+        return format!("is excluded by {negated:?}");
     }
+    let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+    format!("does not fit {}", texts.join(", "))
 }
 
 /// The job's newest runs are all of a sort that the rule does not want.
@@ -424,9 +422,10 @@ fn verdict_gate(finding: &Finding, limits: &str, words: Words) -> Gate {
 
 fn facts(facts: &[Fact]) -> String {
     let facts = facts.iter().take(MAX_FACTS);
-    facts
-        .map(|fact| format!("; {} {}", fact.name.to_lowercase(), fact.value))
-        .collect()
+    facts.fold(String::new(), |text, fact| {
+        let name = fact.name.to_lowercase();
+        format!("{text}; {name} {}", fact.value)
+    })
 }
 
 /// Keys that every rule has, and that are gates of their own.

@@ -20,6 +20,12 @@ use super::{WhyNot, judged};
 /// How long before the instant playing begins: what is so for longer is found at the first look.
 const PLAYED: Span = Span::days(7);
 
+/// More facts than this are looked at in intervals, as a poller would, and not each when it happened.
+const MAX_EXACT: usize = 10_000;
+
+/// How often they are looked at then.
+const LOOK_EVERY: Span = Span::minutes(1);
+
 /// Fills in the gates as of `answer.at`.
 pub(super) fn explain(engine: &Engine, rule: &Rule, subject: &SubjectKey, answer: &mut WhyNot) {
     let at = answer.at;
@@ -60,7 +66,11 @@ fn played(
         ..Saved::default()
     };
     let mut replay = Replay::new();
+    let is_much = facts.len() > MAX_EXACT;
     replay.add(facts);
+    if is_much {
+        replay = replay.poll_every(LOOK_EVERY);
+    }
     let policy = Arc::new(policy(engine, rule));
     replay.play_on(&policy, (history, saved), from, at).1
 }
@@ -89,7 +99,10 @@ fn in_force(silence: &Silence, at: Timestamp) -> Option<Silence> {
 /// What of history a rule looks at.
 fn wanted(rule: &Rule, subject: &SubjectKey) -> Wanted {
     // A deadline may wait for other jobs, which are named in it.
-    let is_narrow = !matches!(rule.kind, RuleKind::Deadline(_));
+    let is_narrow = match &rule.kind {
+        RuleKind::Deadline(kind) => kind.upstream.is_none(),
+        _ => true,
+    };
     let source = match subject {
         SubjectKey::Source(name) => Some(name.clone()),
         _ => subject.project().map(|key| key.source.clone()),

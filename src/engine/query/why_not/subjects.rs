@@ -1,6 +1,7 @@
 //! Which subject is meant: by its name, by project and name, or by a glob.
 
 use super::super::super::Engine;
+use super::super::super::alert::Alert;
 use super::super::super::labels::Glob;
 use super::super::super::rule::{Rule, Scope};
 use super::super::super::subject::SubjectKey;
@@ -122,7 +123,7 @@ pub(super) fn listed(engine: &Engine, rule: &Rule, key: &SubjectKey) -> WhyNotSu
     let watch = engine.watch_of(rule, key);
     let is_open = watch.is_some_and(|watch| {
         let mut alerts = watch.alerts.iter();
-        alerts.any(|print| engine.alerts.get(print).is_some_and(|a| a.is_open()))
+        alerts.any(|print| engine.alerts.get(print).is_some_and(Alert::is_open))
     });
     WhyNotSubject {
         name: name(engine, key),
