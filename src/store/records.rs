@@ -228,15 +228,7 @@ pub fn commit_step(
             json(&(project, known_until)),
         );
     }
-    for (what, since) in &step.changed.since {
-        let record = since.as_ref().map(|since| (what, since));
-        put_or_delete(
-            &mut commit,
-            Table::Meta,
-            hashed_key("since/", &[what]),
-            record.as_ref(),
-        );
-    }
+    put_since(step, &mut commit);
     for (print, alert) in &step.changed.alerts {
         put_or_delete(&mut commit, Table::Alert, print_key(*print), alert.as_ref());
     }
@@ -272,6 +264,14 @@ pub fn commit_step(
     acts::put(&mut commit, &step.acts, now);
     let rows = put_notifications(step, sequences, now, &mut commit);
     (commit, rows)
+}
+
+fn put_since(step: &Step, commit: &mut Commit) {
+    for (what, since) in &step.changed.since {
+        let record = since.as_ref().map(|since| (what, since));
+        let key = hashed_key("since/", &[what]);
+        put_or_delete(commit, Table::Meta, key, record.as_ref());
+    }
 }
 
 fn put_or_delete<T: Serialize>(commit: &mut Commit, table: Table, key: Vec<u8>, value: Option<&T>) {

@@ -14,7 +14,7 @@ use super::super::rule::Selectors;
 use super::super::time::{Span, Timestamp, human_span, human_time};
 use super::deliveries::{DeliveryRow, DeliveryState};
 
-pub(super) use alert::{calendar_gate, of_alert};
+pub(super) use alert::{calendar_gate, of_alert, written};
 
 /// Which gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

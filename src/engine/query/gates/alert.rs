@@ -30,8 +30,10 @@ fn rule_gate(alert: &Alert, rule: Option<&Rule>) -> Gate {
             GateKind::Rule,
             GateState::Passed,
             format!(
-                "`{}` ({}) is in force, written in {}",
-                rule.name, alert.kind, rule.origin
+                "`{}` ({}) is in force, {}",
+                rule.name,
+                alert.kind,
+                written(rule)
             ),
         ),
         None => Gate::new(
@@ -40,6 +42,14 @@ fn rule_gate(alert: &Alert, rule: Option<&Rule>) -> Gate {
             format!("`{}` is not in the configuration any more", alert.rule),
         ),
     }
+}
+
+/// `written in rules/finance.toml:12`.
+pub(in super::super) fn written(rule: &Rule) -> String {
+    if rule.origin == "built in" {
+        return rule.origin.clone();
+    }
+    format!("written in {}", rule.origin)
 }
 
 fn subject_gate(alert: &Alert, rule: Option<&Rule>) -> Gate {

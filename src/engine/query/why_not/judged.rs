@@ -89,11 +89,11 @@ pub(super) fn explain(
 
 fn rule_gate(rule: &Rule) -> Gate {
     let says = format!(
-        "`{}` ({}, {}) is in force, written in {}",
+        "`{}` ({}, {}) is in force, {}",
         rule.name,
         rule.kind.name(),
         rule.severity.as_str(),
-        rule.origin
+        gates::written(rule)
     );
     Gate::new(GateKind::Rule, GateState::Passed, says)
 }

@@ -42,6 +42,12 @@ pub(super) fn explain(engine: &Engine, rule: &Rule, subject: &SubjectKey, answer
     let from = since.unwrap_or(Timestamp::MIN).max(at - PLAYED).min(at);
     let then = played(engine, rule, subject, from, at);
     judged::explain(&then, rule, subject, since, answer);
+    for gate in &mut answer.gates {
+        if gate.gate == GateKind::Known && gate.state == GateState::Passed {
+            gate.state = GateState::Noted;
+            gate.says = String::from("taken to have been known up to then");
+        }
+    }
     let decided = answer.gates.iter_mut().filter(|gate| gate.route.is_some());
     for gate in decided {
         gate.says = format!("as played: {}", gate.says);
