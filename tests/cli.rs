@@ -61,7 +61,7 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 21] = [
+const BUILT: [&str; 24] = [
     "init",
     "test",
     "run",
@@ -83,16 +83,12 @@ const BUILT: [&str; 21] = [
     "completions",
     "accept",
     "why",
-];
-
-const NOT_BUILT: [&str; 6] = [
-    "ack",
-    "silence",
     "why-not",
     "routes",
     "deliveries",
-    "digest",
 ];
+
+const NOT_BUILT: [&str; 3] = ["ack", "silence", "digest"];
 
 #[test]
 fn every_command_has_help_with_examples() {
@@ -120,7 +116,7 @@ fn what_is_not_built_says_so_and_fails() {
 #[test]
 fn wrong_arguments_are_problems_and_suggest() {
     let home = home();
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["chart", "nightly", "-o", "a.gif"], ".svg or .png"),
         (&["chart", "nightly", "--last", "501"], "1..=500"),
         (&["chart", "nightly", "--theme", "blue"], "light, dark"),
@@ -139,6 +135,17 @@ fn wrong_arguments_are_problems_and_suggest() {
         ),
         (&["notify", "test", "nobody"], "there are terminal"),
         (&["schema", "rule"], "rules"),
+        (&["routes", "test"], "<LABEL=VALUE>"),
+        (
+            &["routes", "test", "severity=critical", "job=~\"fin.*\""],
+            "argument 2: `job=~\"fin.*\"` is a pattern",
+        ),
+        (&["deliveries", "24"], "has no unit"),
+        (&["deliveries", "--reason", "frist"], "all_resolved"),
+        (
+            &["deliveries", "--outcome", "lost"],
+            "delivered, rejected, dead, waiting",
+        ),
     ];
     let mut home = home;
     home.set("DAGCTL_TOKEN", "dctl_x");
@@ -238,6 +245,62 @@ fn check_takes_the_complete_configuration_and_shows_mistakes_with_a_caret() {
 }
 
 #[test]
+fn the_tree_is_drawn_and_tried_without_a_bot() {
+    let home = spec_home();
+    let tree = home.run(&["routes"]);
+    tree.assert(
+        0,
+        &[
+            "root  everything",
+            "|- pages  severity = \"critical\" (continue)",
+            "escalate  to leads 30 min after the first message",
+            "`- quiet-weekends  severity = \"warning\", project =~ \"fin.*\"",
+            "(as above)",
+            "fallback      leads",
+            "receiver archive is reached by nothing",
+        ],
+    );
+    assert!(!tree.out.contains('\u{1b}'), "{}", tree.out);
+    assert!(
+        !tree.out.contains("receiver team-slack is reached"),
+        "{}",
+        tree.out
+    );
+    let drawn = home.run(&["routes", "--json"]).assert(0, &[]).json();
+    assert_eq!(drawn["root"]["children"][0]["receivers"][0], "oncall");
+
+    home.run(&[
+        "routes",
+        "test",
+        "severity=\"critical\", project=\"finance\"",
+    ])
+    .assert(
+        0,
+        &[
+            "pages  handles it: severity = \"critical\"",
+            "quiet-weekends  does not fit: severity = \"warning\", and the alert's is \"critical\"",
+            "oncall        15 s after it fires; by root/pages",
+            "if nobody takes it: leads 30 min after the first message",
+            "no bot runs and there is no store",
+        ],
+    );
+    let tried = home
+        .run(&["routes", "test", "severity=warning", "sevrity=x", "--json"])
+        .assert(0, &[])
+        .json();
+    assert_eq!(tried["hearers"][0]["receiver"], "team-slack");
+    assert!(
+        tried["notes"]
+            .to_string()
+            .contains("did you mean `severity`?")
+    );
+    assert!(
+        tried["nodes"].to_string().contains("does_not_fit"),
+        "{tried}"
+    );
+}
+
+#[test]
 fn schemas_completions_and_explanations_are_complete() {
     let home = home();
     for which in ["config", "rules"] {
@@ -285,7 +348,9 @@ fn colours_are_for_terminals_unless_asked_for() {
 fn without_a_store_questions_fail_and_create_none() {
     let mut home = home();
     home.set("DAGCTL_TOKEN", "dctl_x");
-    let questions: [&[&str]; 8] = [
+    let questions: [&[&str]; 10] = [
+        &["deliveries"],
+        &["why-not", "run-failed", "nightly"],
         &["chart", "nightly"],
         &["status"],
         &["alerts"],

@@ -248,6 +248,126 @@ async fn a_failing_run_is_told_within_seconds_and_answers_are_the_same_running_o
     }
 }
 
+/// Gate by gate, without the words: instants are told relative to when it is asked.
+fn gates(answer: &Value) -> Vec<String> {
+    let gates = answer["gates"].as_array().cloned().unwrap_or_default();
+    let words = |gate: &Value| {
+        let parts = ["gate", "state", "route", "receiver", "by"];
+        parts.map(|part| gate[part].to_string()).join(" ")
+    };
+    gates.iter().map(words).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn who_was_told_what_and_why_not_is_answered_the_same_running_or_not() {
+    let world = World::new(3).await;
+    let home = &world.home;
+    let mut bot = home.start();
+    world.is_watching().await;
+    let before = now() - Span::milliseconds(1);
+    world.hook.answer_next(410, &[], "gone");
+    world.fail("bad", 1);
+    until(10, "the fallback hears what was refused", || {
+        !world.ops.said().is_empty()
+    })
+    .await;
+    world.fail("bad2", 2);
+    until(10, "the next is told", || told(&world.hook).len() == 2).await;
+    until(5, "it is recorded", || {
+        let all = home.run(&["deliveries", "--json"]).json();
+        let all = all["rows"].as_array().cloned().unwrap_or_default();
+        all.iter().filter(|row| row["state"] == "delivered").count() == 2
+    })
+    .await;
+
+    let all = home.run(&["deliveries", "--json"]).json();
+    let rows = all["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3, "{all}");
+    let refused = rows.iter().find(|row| row["state"] == "rejected").unwrap();
+    assert_eq!(refused["receiver"], "hook");
+    assert_eq!(refused["route"], "root");
+    assert_eq!(refused["group"]["job"], job(1));
+    assert_eq!(refused["severity"], "critical");
+    assert_eq!(refused["instead"][0]["receiver"], "ops", "{refused}");
+    assert_eq!(refused["instead"][0]["state"], "delivered");
+    let id = refused["alerts"][0].as_str().unwrap().to_owned();
+    for (filter, count) in [
+        (&["--receiver", "ops"][..], 1),
+        (&["--alert", &id[..4]], 1),
+        (&["--reason", "undeliverable"], 1),
+        (&["--outcome", "delivered"], 2),
+        (&["--outcome", "waiting"], 0),
+        (&["--limit", "1"], 1),
+    ] {
+        let args: Vec<&str> = ["deliveries", "--json"]
+            .iter()
+            .chain(filter)
+            .copied()
+            .collect();
+        let found = home.run(&args).json();
+        assert_eq!(found["rows"].as_array().unwrap().len(), count, "{filter:?}");
+    }
+    home.run(&["deliveries", "--limit", "1"])
+        .assert(0, &["and 2 more; show them with --limit 3"]);
+    home.run(&["deliveries", "--receiver", "hok"])
+        .assert(2, &["there is no receiver `hok`; did you mean `hook`?"]);
+
+    home.run(&["why", &id]).assert(
+        0,
+        &[
+            "From the rule to people",
+            "no node below the root fits; tells hook",
+            "refused for good",
+            "ops was told of it at",
+        ],
+    );
+    let subject = format!("finance/{}", job(1));
+    home.run(&["why-not", "run-failed", &subject])
+        .assert(0, &["is open", "refused for good"]);
+    home.run(&["why-not", "run-failed", "finance/job-000"])
+        .assert(0, &["answer", "stops at verdict", "all is well"]);
+    home.run(&["why-not", "run-failed", "job-*"])
+        .assert(2, &["several subjects are meant", "finance/job-002"]);
+    home.run(&["why-not", "run-faild", "job-000"])
+        .assert(2, &["did you mean `run-failed`?"]);
+    home.run(&["ask", "/why-not run-failed job-000"])
+        .assert(0, &["stops at verdict"]);
+    let at = before.to_string();
+    home.run(&["why-not", "run-failed", &subject, "--at", &at])
+        .assert(
+            0,
+            &[
+                "as of",
+                "What cannot be told",
+                "rules, calendars and routes of today",
+            ],
+        );
+    home.run(&["routes", "test", "severity=critical"])
+        .assert(0, &["no silence and no inhibition"]);
+
+    let questions: [&[&str]; 4] = [
+        &["why", &id, "--json"],
+        &["why-not", "run-failed", &subject, "--json"],
+        &["why-not", "run-failed", "finance/job-000", "--json"],
+        &["why-not", "run-failed", &subject, "--at", &at, "--json"],
+    ];
+    let ask = |question: &&[&str]| {
+        let answer = home.run(question).assert(0, &[]).json();
+        let answer = answer.as_object().unwrap().values().next().unwrap().clone();
+        gates(&answer)
+    };
+    let answers: Vec<Vec<String>> = questions.iter().map(ask).collect();
+    assert!(answers.iter().all(|gates| gates.len() > 5), "{answers:?}");
+    let list = home.run(&["deliveries"]).out;
+    assert!(!list.contains(SECRET), "{list}");
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    assert_eq!(home.run(&["deliveries"]).out, list);
+    for (question, answer) in questions.iter().zip(answers) {
+        assert_eq!(ask(question), answer, "{question:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn contract_7_a_hangup_takes_good_files_and_refuses_bad_ones_aloud() {
     let world = World::new(2).await;

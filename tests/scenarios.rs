@@ -18,6 +18,8 @@ mod escalating;
 mod files;
 #[path = "support/engine/flapping.rs"]
 mod flapping;
+#[path = "support/engine/gates.rs"]
+mod gates;
 #[path = "support/engine/interleavings.rs"]
 mod interleavings;
 #[path = "support/engine/kinds.rs"]

@@ -18,8 +18,14 @@ use super::status::Status;
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
 use crate::engine::acting::{Act, ActKind, Acted};
-use crate::engine::query::{PictureAnswer, PictureQuestion, picture};
+use crate::engine::labels::Labels;
+use crate::engine::observation::Name;
+use crate::engine::query::{
+    DeliveriesAnswer, DeliveryQuestion, PictureAnswer, PictureQuestion, QuietNow, picture,
+    quiet_now,
+};
 use crate::notify::mask;
+use crate::store::Store;
 
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +46,10 @@ pub enum Request {
     },
     /// What a picture of durations shows.
     Picture(PictureQuestion),
+    /// What was told to whom.
+    Deliveries(DeliveryQuestion),
+    /// What keeps alerts with these labels quiet now.
+    Quiet(Labels),
 }
 
 /// What is answered.
@@ -54,6 +64,10 @@ pub enum Response {
     Acted(Box<Acted>),
     /// What a picture of durations shows.
     Picture(Box<PictureAnswer>),
+    /// What was told to whom.
+    Deliveries(Box<DeliveriesAnswer>),
+    /// What keeps alerts with these labels quiet now.
+    Quiet(QuietNow),
     /// The question could not be read.
     Refused(String),
 }
@@ -182,9 +196,7 @@ async fn respond(request: Request, asked: &Asked) -> Response {
         Request::Command(command) => {
             let now = shared.clock.now();
             let mut answer = shared.read(|engine| answer(engine, &command, now));
-            if let Answer::Why(why) = &mut answer {
-                past::complete(why, shared.store().as_ref());
-            }
+            complete(&mut answer, shared.store().as_ref());
             Response::Answer(answer)
         }
         Request::Act { by, comment, what } => {
@@ -208,6 +220,30 @@ async fn respond(request: Request, asked: &Asked) -> Response {
             let answer = shared.read(|engine| picture(engine, &question));
             Response::Picture(Box::new(answer))
         }
+        Request::Deliveries(question) => told(&question, shared),
+        Request::Quiet(labels) => {
+            let now = shared.clock.now();
+            Response::Quiet(shared.read(|engine| quiet_now(engine, &labels, now)))
+        }
+    }
+}
+
+fn told(question: &DeliveryQuestion, shared: &Shared) -> Response {
+    let receivers = shared.facts().receivers.into_iter();
+    let receivers: Vec<Name> = receivers.map(|(name, _)| name).collect();
+    let store = shared.store();
+    match past::told(question, &receivers, store.as_ref(), shared.clock.now()) {
+        Ok(answer) => Response::Deliveries(Box::new(answer)),
+        Err(error) => Response::Refused(error.to_string()),
+    }
+}
+
+/// Fills in what the store has recorded.
+pub fn complete(answer: &mut Answer, store: &dyn Store) {
+    match answer {
+        Answer::Why(why) => past::complete(why, store),
+        Answer::WhyNot(why) => past::complete_not(why, store),
+        _ => {}
     }
 }
 

@@ -14,7 +14,7 @@ use std::task::Poll;
 use tokio::task::JoinSet;
 
 use crate::engine::HealthReport;
-use crate::engine::notification::{Body, ConversationId, Notification};
+use crate::engine::notification::ConversationId;
 use crate::engine::observation::Name;
 use crate::engine::subject::SubjectKey;
 use crate::engine::time::{Span, Timestamp};
@@ -321,7 +321,7 @@ impl Deliverer {
                 };
             }
         };
-        let record = delivery_record(&row, &end, now);
+        let record = DeliveryRecord::of(&row, end.clone(), now);
         records::settle(commit, &row, handle.as_ref(), &record);
         let owed = match end {
             DeliveryOutcome::Delivered => None,
@@ -331,7 +331,7 @@ impl Deliverer {
         };
         Change::Settled {
             row: Box::new(row),
-            record,
+            record: Box::new(record),
             handle,
             owed,
         }
@@ -373,7 +373,7 @@ impl Deliverer {
                 if record.outcome == DeliveryOutcome::Delivered {
                     self.report_health(&receiver, record.settled_at, Ok(()), report);
                 }
-                report.settled.push(record);
+                report.settled.push(*record);
                 if let Some(queue) = self.queues.get_mut(&receiver) {
                     queue.release(&row);
                     queue.rows.remove(&row.sequence);
@@ -414,7 +414,7 @@ enum Change {
     },
     Settled {
         row: Box<OutboxRow>,
-        record: DeliveryRecord,
+        record: Box<DeliveryRecord>,
         handle: Option<Handle>,
         owed: Option<Owed>,
     },
@@ -540,38 +540,6 @@ fn backoff(attempts: u32, sequence: u64) -> Span {
     let base = doubled.min(MAX_BACKOFF);
     let spread = i32::try_from(sequence.wrapping_mul(2_654_435_761) % 256).unwrap_or(0);
     base + base * spread / 1_024
-}
-
-fn delivery_record(row: &OutboxRow, outcome: &DeliveryOutcome, now: Timestamp) -> DeliveryRecord {
-    let notification = &row.notification;
-    DeliveryRecord {
-        delivery_id: notification.delivery_id(),
-        receiver: notification.receiver.clone(),
-        reason: notification.reason,
-        alerts: alert_ids(notification),
-        headline: headline(notification),
-        decided_at: notification.decided_at,
-        settled_at: now,
-        attempts: row.attempts,
-        outcome: outcome.clone(),
-    }
-}
-
-fn alert_ids(notification: &Notification) -> Vec<String> {
-    match &notification.body {
-        Body::Alerts(alerts) => alerts.iter().map(|alert| alert.id.clone()).collect(),
-        Body::Notice { .. } => Vec::new(),
-    }
-}
-
-fn headline(notification: &Notification) -> String {
-    match &notification.body {
-        Body::Alerts(alerts) => alerts
-            .first()
-            .map(|alert| alert.headline.clone())
-            .unwrap_or_default(),
-        Body::Notice { headline, .. } => headline.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,17 @@
-//! What the store still has of alerts: their changes of state, and what people did to them. Completes the
-//! answers that the engine gives from what it holds now.
+//! What the store still has of alerts: their changes of state, what people did to them, and what became of the
+//! messages about them. Completes the answers that the engine gives from what it holds now.
+
+use std::collections::BTreeSet;
 
 use crate::engine::acting::{Acted, Outcome, Refusal};
 use crate::engine::alert::{AlertState, Transition};
-use crate::engine::query::{PastAlert, WhyAnswer};
-use crate::engine::time::human_time;
-use crate::store::{Store, acts};
+use crate::engine::observation::Name;
+use crate::engine::query::{
+    DeliveriesAnswer, DeliveryQuestion, DeliveryRow, PastAlert, WhyAnswer, WhyNotAnswer,
+    date_escalations, of_deliveries, of_transitions, unknown_receiver,
+};
+use crate::engine::time::{Span, Timestamp, human_time};
+use crate::store::{Store, StoreError, acts, deliveries};
 
 /// Completes the explanation of an alert. What cannot be read is left out; `tardy store verify` shows it.
 pub fn complete(answer: &mut WhyAnswer, store: &dyn Store) {
@@ -15,6 +21,10 @@ pub fn complete(answer: &mut WhyAnswer, store: &dyn Store) {
             why.transitions =
                 acts::transitions_of(store, print, &why.id, since).unwrap_or_default();
             why.acts = acts::acts_of(store, print, &why.id, since).unwrap_or_default();
+            why.deliveries = deliveries::of_alert(store, &why.id, since).unwrap_or_default();
+            date_escalations(&mut why.gates, &why.deliveries, why.asked_at, why.zone);
+            let gates = of_deliveries(&why.deliveries, why.asked_at, why.zone);
+            why.gates.extend(gates);
         }
         WhyAnswer::Unknown(Refusal::NoSuchAlert { asked, .. }) => {
             if let Some(past) = past(asked, store) {
@@ -23,6 +33,58 @@ pub fn complete(answer: &mut WhyAnswer, store: &dyn Store) {
         }
         WhyAnswer::Past(_) | WhyAnswer::Unknown(_) => {}
     }
+}
+
+/// So long before and after the instant that is asked about, what was recorded belongs to the answer.
+const AROUND: Span = Span::hours(24);
+
+/// Alerts whose messages are looked up for one answer.
+const MAX_ALERTS: usize = 20;
+
+/// Completes why a rule said nothing: what was recorded of its alerts about the subject around that instant, and
+/// whom they were told to.
+pub fn complete_not(answer: &mut WhyNotAnswer, store: &dyn Store) {
+    let WhyNotAnswer::Explained(why) = answer else {
+        return;
+    };
+    let (from, to) = (why.at - AROUND, (why.at + AROUND).min(why.asked_at));
+    let recorded = acts::transitions_between(store, from, to).unwrap_or_default();
+    let is_own = |change: &Transition| {
+        let mut labels = why.subject.iter();
+        *change.rule == *why.rule && labels.all(|(name, value)| change.labels.get(name) == value)
+    };
+    why.recorded = recorded.into_iter().filter(is_own).collect();
+    let ids: BTreeSet<&str> = why.recorded.iter().map(|known| known.id.as_str()).collect();
+    let told = ids.into_iter().take(MAX_ALERTS).flat_map(|id| {
+        let known = deliveries::of_alert(store, id, from);
+        known.unwrap_or_default()
+    });
+    let mut told: Vec<DeliveryRow> = told.filter(|row| row.decided_at <= to).collect();
+    told.sort_by(|a, b| (b.decided_at, &b.id).cmp(&(a.decided_at, &a.id)));
+    told.dedup_by(|a, b| a.id == b.id);
+    why.deliveries = told;
+    let records = of_transitions(&why.recorded, why.asked_at, why.zone);
+    why.gates.extend(records);
+    let messages = of_deliveries(&why.deliveries, why.asked_at, why.zone);
+    why.gates.extend(messages);
+    why.sum_up();
+}
+
+/// What was told to whom. `receivers` are all that are configured.
+pub fn told(
+    question: &DeliveryQuestion,
+    receivers: &[Name],
+    store: &dyn Store,
+    now: Timestamp,
+) -> Result<DeliveriesAnswer, StoreError> {
+    let mut answer = deliveries::ask(store, question, now)?;
+    // One that is not configured any more may have been told in its time.
+    let asked = question
+        .receiver
+        .as_ref()
+        .filter(|_| answer.rows.is_empty());
+    answer.unknown_receiver = asked.and_then(|name| unknown_receiver(receivers, name));
+    Ok(answer)
 }
 
 /// An act about an alert that is over, and whose end everybody has heard, is refused because it is over.
@@ -51,12 +113,14 @@ fn past(asked: &str, store: &dyn Store) -> Option<PastAlert> {
     let (id, rule, subject) = (last.id.clone(), last.rule.to_string(), last.labels.clone());
     let since = transitions.first()?.recorded_at;
     let acts = acts::acts_of(store, last.fingerprint, &id, since).unwrap_or_default();
+    let deliveries = deliveries::of_alert(store, &id, since).unwrap_or_default();
     Some(PastAlert {
         id,
         rule,
         subject,
         transitions,
         acts,
+        deliveries,
     })
 }
 

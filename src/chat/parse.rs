@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::labels::{Glob, Matcher};
 use crate::engine::query::{
     AlertQuery, AlertQuestion, ModelQuestion, ModelState, RunQuestion, RunState, SlaQuestion,
+    WhyNotQuestion,
 };
 use crate::engine::time::{Span, parse_span};
 
@@ -25,6 +26,8 @@ pub enum Command {
     Sla(SlaQuestion),
     /// `/why <alert>`, by its short id or the beginning of it.
     Why(String),
+    /// `/why-not <rule> <subject> [at <time>]`
+    WhyNot(WhyNotQuestion),
     /// `/help`
     Help,
     /// The rules in force.
@@ -93,7 +96,9 @@ const WORDS: [&str; 14] = [
 ];
 
 /// Commands that can be answered.
-pub const BUILT: [&str; 7] = ["runs", "alerts", "models", "sla", "why", "rules", "help"];
+pub const BUILT: [&str; 8] = [
+    "runs", "alerts", "models", "sla", "why", "why-not", "rules", "help",
+];
 
 /// How each is used.
 pub const RUNS_USAGE: &str =
@@ -107,6 +112,9 @@ pub const SLA_USAGE: &str = "use it as /sla [job or objective] [30d]";
 
 /// How it is used.
 pub const WHY_USAGE: &str = "use it as /why ALERT, with the id that every message shows";
+
+/// How it is used.
+pub const WHY_NOT_USAGE: &str = "use it as /why-not RULE SUBJECT [at TIME], like /why-not late finance/nightly at yesterday 07:00";
 
 /// Reads `/runs failed 24h`, with or without the slash.
 pub fn parse(text: &str) -> Result<Command, ParseError> {
@@ -128,6 +136,7 @@ pub fn parse(text: &str) -> Result<Command, ParseError> {
         "models" => models(rest),
         "sla" => sla(rest),
         "why" => why(rest),
+        "why-not" | "whynot" => why_not(rest),
         other => Err(unknown(other)),
     }
 }
@@ -269,6 +278,33 @@ fn why(words: &[String]) -> Result<Command, ParseError> {
     }
 }
 
+fn why_not(words: &[String]) -> Result<Command, ParseError> {
+    let bare = |word: &String| word.trim_matches('"').to_owned();
+    let (rule, subject, rest) = match words {
+        [rule, subject, rest @ ..] => (bare(rule), bare(subject), rest),
+        [] | [_] => {
+            return Err(ParseError::Missing {
+                command: "why-not",
+                usage: WHY_NOT_USAGE,
+            });
+        }
+    };
+    let at = match rest {
+        [] => None,
+        [word, time @ ..] if word.trim_start_matches('-') == "at" && !time.is_empty() => {
+            Some(time.iter().map(bare).collect::<Vec<_>>().join(" "))
+        }
+        [word, ..] => {
+            return Err(ParseError::Argument {
+                command: "why-not",
+                word: word.clone(),
+                usage: WHY_NOT_USAGE,
+            });
+        }
+    };
+    Ok(Command::WhyNot(WhyNotQuestion { rule, subject, at }))
+}
+
 fn alerts(words: &[String]) -> Result<Command, ParseError> {
     let mut state = AlertQuery::Open;
     let mut matchers = Vec::new();
@@ -346,6 +382,29 @@ mod tests {
     }
 
     #[test]
+    fn why_not_takes_a_rule_a_subject_and_a_time() {
+        for (text, subject, at) in [
+            ("/why-not late finance/nightly", "finance/nightly", None),
+            ("/why-not late \"my job\"", "my job", None),
+            ("why-not late n* at 3h ago", "n*", Some("3h ago")),
+            (
+                "/tardy why-not late nightly --at \"yesterday 07:00\"",
+                "nightly",
+                Some("yesterday 07:00"),
+            ),
+        ] {
+            let expected = Command::WhyNot(WhyNotQuestion {
+                rule: "late".into(),
+                subject: subject.into(),
+                at: at.map(str::to_owned),
+            });
+            assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+        assert!(parse("/why-not late").is_err());
+        assert!(parse("/why-not late nightly yesterday").is_err());
+    }
+
+    #[test]
     fn mistakes_name_the_remedy() {
         for (text, expected) in [
             ("", "ask something, for example: /runs failed 24h"),
@@ -357,7 +416,7 @@ mod tests {
             ("/xyzzyplugh", "there is no command /xyzzyplugh"),
             (
                 "/plans",
-                "/plans is not built yet; built are /runs, /alerts, /models, /sla, /why, /rules, /help",
+                "/plans is not built yet; built are /runs, /alerts, /models, /sla, /why, /why-not, /rules, /help",
             ),
             (
                 "/sla nightly weekly",

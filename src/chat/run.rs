@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parse::{ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE, SLA_USAGE, WHY_USAGE};
+use super::parse::{
+    ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE, SLA_USAGE, WHY_NOT_USAGE, WHY_USAGE,
+};
 use crate::engine::Engine;
-use crate::engine::query::{self, AlertRow, ModelRow, Page, RuleRow, RunRow, SlaAnswer, WhyAnswer};
+use crate::engine::query::{
+    self, AlertRow, ModelRow, Page, RuleRow, RunRow, SlaAnswer, WhyAnswer, WhyNotAnswer,
+};
 use crate::engine::time::Timestamp;
 
 /// An answer, for any surface to show.
@@ -21,6 +25,8 @@ pub enum Answer {
     Sla(SlaAnswer),
     /// An alert, explained.
     Why(WhyAnswer),
+    /// Why a rule says nothing about a subject.
+    WhyNot(WhyNotAnswer),
     /// Rules in force.
     Rules(Vec<RuleRow>),
     /// Words.
@@ -35,13 +41,21 @@ pub fn answer(engine: &Engine, command: &Command, now: Timestamp) -> Answer {
         Command::Models(question) => Answer::Models(query::models(engine, question, now)),
         Command::Sla(question) => Answer::Sla(query::sla(engine, question, now)),
         Command::Why(alert) => Answer::Why(query::why(engine, alert, now)),
+        Command::WhyNot(question) => Answer::WhyNot(query::why_not(engine, question, now)),
         Command::Rules => Answer::Rules(query::rules(engine)),
         Command::Help => Answer::Text(help()),
     }
 }
 
 fn help() -> String {
-    let lines = [RUNS_USAGE, ALERTS_USAGE, MODELS_USAGE, SLA_USAGE, WHY_USAGE]
-        .map(|usage| usage.trim_start_matches("use it as ").to_owned());
+    let lines = [
+        RUNS_USAGE,
+        ALERTS_USAGE,
+        MODELS_USAGE,
+        SLA_USAGE,
+        WHY_USAGE,
+        WHY_NOT_USAGE,
+    ]
+    .map(|usage| usage.trim_start_matches("use it as ").to_owned());
     format!("{}\n/rules\n/help", lines.join("\n"))
 }

@@ -100,6 +100,7 @@ fn answer(text: &str, limit: Option<usize>, context: &Context) -> ExitCode {
             show(&answer, context);
             match &answer {
                 Answer::Why(answer) => super::why::code(answer),
+                Answer::WhyNot(answer) => super::why_not::code(answer),
                 _ => ExitCode::Fine,
             }
         }
@@ -113,7 +114,7 @@ fn set_limit(command: &mut Command, limit: usize) {
         Command::Alerts(question) => question.limit = limit,
         Command::Models(question) => question.limit = limit,
         Command::Sla(question) => question.limit = limit,
-        Command::Help | Command::Rules | Command::Why(_) => {}
+        Command::Help | Command::Rules | Command::Why(_) | Command::WhyNot(_) => {}
     }
 }
 
@@ -128,6 +129,7 @@ fn show(answer: &Answer, context: &Context) {
         Answer::Models(page) => show_models(page, context),
         Answer::Sla(answer) => super::sla::show(answer, context),
         Answer::Why(answer) => super::why::show(answer, context),
+        Answer::WhyNot(answer) => super::why_not::show(answer, context),
         Answer::Rules(rules) => show_rules(rules, context),
         Answer::Text(text) => context.out.line(text),
     }

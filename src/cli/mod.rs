@@ -5,15 +5,19 @@ mod answers;
 mod chart;
 mod check;
 mod completions;
+mod deliveries;
 mod demo;
 mod detect;
 mod exit_code;
+mod gates;
 mod init;
 mod notify;
 mod output;
 mod planned;
 mod promised;
 mod reach;
+mod routes;
+mod rows;
 mod rules;
 mod run;
 mod schema;
@@ -23,6 +27,7 @@ mod state;
 mod store;
 mod test;
 mod why;
+mod why_not;
 
 use std::path::PathBuf;
 
@@ -55,6 +60,7 @@ Examples:
   tardy runs failed 24h             what failed since yesterday
   tardy alerts                      what is wrong now
   tardy sla nightly 7d              how a week's promises were kept
+  tardy why-not late nightly        why nobody was told
 
 Exit codes: 0 fine, 1 failed, 2 problems found in what was given, 70 a bug of ours.";
 
@@ -136,12 +142,12 @@ enum Command {
     Accept(accept::AcceptArgs),
     /// Explain an alert: its rule, its history, each number that decided it
     Why(why::WhyArgs),
-    /// Explain why a rule says nothing about a subject (not built yet)
-    WhyNot(planned::PlannedArgs),
-    /// Draw the routing tree (not built yet)
-    Routes(planned::PlannedArgs),
-    /// List what was told to whom (not built yet)
-    Deliveries(planned::PlannedArgs),
+    /// Explain why a rule said nothing about a subject, now or at an instant that has passed
+    WhyNot(why_not::WhyNotArgs),
+    /// Draw the routing tree, or try it with an alert: tardy routes test severity=critical
+    Routes(routes::RoutesArgs),
+    /// List what was told to whom, when, why, and what became of it
+    Deliveries(deliveries::DeliveriesArgs),
     /// Print or send a digest now (not built yet)
     Digest(planned::PlannedArgs),
 }
@@ -233,14 +239,12 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Sla(args) => sla::run(&args, context),
         Command::Accept(args) => accept::run(&args, context),
         Command::Why(args) => why::run(&args, context),
+        Command::WhyNot(args) => why_not::run(&args, context),
+        Command::Routes(args) => routes::run(&args, context),
+        Command::Deliveries(args) => deliveries::run(&args, context),
         Command::Chart(args) => chart::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
-        Command::Ack(_)
-        | Command::Silence(_)
-        | Command::WhyNot(_)
-        | Command::Routes(_)
-        | Command::Deliveries(_)
-        | Command::Digest(_) => planned::run(name, context),
+        Command::Ack(_) | Command::Silence(_) | Command::Digest(_) => planned::run(name, context),
     }
 }

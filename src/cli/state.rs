@@ -15,7 +15,11 @@ use crate::chat::run::{Answer, answer};
 use crate::config::{self, Config, Diagnostics};
 use crate::engine::acting::{Act, ActKind, Acted};
 use crate::engine::history::History;
-use crate::engine::query::{self, PictureAnswer, PictureQuestion};
+use crate::engine::labels::Labels;
+use crate::engine::observation::Name;
+use crate::engine::query::{
+    self, DeliveriesAnswer, DeliveryQuestion, PictureAnswer, PictureQuestion, QuietNow,
+};
 use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Input, Saved};
 use crate::notify::mask;
@@ -92,9 +96,7 @@ fn answer_stopped(
     let (opened, now) = open_store(config, context)?;
     let engine = engine(config, opened.loaded.history, opened.loaded.saved, now);
     let mut answer = answer(&engine, command, now);
-    if let Answer::Why(why) = &mut answer {
-        past::complete(why, opened.store.as_ref());
-    }
+    control::complete(&mut answer, opened.store.as_ref());
     Ok(answer)
 }
 
@@ -158,6 +160,43 @@ pub(super) fn picture(
             let (opened, now) = open_store(&config, context)?;
             let engine = engine(&config, opened.loaded.history, opened.loaded.saved, now);
             Ok(query::picture(&engine, question))
+        }
+    }
+}
+
+/// What was told to whom.
+pub(super) fn deliveries(
+    question: &DeliveryQuestion,
+    context: &Context,
+) -> Result<DeliveriesAnswer, ExitCode> {
+    match ask_running(&Request::Deliveries(question.clone()), context)? {
+        Asked::Answered(Response::Deliveries(answer)) => Ok(*answer),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(_) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => {
+            let (opened, now) = open_store(&config, context)?;
+            let receivers = config.receivers.iter();
+            let receivers: Vec<Name> = receivers.map(|known| known.name.clone()).collect();
+            past::told(question, &receivers, opened.store.as_ref(), now)
+                .map_err(|error| failed(context, &error.to_string()))
+        }
+    }
+}
+
+/// What keeps alerts with these labels quiet now; `None` when there is neither a bot nor a store.
+pub(super) fn quiet(labels: &Labels, context: &Context) -> Result<Option<QuietNow>, ExitCode> {
+    match ask_running(&Request::Quiet(labels.clone()), context)? {
+        Asked::Answered(Response::Quiet(quiet)) => Ok(Some(quiet)),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(_) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => {
+            let path = start::store_path(&config).map(|(path, _)| path);
+            if !path.is_some_and(|path| path.exists()) {
+                return Ok(None);
+            }
+            let (opened, now) = open_store(&config, context)?;
+            let engine = engine(&config, opened.loaded.history, opened.loaded.saved, now);
+            Ok(Some(query::quiet_now(&engine, labels, now)))
         }
     }
 }

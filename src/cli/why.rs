@@ -1,28 +1,33 @@
 //! `tardy why`: an alert explained on the terminal.
 
+use chrono_tz::Tz;
 use clap::Args;
 
 use super::accept::plain_line;
 use super::answers::severity_tone;
-use super::output::{Output, Tone, cut, plain, width_of};
+use super::gates;
+use super::output::{Output, Tone, plain};
+use super::rows::{head, minute, row, time};
 use super::state::{self, Question};
 use super::{Context, ExitCode};
 use crate::chat::parse::Command;
 use crate::chat::run::Answer;
-use crate::engine::acting::{Acted, Outcome};
+use crate::engine::acting::{ActKind, Acted, Outcome};
 use crate::engine::alert::{AlertState, Transition};
 use crate::engine::ledger::Promise;
 use crate::engine::notification::Fact;
-use crate::engine::query::{PastAlert, Why, WhyAnswer};
+use crate::engine::query::{PastAlert, Why, WhyAnswer, of_deliveries};
 use crate::engine::rule::regression::RegressionWhy;
 use crate::engine::rule::{Setting, SettingFrom};
-use crate::engine::time::{Span, Timestamp, human_span};
+use crate::engine::time::{Span, human_span};
 
 /// Options of `tardy why`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Shows the rule with every setting and where it comes from, how the alert came to where it stands, who was
-told, each number that decided it, what was done about it, and what ends it. Times are UTC.
+Shows the rule with every setting and where it comes from, how the alert came to where it stands, every gate
+on its way to people (silence, route, group, mute, inhibition, waits) with what became of each message, each
+number that decided it, what was done about it, and what ends it. Times without a zone are UTC. Why there is
+no alert is told by `tardy why-not RULE SUBJECT`.
 
 Exits with 2 when there is no such alert; the nearest open ones are listed then.
 
@@ -74,58 +79,6 @@ pub(super) fn show(answer: &WhyAnswer, context: &Context) {
     }
 }
 
-/// Columns of the names on the left.
-const LEFT: usize = 12;
-
-/// A name on the left and what belongs to it, wrapped to the terminal.
-fn row(out: &Output, name: &str, tone: Tone, text: &str) {
-    let room = out
-        .width
-        .saturating_sub(LEFT.max(width_of(name)) + 2)
-        .max(20);
-    for (index, line) in wrapped(&plain(text), room).iter().enumerate() {
-        let name = if index == 0 { name } else { "" };
-        let gap = " ".repeat(LEFT.saturating_sub(width_of(name)) + 2);
-        let head = out.paint(Tone::Dim, name);
-        out.line(format!("{head}{gap}{}", out.paint(tone, line)).trim_end());
-    }
-}
-
-fn head(out: &Output, text: &str) {
-    out.line("");
-    out.line(&out.paint(Tone::Bold, text));
-}
-
-/// Lines of at most `room` columns, broken between words; a longer word is cut.
-fn wrapped(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let word = cut(word, room);
-        let last = lines.last_mut().expect("there is always a line");
-        if last.is_empty() {
-            *last = word;
-        } else if width_of(last) + 1 + width_of(&word) <= room {
-            last.push(' ');
-            last.push_str(&word);
-        } else {
-            lines.push(word);
-        }
-    }
-    lines
-}
-
-/// `2026-03-10 06:10:30`, UTC.
-fn time(at: Timestamp) -> String {
-    let text = at.to_string();
-    let text = text.get(..19).unwrap_or(&text);
-    text.replace('T', " ")
-}
-
-/// `2026-03-10 06:10`, UTC, for tables.
-fn minute(at: Timestamp) -> String {
-    time(at).chars().take(16).collect()
-}
-
 /// Columns below which tables leave out what can be worked out from the rest.
 const NARROW: usize = 80;
 
@@ -151,7 +104,7 @@ fn show_alert(why: &Why, out: &Output) {
     }
     show_rule(why, out);
     show_history(why, out);
-    show_told(why, out);
+    show_gates(why, out);
     match &why.regression {
         Some(regression) => show_regression(regression, out),
         None => show_facts(&why.facts, why.error.as_deref(), out),
@@ -270,30 +223,9 @@ fn show_transitions(transitions: &[Transition], out: &Output) {
     }
 }
 
-fn show_told(why: &Why, out: &Output) {
-    head(out, "Who knows");
-    for told in &why.told {
-        let end = if told.is_ended {
-            ", and of its end"
-        } else {
-            ""
-        };
-        let text = format!(
-            "told {}{end}; route {}, {} messages about {}, last ping {}",
-            told.severity.as_str(),
-            told.route,
-            told.notifications,
-            told.group,
-            time(told.pinged_at)
-        );
-        row(out, &told.receiver, Tone::Plain, &text);
-    }
-    for reason in &why.kept_quiet {
-        row(out, "kept quiet", Tone::Warn, reason);
-    }
-    if why.told.is_empty() && why.kept_quiet.is_empty() {
-        row(out, "nobody", Tone::Plain, "nobody was told yet");
-    }
+fn show_gates(why: &Why, out: &Output) {
+    head(out, "From the rule to people");
+    gates::show(&why.gates, out);
 }
 
 fn show_facts(facts: &[Fact], error: Option<&str>, out: &Output) {
@@ -499,7 +431,17 @@ fn show_acts(acts: &[Acted], out: &Output) {
             time(acted.act.at),
             acted.act.by
         );
-        row(out, "accept", Tone::Plain, &text);
+        row(out, word(&acted.act.what), Tone::Plain, &text);
+    }
+}
+
+fn word(what: &ActKind) -> &'static str {
+    match what {
+        ActKind::Accept { .. } => "accept",
+        ActKind::Acknowledge { .. } => "ack",
+        ActKind::Unacknowledge { .. } => "give back",
+        ActKind::Silence { .. } => "silence",
+        ActKind::Unsilence { .. } => "unsilence",
     }
 }
 
@@ -513,24 +455,18 @@ fn show_past(past: &PastAlert, out: &Output) {
     row(out, "about", Tone::Plain, &past.subject.to_string());
     head(out, "History");
     show_transitions(&past.transitions, out);
+    head(out, "Who was told");
+    match past.deliveries.first() {
+        Some(newest) => {
+            let now = newest.settled_at.unwrap_or(newest.decided_at);
+            gates::show(&of_deliveries(&past.deliveries, now, Tz::UTC), out);
+        }
+        None => row(
+            out,
+            "nobody",
+            Tone::Plain,
+            "no message about it is recorded",
+        ),
+    }
     show_acts(&past.acts, out);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_wrapped_between_words() {
-        let text = "one two three a-very-long-word-indeed four";
-        let lines = wrapped(text, 10);
-        assert_eq!(lines, ["one two", "three", "a-very-lo…", "four"]);
-        assert_eq!(wrapped("", 10), [""]);
-    }
-
-    #[test]
-    fn instants_are_shown_to_the_second() {
-        let at = Timestamp::parse("2026-03-10T06:10:30.250Z").unwrap();
-        assert_eq!(time(at), "2026-03-10 06:10:30");
-    }
 }

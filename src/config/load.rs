@@ -133,7 +133,7 @@ fn rules_alone(context: Context<'_>, places: &[Place]) -> Result<LoadedRules, Di
         return Err(warnings);
     }
     Ok(LoadedRules {
-        rules: found.rules,
+        rules: found.enabled,
         not_built,
         warnings,
     })

@@ -97,7 +97,8 @@ impl Service {
     pub(super) fn into_config(self, context: &Context<'_>, path: &Path, rules: Rules) -> Config {
         let not_built = self.not_built.into_iter().chain(rules.not_built);
         let policy = Policy {
-            rules: rules.rules,
+            rules: rules.enabled,
+            disabled: rules.disabled,
             route: self.route,
             fallback: self.fallback,
             inhibitions: self.inhibitions,

@@ -210,9 +210,20 @@ impl Engine {
         watch: &Watch,
         now: Timestamp,
     ) -> Option<Judgement> {
+        self.judgement_with(rule, watch, &watch.memory, now)
+    }
+
+    /// What a rule says when it remembers something else than it does.
+    pub(super) fn judgement_with(
+        &self,
+        rule: &Rule,
+        watch: &Watch,
+        memory: &Memory,
+        now: Timestamp,
+    ) -> Option<Judgement> {
         if let RuleKind::SourceUnreachable(kind) = &rule.kind {
             let health = self.health.get(&watch.subject)?;
-            return Some(kind.judge(rule, &watch.subject, health, &watch.memory, now));
+            return Some(kind.judge(rule, &watch.subject, health, memory, now));
         }
         let open: Vec<Alert> = watch
             .alerts
@@ -226,13 +237,16 @@ impl Engine {
             subject: &watch.subject,
             history: &self.history,
             ledger: &self.ledger,
-            memory: &watch.memory,
+            memory,
             open: &open,
         };
         if let Some(judgement) = rule.kind.survey(&survey) {
             return Some(judgement);
         }
-        let ctx = self.context(watch, &open, now)?;
+        let ctx = Context {
+            memory,
+            ..self.context(watch, &open, now)?
+        };
         let project = ctx.project;
         if project.is_gone {
             return Some(promising::end_all(&ctx));
@@ -246,11 +260,18 @@ impl Engine {
         }
         let is_judged = ctx.is_concerned() || open.iter().any(Alert::is_open);
         if !is_judged {
-            return Some(Judgement::start(&watch.memory));
+            return Some(Judgement::start(memory));
         }
         let mut judgement = rule.kind.judge(&ctx);
         aside::put_aside(&ctx, &mut judgement);
         Some(judgement)
+    }
+
+    /// The pair of a rule and a subject, if it is watched.
+    pub(super) fn watch_of(&self, rule: &Rule, subject: &SubjectKey) -> Option<&Watch> {
+        let own = self.watches.of(subject).iter();
+        let mut own = own.map(|id| self.watches.get(*id));
+        own.find(|watch| self.policy.rules[watch.rule].name == rule.name)
     }
 
     pub(super) fn schedule_zone(&self, source: &Name) -> Tz {

@@ -80,6 +80,22 @@ impl Notification {
         }
     }
 
+    /// Short ids of the alerts that it is about.
+    pub fn alert_ids(&self) -> Vec<String> {
+        match &self.body {
+            Body::Alerts(alerts) => alerts.iter().map(|alert| alert.id.clone()).collect(),
+            Body::Notice { .. } => Vec::new(),
+        }
+    }
+
+    /// What it says first.
+    pub fn headline(&self) -> &str {
+        match &self.body {
+            Body::Alerts(alerts) => alerts.first().map_or("", |alert| &alert.headline),
+            Body::Notice { headline, .. } => headline,
+        }
+    }
+
     /// The worst severity among the alerts that still fire (or among all, when none does).
     pub fn severity(&self) -> Severity {
         let Body::Alerts(alerts) = &self.body else {

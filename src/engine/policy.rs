@@ -13,6 +13,8 @@ use super::subject::SubjectKey;
 pub struct Policy {
     /// Enabled rules, in configuration order; names are unique.
     pub rules: Vec<Rule>,
+    /// Rules that are written and not judged.
+    pub disabled: Vec<DisabledRule>,
     /// The routing tree.
     pub route: Route,
     /// Told what a receiver could not be told.
@@ -25,6 +27,17 @@ pub struct Policy {
     pub sources: Vec<SourcePolicy>,
     /// Zone of rendered times.
     pub zone: Tz,
+}
+
+/// A rule that is written and not judged, for those who ask why it says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisabledRule {
+    /// Its name.
+    pub name: Name,
+    /// Where it was written, `rules/finance.toml:12`.
+    pub origin: String,
+    /// Why it is not judged, in words.
+    pub why: &'static str,
 }
 
 /// What the engine knows of a source.
@@ -78,10 +91,21 @@ impl Policy {
         }
     }
 
+    /// The node of a rule with receivers of its own: as the root, without what is below it.
+    pub fn rule_route(&self, rule: &str, receivers: Vec<Name>) -> Route {
+        Route {
+            path: format!("rule:{rule}").into(),
+            receivers,
+            children: Vec::new(),
+            ..self.route.clone()
+        }
+    }
+
     /// No rules, and a root route that tells `receivers`; for tests and tools.
     pub fn empty(receivers: Vec<Name>) -> Self {
         Self {
             rules: Vec::new(),
+            disabled: Vec::new(),
             route: Route::root(receivers),
             fallback: Vec::new(),
             inhibitions: Vec::new(),

@@ -1,24 +1,39 @@
 //! Answers to questions about the state, for the command line, chat and pages: one set of answers, so
 //! that all of them say the same. A question changes nothing.
 
+mod deliveries;
+mod gates;
 mod picture;
+mod routes;
 mod silences;
 mod sla;
+mod when;
 mod why;
+mod why_not;
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+pub use deliveries::{
+    DeliveriesAnswer, DeliveryQuestion, DeliveryRow, DeliveryState, ToldInstead, unknown_receiver,
+};
+pub use gates::{Gate, GateKind, GateState, brief, date_escalations, of_deliveries};
 pub use picture::{
     Picture, PictureAnswer, PictureLimit, PictureQuestion, PictureRun, PictureSlower, PictureUsual,
     picture,
 };
+pub use routes::{
+    EscalationWhy, Hearer, LabelsError, NodeFate, NodeTrial, QuietBy, QuietNow, RouteNode,
+    RouteTrial, RoutesAnswer, WhenTold, WindowNow, parse_labels, quiet_now, route_trial, routes,
+};
 pub use silences::{SilenceRow, silence_preview, silences};
 pub use sla::{BudgetRow, PromiseRow, SlaAnswer, SlaQuestion, SlaRow, sla};
+pub use when::{WhenError, parse_when};
 pub use why::{
     CalendarWhy, HistoryWhy, KnownWhy, PastAlert, RuleWhy, ToldWhy, Why, WhyAnswer, why,
 };
+pub use why_not::{WhyNot, WhyNotAnswer, WhyNotQuestion, WhyNotSubject, of_transitions, why_not};
 
 use super::Engine;
 use super::alert::{Alert, AlertState};

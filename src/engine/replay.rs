@@ -282,7 +282,19 @@ impl Replay {
     }
 
     /// Plays everything from `from` until `until`.
-    pub fn play(mut self, policy: &Arc<Policy>, from: Timestamp, until: Timestamp) -> Played {
+    pub fn play(self, policy: &Arc<Policy>, from: Timestamp, until: Timestamp) -> Played {
+        self.play_on(policy, Default::default(), from, until).0
+    }
+
+    /// Plays everything from `from` until `until`, going on from what is known and was saved; also returns the
+    /// engine as it is then.
+    pub fn play_on(
+        mut self,
+        policy: &Arc<Policy>,
+        (history, saved): (History, Saved),
+        from: Timestamp,
+        until: Timestamp,
+    ) -> (Played, Engine) {
         // Of one instant: projects before jobs before what happens in them; earlier phases first.
         self.facts
             .sort_by_key(|(at, fact)| (*at, rank(fact), updated_at(fact)));
@@ -293,8 +305,8 @@ impl Replay {
         let first_new = self.facts.partition_point(|(at, _)| *at <= from);
         let new = self.facts.split_off(first_new);
         let mut player = Player {
-            engine: Engine::new(Arc::clone(policy), History::default(), Saved::default()),
-            projects: BTreeSet::new(),
+            projects: history.projects().map(|known| known.key.clone()).collect(),
+            engine: Engine::new(Arc::clone(policy), history, saved),
             played: Played::default(),
             plans: has_plans.then(BTreeMap::new),
             hints: (None, None),
@@ -334,7 +346,7 @@ impl Replay {
             .alerts()
             .filter(|alert| alert.is_open())
             .count();
-        player.played
+        (player.played, player.engine)
     }
 
     fn is_blind(&self, at: Timestamp) -> bool {

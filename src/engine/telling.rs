@@ -129,12 +129,7 @@ impl Engine {
     }
 
     pub(super) fn own_route(&self, rule: &Name, receivers: Vec<Name>) -> Route {
-        Route {
-            path: format!("rule:{rule}").into(),
-            receivers,
-            children: Vec::new(),
-            ..self.policy.route.clone()
-        }
+        self.policy.rule_route(rule, receivers)
     }
 
     /// The routing node of a group, also when the policy does not have it any more: then nobody is told

@@ -8,7 +8,7 @@ use super::{Commit, Store, StoreError, Table};
 use crate::engine::acting::Acted;
 use crate::engine::alert::Transition;
 use crate::engine::labels::Fingerprint;
-use crate::engine::time::Timestamp;
+use crate::engine::time::{Span, Timestamp};
 
 /// Writes down what people did in a step that was taken at `now`.
 pub(super) fn put(commit: &mut Commit, acts: &[Acted], now: Timestamp) {
@@ -66,6 +66,23 @@ pub fn transitions_of(
     Ok(found)
 }
 
+/// State changes of all alerts that were recorded in `[from, to]`, oldest first; at most as many as are looked
+/// through.
+pub fn transitions_between(
+    store: &dyn Store,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<Transition>, StoreError> {
+    let mut found = Vec::new();
+    let end = time_key(to + Span::milliseconds(1));
+    let records = store.range(Table::Transition, &time_key(from), Some(&end));
+    for record in records.take(MAX_SEARCHED) {
+        let (key, bytes) = record?;
+        found.push(from_json(Table::Transition, &key, &bytes)?);
+    }
+    Ok(found)
+}
+
 /// State changes looked through for an id that is not among the alerts any more.
 const MAX_SEARCHED: usize = 200_000;
 
@@ -100,7 +117,6 @@ mod tests {
     use crate::engine::acting::{Act, ActKind, Outcome, Target};
     use crate::engine::alert::AlertState;
     use crate::engine::labels::Labels;
-    use crate::engine::time::Span;
     use crate::store::records;
     use crate::store::sled::{SledOptions, SledStore};
     use crate::store::tidying;

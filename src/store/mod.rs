@@ -6,6 +6,7 @@
 
 pub mod acts;
 mod averages;
+pub mod deliveries;
 pub mod preview;
 mod promises;
 pub mod records;

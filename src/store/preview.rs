@@ -39,7 +39,7 @@ pub fn past_matches(
     for record in store.range(Table::Transition, &time_key(since), None) {
         let (key, bytes) = record?;
         let fired: Transition = from_json(Table::Transition, &key, &bytes)?;
-        let labels = if fired.all_labels.is_empty() {
+        let labels = if fired.all_labels.iter().next().is_none() {
             fired.labels.with("rule", fired.rule.clone())
         } else {
             fired.all_labels

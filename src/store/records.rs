@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use super::deliveries::{DeliveryOutcome, DeliveryRecord};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
 use super::{acts, averages, promises};
@@ -21,8 +22,8 @@ use crate::engine::group::{Group, GroupKey};
 use crate::engine::history::{History, JobRecord, ProjectRecord};
 use crate::engine::labels::{Fingerprint, Labels};
 use crate::engine::ledger::{Ledger, LedgerRow};
-use crate::engine::notification::{ConversationId, Notification, Reason};
-use crate::engine::observation::{Name, Observation, ProjectKey};
+use crate::engine::notification::{ConversationId, Notification};
+use crate::engine::observation::{Observation, ProjectKey};
 use crate::engine::rule::context::Memory;
 use crate::engine::silence::Silence;
 use crate::engine::time::Timestamp;
@@ -64,41 +65,6 @@ impl OutboxRow {
             self.next_attempt_at
         }
     }
-}
-
-/// What was told to whom; append-only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryRecord {
-    /// Stable id of the delivery.
-    pub delivery_id: String,
-    /// Who.
-    pub receiver: Name,
-    /// Why it was told.
-    pub reason: Reason,
-    /// The alerts it was about, by short id.
-    pub alerts: Vec<String>,
-    /// The first headline.
-    pub headline: String,
-    /// When it was decided.
-    pub decided_at: Timestamp,
-    /// When it was delivered or given up.
-    pub settled_at: Timestamp,
-    /// Tries.
-    pub attempts: u32,
-    /// How it ended.
-    pub outcome: DeliveryOutcome,
-}
-
-/// How a delivery ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeliveryOutcome {
-    /// The receiver has it.
-    Delivered,
-    /// The receiver refused it for good.
-    Rejected(String),
-    /// Tried for a day.
-    Dead(String),
 }
 
 /// What the fallback is still to hear of: a delivery that was given up or is late. Written with the end of
@@ -262,15 +228,7 @@ pub fn commit_step(
             json(&(project, known_until)),
         );
     }
-    for (what, since) in &step.changed.since {
-        let record = since.as_ref().map(|since| (what, since));
-        put_or_delete(
-            &mut commit,
-            Table::Meta,
-            hashed_key("since/", &[what]),
-            record.as_ref(),
-        );
-    }
+    put_since(step, &mut commit);
     for (print, alert) in &step.changed.alerts {
         put_or_delete(&mut commit, Table::Alert, print_key(*print), alert.as_ref());
     }
@@ -306,6 +264,14 @@ pub fn commit_step(
     acts::put(&mut commit, &step.acts, now);
     let rows = put_notifications(step, sequences, now, &mut commit);
     (commit, rows)
+}
+
+fn put_since(step: &Step, commit: &mut Commit) {
+    for (what, since) in &step.changed.since {
+        let record = since.as_ref().map(|since| (what, since));
+        let key = hashed_key("since/", &[what]);
+        put_or_delete(commit, Table::Meta, key, record.as_ref());
+    }
 }
 
 fn put_or_delete<T: Serialize>(commit: &mut Commit, table: Table, key: Vec<u8>, value: Option<&T>) {

@@ -11,6 +11,7 @@ use crate::engine::annotate;
 use crate::engine::calendar::Calendar;
 use crate::engine::labels::{Labels, Patterns};
 use crate::engine::observation::Name;
+use crate::engine::policy::DisabledRule;
 use crate::engine::rule::source_unreachable::SourceUnreachable;
 use crate::engine::rule::{Annotations, DEFAULT_CLEAR, Rule, RuleKind, Selectors, Severity};
 use crate::engine::schedule::Cron;
@@ -30,7 +31,9 @@ use settings::{Written, settings, written};
 #[derive(Default)]
 pub(super) struct Rules {
     /// Enabled rules, in the order of their files.
-    pub(super) rules: Vec<Rule>,
+    pub(super) enabled: Vec<Rule>,
+    /// The others.
+    pub(super) disabled: Vec<DisabledRule>,
     /// Parts not built, with their places.
     pub(super) not_built: Vec<(String, Place)>,
 }
@@ -96,7 +99,7 @@ pub(super) fn read(context: &Context<'_>, files: &[Place], known: &Known) -> Rul
     if is_complete && known.is_complete {
         references.check(context, &names);
     }
-    add_built_in(&mut found.rules, &names, known.zone);
+    add_built_in(&mut found.enabled, &names, known.zone);
     found
 }
 
@@ -199,7 +202,17 @@ fn read_rule(
             let part = format!("rule `{}`: {part}", rule.name);
             reading.found.not_built.push((part, place));
         }
-        reading.found.rules.push(rule);
+        reading.found.enabled.push(rule);
+    } else {
+        reading.found.disabled.push(DisabledRule {
+            name: rule.name,
+            origin: rule.origin,
+            why: if is_enabled {
+                "its `schedule` never fires"
+            } else {
+                "it says enabled = false"
+            },
+        });
     }
 }
 

@@ -4,6 +4,7 @@
 //! observation twice changes nothing; a late row takes its place in time. Names are shared. It does not
 //! judge, and it forgets only what [`History::forget_before`] is told to.
 
+mod as_of;
 mod averages;
 mod forgetting;
 mod job;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::observation::{Execution, Job, Name, Project, ProjectKey, Protection, Run, Status};
 use super::subject::{MANUAL_JOB, SubjectKey};
 use super::time::{Span, Timestamp};
+pub use as_of::Wanted;
 pub use averages::{Average, Averages, Days};
 pub use job::{Hold, JobHistory, JobRecord, JobVersion};
 use job::{RunIndex, set_hold};

@@ -1,9 +1,9 @@
 //! Why an alert is open: its rule with every setting, its history, each number of the decision, who knows of
 //! it, and what ends it. Pure; what is over is completed from the store by whoever asks.
 //!
-//! It does not explain through which gates of routing and delivery a message went: who was told is said as
-//! groups and conversations know it now.
+//! Deliveries, changes of state and acts are records of the store: they are empty until they are filled in.
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::super::Engine;
@@ -17,6 +17,8 @@ use super::super::rule::regression::RegressionWhy;
 use super::super::rule::{Rule, RuleKind, Setting, Severity};
 use super::super::subject::SubjectKey;
 use super::super::time::Timestamp;
+use super::deliveries::DeliveryRow;
+use super::gates::{self, Gate};
 
 /// The answer to `/why <alert>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +79,12 @@ pub struct Why {
     pub promises: Vec<LedgerRow>,
     /// What people did to it, oldest first.
     pub acts: Vec<Acted>,
+    /// The gates on its way from the rule to people, in order.
+    pub gates: Vec<Gate>,
+    /// What became of each message about it, newest first.
+    pub deliveries: Vec<DeliveryRow>,
+    /// Zone of times in words.
+    pub zone: Tz,
 }
 
 /// A rule, as far as it explains an alert.
@@ -173,6 +181,9 @@ pub struct PastAlert {
     pub transitions: Vec<Transition>,
     /// What people did to it, oldest first.
     pub acts: Vec<Acted>,
+    /// What became of each message about it, newest first.
+    #[serde(default)]
+    pub deliveries: Vec<DeliveryRow>,
 }
 
 /// Promises shown.
@@ -209,6 +220,9 @@ pub fn why(engine: &Engine, asked: &str, now: Timestamp) -> WhyAnswer {
         regression: regression(engine, alert, now).map(Box::new),
         promises: promises(engine, alert),
         acts: Vec::new(),
+        gates: gates::of_alert(engine, alert, now),
+        deliveries: Vec::new(),
+        zone: engine.policy().zone,
     }))
 }
 

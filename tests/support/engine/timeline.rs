@@ -585,6 +585,20 @@ impl Timeline {
         until: Timestamp,
         disturb: &mut dyn FnMut(usize, Timestamp) -> Disturbance,
     ) -> Outcome {
+        self.play_to_the_end(until, disturb).0
+    }
+
+    /// Plays the timeline without interruption; the engine as it is then.
+    pub fn engine(&self, until: &str) -> Engine {
+        let mut calm = |_, _| Disturbance::default();
+        self.play_to_the_end(self.at(until), &mut calm).1
+    }
+
+    fn play_to_the_end(
+        &self,
+        until: Timestamp,
+        disturb: &mut dyn FnMut(usize, Timestamp) -> Disturbance,
+    ) -> (Outcome, Engine) {
         let mut outcome = Outcome::default();
         let mut stored = Stored::default();
         let mut policy = self.policy.clone();
@@ -689,7 +703,7 @@ impl Timeline {
             steps += 1;
         }
         outcome.kept = stored.counts();
-        outcome
+        (outcome, engine)
     }
 }
 
