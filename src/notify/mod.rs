@@ -18,6 +18,7 @@ pub mod message;
 mod console;
 mod discord_webhook;
 mod email;
+mod slack;
 mod slack_webhook;
 pub(crate) mod text;
 mod webhook;
@@ -65,7 +66,7 @@ pub struct TemplateTexts {
 /// The kinds of receivers.
 #[derive(Clone, Debug)]
 pub enum ReceiverKind {
-    /// Slack with a bot token. Not built yet.
+    /// Slack with a bot token: edited in place, with a thread.
     Slack(Slack),
     /// Slack incoming webhook.
     SlackWebhook {
@@ -101,6 +102,8 @@ pub struct Slack {
     pub channel: String,
     /// Base of the Web API.
     pub api_url: Url,
+    /// Messages carry buttons; only where somebody answers them.
+    pub buttons: bool,
 }
 
 /// Discord with a bot token.
@@ -296,6 +299,14 @@ pub enum BuildError {
         /// What is wrong, and what to do.
         why: &'static str,
     },
+    /// Its token cannot be used. The token itself is not shown.
+    #[error("receiver `{receiver}`: its token cannot be used: {why}")]
+    Token {
+        /// The receiver.
+        receiver: String,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
     /// A mail address or the relay cannot be used.
     #[error("receiver `{receiver}`: {what} cannot be used: {why}")]
     Mail {
@@ -327,7 +338,7 @@ pub fn build(receiver: &Receiver, context: &BuildContext) -> Result<Box<dyn Noti
         instead,
     };
     Ok(match &receiver.kind {
-        ReceiverKind::Slack(_) => return Err(not_built("slack_webhook")),
+        ReceiverKind::Slack(slack) => Box::new(slack::SlackBot::new(name, slack, context)?),
         ReceiverKind::SlackWebhook { url } => {
             Box::new(slack_webhook::SlackWebhook::new(name, url, context)?)
         }
