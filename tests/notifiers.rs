@@ -19,6 +19,8 @@ mod discord_webhook;
 mod email;
 #[path = "notifiers/payloads.rs"]
 mod payloads;
+#[path = "notifiers/slack.rs"]
+mod slack;
 #[path = "notifiers/slack_webhook.rs"]
 mod slack_webhook;
 #[path = "notifiers/webhook.rs"]
@@ -94,7 +96,12 @@ async fn a_rate_limit_is_waited_for() {
 
 #[tokio::test]
 async fn a_long_rate_limit_is_handed_back_and_kept_for_the_next_attempt() {
-    for kind in [Kind::SlackWebhook, Kind::DiscordWebhook, Kind::Webhook] {
+    for kind in [
+        Kind::Slack,
+        Kind::SlackWebhook,
+        Kind::DiscordWebhook,
+        Kind::Webhook,
+    ] {
         let world = World::new(kind).await;
         world.chat.answer_next(
             429,
@@ -212,6 +219,7 @@ async fn a_revoked_receiver_is_rejected_with_the_remedy() {
         );
         let remedy = match kind {
             Kind::SlackWebhook | Kind::DiscordWebhook => "create a new one and configure its url",
+            Kind::Slack => "install the app again and configure its new token",
             Kind::Webhook => "check it",
             _ => "check its username and password",
         };
@@ -270,7 +278,12 @@ async fn nobody_listening_is_certain_to_be_tried_again() {
 
 #[tokio::test]
 async fn redirects_are_not_followed() {
-    for kind in [Kind::SlackWebhook, Kind::DiscordWebhook, Kind::Webhook] {
+    for kind in [
+        Kind::Slack,
+        Kind::SlackWebhook,
+        Kind::DiscordWebhook,
+        Kind::Webhook,
+    ] {
         let world = World::new(kind).await;
         world
             .chat
@@ -352,6 +365,10 @@ fn check_received(world: &World) {
     for seen in world.chat.said() {
         let body = seen.json();
         match world.kind {
+            Kind::Slack => {
+                platform::check_slack(&body).unwrap();
+                platform::check_slack_metadata(&body["metadata"]).unwrap();
+            }
             Kind::SlackWebhook => platform::check_slack(&body).unwrap(),
             Kind::DiscordWebhook => {
                 platform::check_discord(&body).unwrap();
@@ -376,6 +393,11 @@ fn check_received(world: &World) {
     if matches!(world.kind, Kind::SlackWebhook | Kind::DiscordWebhook) {
         assert_eq!(world.chat.said().len(), 1, "taken at the first try");
     }
+    assert_eq!(world.chat.slack.errors(), [], "taken at the first try");
+    assert!(
+        world.chat.slack.messages().len() <= 1,
+        "the rest is in its thread"
+    );
 }
 
 fn check_text(text: &str) {
@@ -432,11 +454,19 @@ fn what_cannot_work_is_refused_when_built() {
         url: compatible.into()
     })));
     let not_built = |error: BuildError| matches!(error, BuildError::NotBuilt { .. });
-    assert!(not_built(refused(ReceiverKind::Slack(Slack {
-        token: SECRET.into(),
-        channel: "C1".to_owned(),
-        api_url: "https://slack.com/api".parse().unwrap(),
-    }))));
+    let bot = |token: &str, api_url: &str| {
+        ReceiverKind::Slack(Slack {
+            token: token.into(),
+            channel: "C1".to_owned(),
+            api_url: api_url.parse().unwrap(),
+            buttons: false,
+        })
+    };
+    assert!(address(refused(bot(SECRET, "http://slack.com/api"))));
+    for token in ["", "xapp-1-A0-0-abcdef", "two\nlines"] {
+        let error = refused(bot(token, "https://slack.com/api"));
+        assert!(matches!(error, BuildError::Token { .. }), "{error}");
+    }
     assert!(not_built(refused(ReceiverKind::Discord(Discord {
         token: SECRET.into(),
         channel_id: "1".to_owned(),

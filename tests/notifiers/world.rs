@@ -9,15 +9,17 @@ use mail_parser::MessageParser;
 use tardy::engine::notification::Notification;
 use tardy::engine::route::Owner;
 use tardy::notify::{
-    BuildContext, Delivery, Email, Handle, Notifier, Outcome, Receiver, ReceiverKind,
+    BuildContext, Delivery, Email, Handle, Notifier, Outcome, Receiver, ReceiverKind, Slack,
     Smtp as Relay, SmtpTls, TemplateTexts, build,
 };
 
+use crate::chat::slack_api::CHANNEL;
 use crate::chat::{Chat, SECRET, Scripted};
 use crate::smtp::{Fault, Smtp};
 
 /// One row for each kind of receiver.
 pub(crate) const KINDS: &[Kind] = &[
+    Kind::Slack,
     Kind::SlackWebhook,
     Kind::DiscordWebhook,
     Kind::Webhook,
@@ -27,6 +29,7 @@ pub(crate) const KINDS: &[Kind] = &[
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Slack,
     SlackWebhook,
     DiscordWebhook,
     Webhook,
@@ -93,6 +96,7 @@ impl World {
         let mut context = BuildContext::new(chrono_tz::America::New_York, screen, false);
         context.timeouts.total = self.patience;
         context.timeouts.smtp = self.patience;
+        context.timeouts.spacing = Duration::from_millis(1);
         context
     }
 
@@ -108,6 +112,14 @@ impl World {
         let port = self.port.unwrap_or(self.chat.addr.port());
         let url = |path: String| format!("http://127.0.0.1:{port}{path}").into();
         match self.kind {
+            Kind::Slack => ReceiverKind::Slack(Slack {
+                token: SECRET.into(),
+                channel: CHANNEL.to_owned(),
+                api_url: format!("http://127.0.0.1:{port}/slack/api")
+                    .parse()
+                    .unwrap(),
+                buttons: true,
+            }),
             Kind::SlackWebhook => ReceiverKind::SlackWebhook {
                 url: url(format!("/services/T1/B1/{SECRET}")),
             },

@@ -1,6 +1,9 @@
 //! A fake of the HTTP receivers: Slack's and Discord's webhooks and a plain one. The Discord part really
 //! keeps messages, holds bodies to the documented limits, and answers edits, deletions and limits as the real
-//! one does.
+//! one does. Slack's Web API is beside it, at the same address.
+
+#[path = "slack_api.rs"]
+pub(crate) mod slack_api;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,6 +16,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
+use self::slack_api::SlackApi;
 use super::platform;
 
 /// One request as it came.
@@ -53,6 +57,8 @@ struct Inside {
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) addr: SocketAddr,
+    /// Slack as bots see it, below `/slack/api`.
+    pub(crate) slack: SlackApi,
     inside: Arc<Mutex<Inside>>,
 }
 
@@ -69,6 +75,7 @@ impl Chat {
         let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
         let chat = Self {
             addr: listener.local_addr().unwrap(),
+            slack: SlackApi::new(SECRET),
             inside: Arc::default(),
         };
         let router = Router::new().fallback(answer).with_state(chat.clone());
@@ -115,6 +122,7 @@ impl Chat {
 
     pub(crate) fn revoke(&self) {
         self.inside.lock().unwrap().is_revoked = true;
+        self.slack.revoke();
     }
 
     fn act(&self, method: &Method, uri: &Uri, body: &str) -> Response {
@@ -186,7 +194,8 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let body = String::from_utf8_lossy(&body).into_owned();
+    let bytes = body;
+    let body = String::from_utf8_lossy(&bytes).into_owned();
     let text = |value: &axum::http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let scripted = {
         let mut inside = chat.inside.lock().unwrap();
@@ -202,10 +211,16 @@ async fn answer(
         });
         inside.script.pop_front()
     };
+    let is_slack = uri.path().starts_with("/slack/");
     match scripted {
+        None if is_slack => chat.slack.answer(&uri, &headers, &bytes).await,
         None => chat.act(&method, &uri, &body),
         Some(Scripted::Silence) => {
-            chat.act(&method, &uri, &body);
+            if is_slack {
+                chat.slack.answer(&uri, &headers, &bytes).await;
+            } else {
+                chat.act(&method, &uri, &body);
+            }
             std::future::pending().await
         }
         Some(Scripted::Answer(status, headers, body)) => {

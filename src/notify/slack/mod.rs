@@ -278,6 +278,10 @@ impl Talk<'_> {
             let mut body = sheet.body(metadata);
             body["channel"] = json!(first.channel);
             body["ts"] = json!(first.ts);
+            if body["blocks"].is_null() {
+                // Otherwise the old ones stay.
+                body["blocks"] = json!([]);
+            }
             let api = &self.bot.api;
             let answer = api.call(&api.messages, &self.attempt, "chat.update", &body);
             match answer.await {
@@ -334,8 +338,8 @@ impl Talk<'_> {
             && refusal.is_about_content()
         {
             // Better plain than lost.
-            body["blocks"] = json!([]);
             if let Some(body) = body.as_object_mut() {
+                body.remove("blocks");
                 body.remove("metadata");
             }
             answer = self.say(&body).await;

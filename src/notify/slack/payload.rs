@@ -68,11 +68,12 @@ impl Sheet {
     pub(super) fn body(self, metadata: Option<Value>) -> Value {
         let mut body = json!({
             "text": self.text,
-            // Without any, an edit takes the old ones away.
-            "blocks": self.blocks,
             "unfurl_links": false,
             "unfurl_media": false,
         });
+        if !self.blocks.is_empty() {
+            body["blocks"] = json!(self.blocks);
+        }
         if let Some(metadata) = metadata {
             body["metadata"] = metadata;
         }
