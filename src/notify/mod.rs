@@ -98,7 +98,7 @@ pub enum ReceiverKind {
 pub struct Slack {
     /// Bot token.
     pub token: SecretString,
-    /// Channel id.
+    /// Channel id, not a name.
     pub channel: String,
     /// Base of the Web API.
     pub api_url: Url,
