@@ -684,6 +684,12 @@ smtp = "office"
 name = "hook"
 kind = "webhook"
 url = { env = "HOOK_URL" }
+[[receiver]]
+name = "bot"
+kind = "slack"
+token = { env = "SLACK_BOT_TOKEN" }
+channel = "C0DATAOPS"
+api_url = "http://localhost/slack/api"
 [[smtp]]
 name = "office"
 host = "127.0.0.1"
@@ -693,7 +699,10 @@ username = "tardy"
 password = { env = "SMTP_PASSWORD" }
 from = "Tardy <tardy@example.com>"
 "#;
+    let slack_api = format!("http://{}/slack/api", chat.addr);
+    let receivers = receivers.replace("http://localhost/slack/api", &slack_api);
     let mut home = Home::new(&format!("{SERVICE}{receivers}"), RULES);
+    home.set("SLACK_BOT_TOKEN", chat::SECRET);
     home.set("DAGCTL_TOKEN", "dctl_x");
     home.set(
         "SLACK_URL",
@@ -710,7 +719,7 @@ from = "Tardy <tardy@example.com>"
     home.set("HOOK_URL", &format!("http://{}/hook", chat.addr));
     home.set("SMTP_PASSWORD", "secret");
     home.set("TARDY_SMTP__OFFICE__PORT", &smtp.addr.port().to_string());
-    for receiver in ["slack", "discord", "mail", "hook", "terminal"] {
+    for receiver in ["slack", "discord", "mail", "hook", "bot", "terminal"] {
         home.run(&["notify", "test", receiver])
             .assert(0, &[&format!("{receiver}: delivered")]);
         let json = home
@@ -719,17 +728,19 @@ from = "Tardy <tardy@example.com>"
             .json();
         assert_eq!(json["delivered"], true, "{json}");
     }
-    assert_eq!((chat.said().len(), smtp.mails().len()), (6, 2));
+    assert_eq!((chat.said().len(), smtp.mails().len()), (8, 2));
     chat.revoke();
     home.run(&["notify", "test", "slack"])
         .assert(1, &["slack: "]);
+    home.run(&["notify", "test", "bot"])
+        .assert(1, &["bot: Slack refused it (token_revoked)"]);
     let json = home
         .run(&["notify", "test", "slack", "--json"])
         .assert(1, &[])
         .json();
     assert_eq!(json["delivered"], false);
     home.run(&["notify", "test", "slakc"])
-        .assert(2, &["slack, discord, mail, hook"]);
+        .assert(2, &["slack, discord, mail, hook, bot"]);
 }
 
 #[test]

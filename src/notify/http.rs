@@ -259,6 +259,11 @@ impl Attempt<'_> {
         Err(self.limited())
     }
 
+    /// What is left of the budget.
+    pub(crate) fn left(&self) -> Duration {
+        budget().saturating_sub(self.started_at.elapsed())
+    }
+
     /// When a request may begin at the latest, to be answered within the budget.
     pub(crate) fn latest(&self) -> Instant {
         self.started_at + budget().saturating_sub(self.client.timeouts.total)
@@ -302,8 +307,7 @@ impl Attempt<'_> {
     }
 
     async fn send_once(&self, mut request: Request) -> Result<Reply, Outcome> {
-        let left = budget().saturating_sub(self.started_at.elapsed());
-        *request.timeout_mut() = Some(self.client.timeouts.total.min(left));
+        *request.timeout_mut() = Some(self.client.timeouts.total.min(self.left()));
         let response = self.client.http.execute(request).await;
         let mut response = response.map_err(|error| self.failed(error))?;
         let mut body = Vec::new();

@@ -505,6 +505,70 @@ async fn what_may_not_be_edited_is_said_in_full_below() {
 }
 
 #[tokio::test]
+async fn an_edit_that_is_refused_takes_no_ping_away() {
+    for error in ["is_inactive", "update_failed", "something_new"] {
+        let (_world, notifier, slack) = bot().await;
+        let handle = say(&*notifier, &told::first(), None).await;
+        slack.script_next("chat.update", Answer::Error(error));
+        say(&*notifier, &told::reminder(1), Some(&handle)).await;
+        assert_eq!(slack.channel().len(), 2, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_takes_no_replies_is_left_for_a_new_message() {
+    for error in [
+        "restricted_action_thread_locked",
+        "restricted_action_non_threadable_channel",
+    ] {
+        let (_world, notifier, slack) = bot().await;
+        let handle = say(&*notifier, &told::first(), None).await;
+        slack.script_next("chat.postMessage", Answer::Error(error));
+        say(&*notifier, &told::reminder(1), Some(&handle)).await;
+        assert_eq!((slack.messages().len(), slack.replies().len()), (2, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_takes_no_broadcast_has_the_reply() {
+    let (_world, notifier, slack) = bot().await;
+    let handle = say(&*notifier, &told::first(), None).await;
+    slack.script_next("chat.postMessage", Answer::Error("cant_broadcast_message"));
+    say(&*notifier, &told::reminder(1), Some(&handle)).await;
+    assert_eq!((slack.channel().len(), slack.replies().len()), (1, 1));
+    assert!(slack.replies()[0]["blocks"].is_array());
+}
+
+#[tokio::test]
+async fn a_message_that_was_found_and_cannot_be_edited_now_is_not_posted_again() {
+    let (world, notifier, slack) = bot().await;
+    say(&*notifier, &told::first(), None).await;
+    slack.script_next("chat.update", Answer::Http(503, None, "later"));
+    let outcome = again(&world, &told::first(), None).await;
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+    handle_of(again(&world, &told::first(), None).await);
+    assert_eq!(slack.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn after_a_restart_the_rest_of_the_thread_is_added() {
+    let (world, notifier, slack) = bot().await;
+    slack.script_after("chat.postMessage", 3, Answer::Http(503, None, "later"));
+    let outcome = deliver(&*notifier, &told::many(), None).await;
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+    assert_eq!((slack.messages().len(), slack.replies().len()), (1, 2));
+    handle_of(again(&world, &told::many(), None).await);
+    let parts: Vec<u64> = slack
+        .replies()
+        .iter()
+        .map(|reply| reply["metadata"]["event_payload"]["part"].as_u64().unwrap())
+        .collect();
+    let expected: Vec<u64> = (1..).take(parts.len()).collect();
+    assert_eq!((slack.messages().len(), &parts), (1, &expected));
+    assert!(parts.len() > 2);
+}
+
+#[tokio::test]
 async fn a_chart_is_in_the_thread() {
     let (_world, notifier, slack) = bot().await;
     handle_of(with_chart(&*notifier, &told::first(), &chart()).await);

@@ -51,12 +51,13 @@ impl Api {
         context: &BuildContext,
     ) -> Result<Self, BuildError> {
         let address = SecretString::from(slack.api_url.as_str());
+        let token = SecretString::from(slack.token.expose_secret().trim());
         let client = |bytes| {
-            let endpoint = Endpoint::new(&address, receiver, true)?.knowing(&slack.token);
+            let endpoint = Endpoint::new(&address, receiver, true)?.knowing(&token);
             Ok::<_, BuildError>(Client::new(endpoint, context)?.reading(bytes))
         };
         Ok(Self {
-            authorization: authorization(&slack.token).map_err(|why| BuildError::Token {
+            authorization: authorization(&token).map_err(|why| BuildError::Token {
                 receiver: receiver.to_owned(),
                 why,
             })?,
@@ -121,7 +122,7 @@ fn url(client: &Client, method: &str) -> Url {
 }
 
 fn authorization(token: &SecretString) -> Result<HeaderValue, &'static str> {
-    let token = token.expose_secret().trim();
+    let token = token.expose_secret();
     if token.is_empty() {
         return Err("it is empty");
     }
@@ -189,6 +190,14 @@ fn passing(reply: &Reply, error: &str) -> Option<Outcome> {
 }
 
 impl Refusal {
+    #[cfg(test)]
+    pub(super) fn of(error: &str) -> Self {
+        Self {
+            error: error.to_owned(),
+            needed: None,
+        }
+    }
+
     /// The message is not there, or not ours to edit or answer.
     pub(super) fn is_about_place(&self) -> bool {
         matches!(
@@ -198,15 +207,14 @@ impl Refusal {
                 | "thread_not_found"
                 | "cannot_reply_to_message"
                 | "parent_is_ephemeral"
+                | "restricted_action_non_threadable_channel"
+                | "restricted_action_thread_locked"
         )
     }
 
-    /// The workspace forbids edits, or edits so late.
-    pub(super) fn is_about_edits(&self) -> bool {
-        matches!(
-            self.error.as_str(),
-            "edit_window_closed" | "cant_edit" | "is_inactive" | "update_failed"
-        )
+    /// It may be said in the thread, and not in the channel.
+    pub(super) fn is_about_broadcasts(&self) -> bool {
+        self.error.contains("broadcast")
     }
 
     /// A smaller or plainer one may be taken.
@@ -238,13 +246,23 @@ impl Refusal {
         let error = &self.error;
         if let ("missing_scope", Some(needed)) = (error.as_str(), &self.needed) {
             return format!(
-                "Slack refused the message ({error}): the bot lacks the scope {needed}; add it under OAuth & \
+                "Slack refused it ({error}): the bot lacks the scope {needed}; add it under OAuth & \
                  Permissions and install the app again"
             );
         }
         let remedy =
             remedy(error).unwrap_or("this does not pass by itself; see Slack's documentation");
-        format!("Slack refused the message ({error}): {remedy}")
+        format!("Slack refused it ({error}): {remedy}")
+    }
+}
+
+impl Failure {
+    /// In words.
+    pub(super) fn why(self) -> String {
+        match self.into() {
+            Outcome::Retry { why, .. } | Outcome::Rejected { why } => why,
+            Outcome::Delivered { .. } => String::new(),
+        }
     }
 }
 
@@ -278,9 +296,7 @@ fn remedy(error: &str) -> Option<&'static str> {
         "is_archived" => "its channel is archived; unarchive it or configure another `channel`",
         "restricted_action"
         | "restricted_action_read_only_channel"
-        | "restricted_action_thread_only_channel"
-        | "restricted_action_non_threadable_channel"
-        | "restricted_action_thread_locked" => {
+        | "restricted_action_thread_only_channel" => {
             "an administrator restricts posting there; ask for permission or configure another `channel`"
         }
         "no_permission"

@@ -215,3 +215,89 @@ fn origins(card: &Card) -> Vec<Value> {
     parts.truncate(limits::CONTEXT_ELEMENTS);
     parts.iter().map(|part| mrkdwn(part)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(sections: &[Value]) -> Vec<&str> {
+        sections
+            .iter()
+            .map(|section| section["text"]["text"].as_str().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_long_text_is_parted_at_line_ends_at_the_limit() {
+        let line = "x".repeat(999);
+        // Three lines and two line ends are 2 999 units: they fit, and one more unit does not.
+        for (last, expected) in [
+            (999, vec![2_999]),
+            (1_000, vec![3_000]),
+            (1_001, vec![1_999, 1_001]),
+        ] {
+            let text = format!("{line}\n{line}\n{}", "y".repeat(last));
+            let sizes: Vec<usize> = texts(&sections(&text, 6_000))
+                .iter()
+                .map(|text| text.len())
+                .collect();
+            assert_eq!(sizes, expected, "{last}");
+        }
+        assert_eq!(texts(&sections("a\n\nb", 100)), ["a\n\nb"]);
+        assert!(sections("\n \n", 100).is_empty());
+    }
+
+    #[test]
+    fn what_exceeds_the_room_of_a_long_text_is_cut() {
+        for unit in ["x", "<", "\n", "word ", "🚀", "x\n"] {
+            for left in [0, 1, 2, 10, 3_000, 3_001, 6_000] {
+                let parts = sections(&unit.repeat(5_000), left);
+                let parts = texts(&parts);
+                let size: usize = parts.iter().map(|part| text::measure(part)).sum();
+                assert!(size <= left + 1, "{unit:?}: {size} of {left}");
+                assert!(
+                    parts
+                        .iter()
+                        .all(|part| text::measure(part) <= limits::SECTION)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_first_line_longer_than_a_header_is_said_whole_below() {
+        let message = |line: &str| {
+            use crate::engine::labels::{Fingerprint, Labels};
+            use crate::engine::notification::{Body, ConversationId, Notification, Reason};
+            let notification = Notification {
+                receiver: "team".into(),
+                conversation: ConversationId(Fingerprint::of("x", &Labels::default())),
+                sequence: 0,
+                reason: Reason::Notice,
+                decided_at: crate::engine::time::Timestamp::from_millis(0),
+                group: Labels::default(),
+                route: "root".into(),
+                body: Body::Notice {
+                    headline: line.to_owned(),
+                    text: String::new(),
+                },
+                omitted: 0,
+                rollup: None,
+                suppressed: Vec::new(),
+            };
+            Message::new(&notification, chrono_tz::UTC)
+        };
+        for (count, blocks) in [(149, 2), (150, 2), (151, 3)] {
+            let line = "x".repeat(count);
+            let head = Head {
+                first_line: &line,
+                mentions: "",
+            };
+            assert_eq!(
+                head.blocks(&message(&line), limits::BUDGET).len(),
+                blocks,
+                "{count}"
+            );
+        }
+    }
+}

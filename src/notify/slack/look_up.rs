@@ -24,12 +24,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SKEW: Span = Span::minutes(5);
 
 /// Looks messages up, as far as the token allows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LookUp {
+    receiver: String,
     is_forbidden: AtomicBool,
 }
 
 impl LookUp {
+    pub(super) fn new(receiver: &str) -> Self {
+        Self {
+            receiver: receiver.to_owned(),
+            is_forbidden: AtomicBool::new(false),
+        }
+    }
+
     /// The `ts` of the message that this delivery has posted in the channel.
     pub(super) async fn message(
         &self,
@@ -37,15 +45,23 @@ impl LookUp {
         channel: &str,
         from: Timestamp,
         delivery_id: &str,
+        left: Duration,
     ) -> Option<String> {
         let pairs = [("channel", channel)];
-        let found = self.find(api, "conversations.history", &pairs, from, |message| {
-            let payload = payload(message, delivery_id)?;
-            let is_reply =
-                message["thread_ts"].is_string() && message["thread_ts"] != message["ts"];
-            let ts = message["ts"].as_str().filter(|ts| super::is_ts(ts))?;
-            (payload["part"].is_null() && !is_reply).then(|| ts.to_owned())
-        });
+        let found = self.find(
+            api,
+            "conversations.history",
+            &pairs,
+            from,
+            left,
+            |message| {
+                let payload = payload(message, delivery_id)?;
+                let is_reply =
+                    message["thread_ts"].is_string() && message["thread_ts"] != message["ts"];
+                let ts = message["ts"].as_str().filter(|ts| super::is_ts(ts))?;
+                (payload["part"].is_null() && !is_reply).then(|| ts.to_owned())
+            },
+        );
         found.await.into_iter().next()
     }
 
@@ -56,11 +72,17 @@ impl LookUp {
         first: &Posted,
         from: Timestamp,
         delivery_id: &str,
+        left: Duration,
     ) -> BTreeSet<Part> {
         let pairs = [("channel", first.channel.as_str()), ("ts", &first.ts)];
-        let found = self.find(api, "conversations.replies", &pairs, from, |message| {
-            payload(message, delivery_id)?["part"].as_u64()
-        });
+        let found = self.find(
+            api,
+            "conversations.replies",
+            &pairs,
+            from,
+            left,
+            |message| payload(message, delivery_id)?["part"].as_u64(),
+        );
         found.await.into_iter().collect()
     }
 
@@ -71,6 +93,7 @@ impl LookUp {
         method: &str,
         place: &[(&str, &str)],
         from: Timestamp,
+        left: Duration,
         wanted: impl Fn(&Value) -> Option<T>,
     ) -> Vec<T> {
         if self.is_forbidden.load(Ordering::Relaxed) {
@@ -91,39 +114,32 @@ impl LookUp {
             }
             Ok(())
         };
-        match tokio::time::timeout(PATIENCE, looking).await {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => self.note(&failure),
-            Err(_) => tracing::warn!(
-                "an uncertain message could not be looked up in time; it may be said twice"
-            ),
-        }
+        let why = match tokio::time::timeout(PATIENCE.min(left), looking).await {
+            Ok(Ok(())) => return found,
+            Ok(Err(failure)) => self.forbidden(&failure).unwrap_or_else(|| failure.why()),
+            Err(_) => "it took too long".to_owned(),
+        };
+        tracing::warn!(
+            receiver.name = %self.receiver,
+            "a message that may have arrived cannot be looked up, and may be said twice: {why}"
+        );
         found
     }
 
-    fn note(&self, failure: &Failure) {
-        match failure {
-            Failure::Refused(refusal) if refusal.is_about_scope() => {
-                if !self.is_forbidden.swap(true, Ordering::Relaxed) {
-                    tracing::info!(
-                        "the Slack bot may not read its channel: after a broken connection a message may be said \
-                         twice; the scope channels:history (groups:history for private channels) prevents that"
-                    );
-                }
-            }
-            Failure::Refused(refusal) => {
-                tracing::warn!(
-                    "an uncertain message could not be looked up ({}); it may be said twice",
-                    refusal.error
-                );
-            }
-            Failure::Failed(outcome) => {
-                tracing::warn!(
-                    ?outcome,
-                    "an uncertain message could not be looked up; it may be said twice"
-                );
-            }
-        }
+    /// The token may not read: it is not asked again.
+    fn forbidden(&self, failure: &Failure) -> Option<String> {
+        let Failure::Refused(refusal) = failure else {
+            return None;
+        };
+        let is_forbidden = refusal.is_about_scope();
+        self.is_forbidden.fetch_or(is_forbidden, Ordering::Relaxed);
+        is_forbidden.then(|| {
+            format!(
+                "Slack refused it ({}); the scope channels:history, or groups:history for a private channel, \
+                 allows it",
+                refusal.error
+            )
+        })
     }
 }
 

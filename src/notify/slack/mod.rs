@@ -28,11 +28,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::api::{Api, Failure};
+use self::api::{Api, Failure, Refusal};
 use self::escape::mentions;
 use self::look_up::LookUp;
 use self::pace::Pace;
-use self::payload::{Continued, Letter, Part, Sheet, Size, metadata};
+use self::payload::{Continued, Letter, Part, Sheet, Size};
 use self::picture::Pictures;
 use self::progress::{Open, Progress};
 use super::http::Attempt;
@@ -45,6 +45,7 @@ use crate::engine::time::Span;
 
 /// Posts, edits and replies as a bot.
 pub(super) struct SlackBot {
+    receiver: String,
     api: Api,
     /// The configured channel.
     channel: String,
@@ -86,13 +87,14 @@ impl SlackBot {
         context: &BuildContext,
     ) -> Result<Self, BuildError> {
         Ok(Self {
+            receiver: receiver.to_owned(),
             api: Api::new(receiver, slack, context)?,
             channel: slack.channel.clone(),
             has_buttons: slack.buttons,
             writer: context.writer(),
             owners: context.owners.clone(),
             pace: Pace::new(context.timeouts.spacing, limits::BURST),
-            look_up: LookUp::default(),
+            look_up: LookUp::new(receiver),
             pictures: Pictures::new(receiver, context),
             open: Mutex::default(),
         })
@@ -167,10 +169,14 @@ impl Talk<'_> {
             Some(first) if self.go_on(&first).await? => first,
             _ => self.open().await?,
         };
+        if !is_ts(&first.ts) {
+            // Posted, only not to be found again: the next notification opens anew.
+            return Ok(Outcome::Delivered { handle: None });
+        }
         self.continue_in_thread(&first).await?;
         if let Some(chart) = self.delivery.chart {
-            let bot = self.bot;
-            bot.pictures.add(&bot.api, &first, chart).await;
+            let (bot, left) = (self.bot, self.attempt.left());
+            bot.pictures.add(&bot.api, &first, chart, left).await;
         }
         Ok(Outcome::Delivered {
             handle: serde_json::to_value(&first).ok().map(Handle),
@@ -202,8 +208,9 @@ impl Talk<'_> {
 
     /// Posts the conversation's message, unless an uncertain attempt has done so.
     async fn open(&mut self) -> Result<Posted, Outcome> {
-        self.progress.first = None;
-        let first = match self.found().await {
+        // What was done for a message that is gone is gone too.
+        self.progress = Progress::default();
+        let first = match self.found().await? {
             Some(first) => first,
             None => self.post().await?,
         };
@@ -212,33 +219,16 @@ impl Talk<'_> {
     }
 
     async fn post(&mut self) -> Result<Posted, Outcome> {
-        let mut failure = None;
-        for size in Size::ALL {
-            let (sheet, _) = self
-                .letter
-                .whole(size, Continued::All, &self.letter.mentions);
-            let mut body = sheet.body(self.metadata(size, None));
+        let fitted = self.fitted("chat.postMessage", |size| {
+            let mentions = &self.letter.mentions;
+            let (sheet, _) = self.letter.whole(size, Continued::All, mentions);
+            let mut body = sheet.body(size.metadata(self.id(), None));
             body["channel"] = json!(self.bot.channel);
-            match self.say(&body).await {
-                Ok(answer) => {
-                    self.progress.size = size;
-                    return Ok(self.posted(&answer));
-                }
-                Err(Failure::Refused(refusal)) if refusal.is_about_content() => {
-                    tracing::warn!(
-                        "Slack found a message too large or odd ({}); sent smaller",
-                        refusal.error
-                    );
-                    failure = Some(Failure::Refused(refusal));
-                }
-                Err(failure) => return Err(failure.into()),
-            }
-        }
-        Err(failure.map_or_else(unsaid, Outcome::from))
-    }
-
-    fn metadata(&self, size: Size, part: Option<Part>) -> Option<Value> {
-        (size != Size::Bare).then(|| metadata(self.id(), part))
+            body
+        });
+        let (answer, size) = fitted.await?;
+        self.progress.size = size;
+        Ok(self.posted(&answer))
     }
 
     fn posted(&self, answer: &Value) -> Posted {
@@ -246,59 +236,74 @@ impl Talk<'_> {
         let channel = Some(text("channel")).filter(|channel| is_id(channel));
         Posted {
             channel: channel.unwrap_or_else(|| self.bot.channel.clone()),
-            // Without it the message cannot be found again, and the next notification opens anew.
             ts: text("ts"),
             meant_for: self.bot.channel.clone(),
             delivery_id: self.id().to_owned(),
         }
     }
 
-    /// The message of this delivery that an uncertain attempt has posted. It is edited, which shows that it is ours.
-    async fn found(&mut self) -> Option<Posted> {
+    /// The message of this delivery that an uncertain attempt has posted. Only what we may edit is ours.
+    async fn found(&mut self) -> Result<Option<Posted>, Outcome> {
         if !self.delivery.is_uncertain {
-            return None;
+            return Ok(None);
         }
-        let bot = self.bot;
+        let (bot, left) = (self.bot, self.attempt.left());
         let from = self.delivery.notification.decided_at;
         let ts = bot
             .look_up
-            .message(&bot.api, &bot.channel, from, self.id())
-            .await?;
+            .message(&bot.api, &bot.channel, from, self.id(), left);
+        let Some(ts) = ts.await else {
+            return Ok(None);
+        };
         let found = self.posted(&json!({ "ts": ts }));
-        matches!(self.edit(&found).await, Ok(Placed::Done)).then_some(found)
+        let edited = self.edit(&found).await?;
+        Ok(matches!(edited, Placed::Done).then_some(found))
     }
 
-    /// Edits the conversation's message.
-    async fn edit(&self, first: &Posted) -> Result<Placed, Outcome> {
-        let mut failure = None;
-        for size in Size::ALL {
-            let (sheet, _) = self.letter.whole(size, self.continued(first), "");
+    /// Edits the conversation's message. A refusal is no reason not to say it in the thread.
+    async fn edit(&mut self, first: &Posted) -> Result<Placed, Outcome> {
+        let continued = self.continued(first);
+        let fitted = self.fitted("chat.update", |size| {
+            let (sheet, _) = self.letter.whole(size, continued, "");
             // Metadata goes unless it is sent again; it names the delivery that posted the message.
-            let metadata = (size != Size::Bare).then(|| metadata(&first.delivery_id, None));
-            let mut body = sheet.body(metadata);
+            let mut body = sheet.body(size.metadata(&first.delivery_id, None));
             body["channel"] = json!(first.channel);
             body["ts"] = json!(first.ts);
             if body["blocks"].is_null() {
                 // Otherwise the old ones stay.
                 body["blocks"] = json!([]);
             }
-            let api = &self.bot.api;
-            let answer = api.call(&api.messages, &self.attempt, "chat.update", &body);
-            match answer.await {
-                Ok(_) => return Ok(Placed::Done),
-                Err(Failure::Refused(refusal)) if refusal.is_about_place() => {
-                    return Ok(Placed::Gone);
-                }
-                Err(Failure::Refused(refusal)) if refusal.is_about_edits() => {
-                    return Ok(Placed::Fixed);
-                }
+            body
+        });
+        match fitted.await {
+            Ok((_, size)) => {
+                self.progress.size = size;
+                Ok(Placed::Done)
+            }
+            Err(Failure::Refused(refusal)) if refusal.is_about_place() => Ok(Placed::Gone),
+            Err(Failure::Refused(_)) => Ok(Placed::Fixed),
+            Err(Failure::Failed(outcome)) => Err(outcome),
+        }
+    }
+
+    /// Sends as much as Slack takes.
+    async fn fitted(
+        &self,
+        method: &str,
+        body: impl Fn(Size) -> Value,
+    ) -> Result<(Value, Size), Failure> {
+        let mut size = Size::Full;
+        loop {
+            match self.send(method, &body(size)).await {
+                Ok(answer) => return Ok((answer, size)),
                 Err(Failure::Refused(refusal)) if refusal.is_about_content() => {
-                    failure = Some(Failure::Refused(refusal));
+                    let error = &refusal.error;
+                    tracing::warn!(receiver.name = %self.bot.receiver, "Slack finds a message too large or odd ({error})");
+                    size = size.smaller().ok_or(Failure::Refused(refusal))?;
                 }
-                Err(failure) => return Err(failure.into()),
+                Err(failure) => return Err(failure),
             }
         }
-        Err(failure.map_or_else(unsaid, Outcome::from))
     }
 
     /// Which alerts go on in the thread.
@@ -318,6 +323,7 @@ impl Talk<'_> {
         let (_, parts) = self.letter.whole(self.progress.size, continued, "");
         for (part, sheet) in (1..).zip(parts) {
             if let Placed::Gone = self.reply(first, part, sheet).await? {
+                tracing::warn!(receiver.name = %self.bot.receiver, "a thread is gone or locked: some alerts are not in it");
                 break;
             }
         }
@@ -329,29 +335,23 @@ impl Talk<'_> {
         if self.is_replied(first, part).await {
             return Ok(Placed::Done);
         }
-        let mut body = sheet.body(self.metadata(Size::Full, Some(part)));
+        let mut body = sheet.body(Size::Full.metadata(self.id(), Some(part)));
         body["channel"] = json!(first.channel);
         body["thread_ts"] = json!(first.ts);
         body["reply_broadcast"] = json!(part == 0 && self.is_broadcast());
-        let mut answer = self.say(&body).await;
-        if let Err(Failure::Refused(refusal)) = &answer
-            && refusal.is_about_content()
-        {
-            // Better plain than lost.
-            if let Some(body) = body.as_object_mut() {
-                body.remove("blocks");
-                body.remove("metadata");
+        loop {
+            match self.send("chat.postMessage", &body).await {
+                Ok(_) => break,
+                Err(Failure::Refused(refusal)) if refusal.is_about_place() => {
+                    return Ok(Placed::Gone);
+                }
+                // Better plain, or in the thread alone, than lost.
+                Err(Failure::Refused(refusal)) if make_plainer(&mut body, &refusal) => {}
+                Err(failure) => return Err(failure.into()),
             }
-            answer = self.say(&body).await;
         }
-        match answer {
-            Ok(_) => {
-                self.progress.replied.insert(part);
-                Ok(Placed::Done)
-            }
-            Err(Failure::Refused(refusal)) if refusal.is_about_place() => Ok(Placed::Gone),
-            Err(failure) => Err(failure.into()),
-        }
+        self.progress.replied.insert(part);
+        Ok(Placed::Done)
     }
 
     /// People must notice it now, whether or not they follow the thread.
@@ -363,23 +363,46 @@ impl Talk<'_> {
     /// This reply is there already.
     async fn is_replied(&mut self, first: &Posted, part: Part) -> bool {
         if self.delivery.is_uncertain && !self.progress.is_looked_up {
-            let bot = self.bot;
+            let (bot, left) = (self.bot, self.attempt.left());
             let from = self.delivery.notification.decided_at;
-            let found = bot.look_up.replies(&bot.api, first, from, self.id()).await;
+            let found = bot
+                .look_up
+                .replies(&bot.api, first, from, self.id(), left)
+                .await;
             self.progress.replied.extend(found);
             self.progress.is_looked_up = true;
         }
         self.progress.replied.contains(&part)
     }
 
-    /// Posts when it is this message's turn.
-    async fn say(&self, body: &Value) -> Result<Value, Failure> {
-        let turn = self.bot.pace.turn(self.attempt.latest()).await;
-        turn.map_err(|wait| Failure::Failed(too_many(wait)))?;
+    /// Calls; a post waits for its turn.
+    async fn send(&self, method: &str, body: &Value) -> Result<Value, Failure> {
+        if tokio::time::Instant::now() > self.attempt.latest() {
+            return Err(Failure::Failed(Outcome::Retry {
+                after: None,
+                why: "Slack is slow; the rest follows".to_owned(),
+                is_uncertain: false,
+            }));
+        }
+        if method == "chat.postMessage" {
+            let turn = self.bot.pace.turn(self.attempt.latest()).await;
+            turn.map_err(|wait| Failure::Failed(too_many(wait)))?;
+        }
         let api = &self.bot.api;
-        api.call(&api.messages, &self.attempt, "chat.postMessage", body)
-            .await
+        api.call(&api.messages, &self.attempt, method, body).await
     }
+}
+
+/// Takes away what Slack refuses, if it is there.
+fn make_plainer(body: &mut Value, refusal: &Refusal) -> bool {
+    if refusal.is_about_broadcasts() {
+        return body["reply_broadcast"].take() == true;
+    }
+    let Some(body) = body.as_object_mut().filter(|_| refusal.is_about_content()) else {
+        return false;
+    };
+    let (blocks, metadata) = (body.remove("blocks"), body.remove("metadata"));
+    blocks.is_some() || metadata.is_some()
 }
 
 fn too_many(wait: std::time::Duration) -> Outcome {
@@ -390,22 +413,65 @@ fn too_many(wait: std::time::Duration) -> Outcome {
     }
 }
 
-/// Only if there were no size to try.
-fn unsaid() -> Outcome {
-    Outcome::Rejected {
-        why: "nothing was sent".to_owned(),
-    }
-}
-
 /// An id of a channel: letters and digits.
 fn is_id(text: &str) -> bool {
     (2..=32).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_alphanumeric())
 }
 
-/// `1405894322.002768`
+/// What identifies a message in its channel: `1405894322.002768`.
 fn is_ts(text: &str) -> bool {
     let is_digits =
         |text: &str| (1..=16).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
     text.split_once('.')
         .is_some_and(|(seconds, rest)| is_digits(seconds) && is_digits(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_slacks_ids_are_ids() {
+        for (text, is) in [
+            ("1405894322.002768", true),
+            ("1405894322", false),
+            ("", false),
+            (".", false),
+            ("1.x", false),
+            ("1.2.3", false),
+            ("../1.2", false),
+        ] {
+            assert_eq!(is_ts(text), is, "{text}");
+        }
+        for (text, is) in [
+            ("C0DATAOPS", true),
+            ("C", false),
+            ("C1/x", false),
+            ("#data", false),
+        ] {
+            assert_eq!(is_id(text), is, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_reply_loses_what_was_refused_and_no_more() {
+        let refusal = |error: &str| Refusal::of(error);
+        let body =
+            || json!({ "text": "x", "blocks": [1], "metadata": {}, "reply_broadcast": true });
+        let mut plain = body();
+        assert!(make_plainer(&mut plain, &refusal("cant_broadcast_message")));
+        assert!(
+            !make_plainer(&mut plain, &refusal("cant_broadcast_message")),
+            "once"
+        );
+        assert_eq!(plain["blocks"], json!([1]));
+        let mut plain = body();
+        assert!(make_plainer(&mut plain, &refusal("msg_blocks_too_long")));
+        assert_eq!(plain, json!({ "text": "x", "reply_broadcast": true }));
+        assert!(
+            !make_plainer(&mut plain, &refusal("msg_too_long")),
+            "nothing is left to take"
+        );
+        assert!(!make_plainer(&mut body(), &refusal("token_revoked")));
+    }
 }

@@ -33,8 +33,24 @@ pub(super) enum Size {
 }
 
 impl Size {
-    /// From the best to the last resort.
-    pub(super) const ALL: [Self; 4] = [Self::Full, Self::Small, Self::Plain, Self::Bare];
+    /// What to try when this is refused.
+    pub(super) fn smaller(self) -> Option<Self> {
+        match self {
+            Self::Full => Some(Self::Small),
+            Self::Small => Some(Self::Plain),
+            Self::Plain => Some(Self::Bare),
+            Self::Bare => None,
+        }
+    }
+
+    /// Metadata by which a message is found again; members of the workspace can read it.
+    pub(super) fn metadata(self, delivery_id: &str, part: Option<Part>) -> Option<Value> {
+        let mut payload = json!({ "delivery_id": delivery_id });
+        if let Some(part) = part {
+            payload["part"] = json!(part);
+        }
+        (self != Self::Bare).then(|| json!({ "event_type": EVENT, "event_payload": payload }))
+    }
 
     fn budget(self) -> Option<usize> {
         match self {
@@ -79,15 +95,6 @@ impl Sheet {
         }
         body
     }
-}
-
-/// Metadata by which a message is found again; members of the workspace can read it.
-pub(super) fn metadata(delivery_id: &str, part: Option<Part>) -> Value {
-    let mut payload = json!({ "delivery_id": delivery_id });
-    if let Some(part) = part {
-        payload["part"] = json!(part);
-    }
-    json!({ "event_type": EVENT, "event_payload": payload })
 }
 
 /// A notification, ready to be laid out for one channel.

@@ -44,21 +44,20 @@ impl Pictures {
     }
 
     /// Shows the chart in the thread, or gives up.
-    pub(super) async fn add(&self, api: &Api, first: &Posted, chart: &Chart) {
+    pub(super) async fn add(&self, api: &Api, first: &Posted, chart: &Chart, left: Duration) {
         if !self.are_allowed() || chart.png.len() > limits::CHART_BYTES {
             return;
         }
-        let why = match tokio::time::timeout(PATIENCE, self.upload(api, first, chart)).await {
+        let uploading = self.upload(api, first, chart);
+        let why = match tokio::time::timeout(PATIENCE.min(left), uploading).await {
             Ok(Ok(())) => return,
-            Ok(Err(Failure::Refused(refusal))) => {
-                if refusal.is_about_scope() {
-                    self.is_forbidden.store(true, Ordering::Relaxed);
-                }
-                format!("Slack refused it ({})", refusal.error)
+            Ok(Err(failure)) => {
+                let is_forbidden =
+                    matches!(&failure, Failure::Refused(refusal) if refusal.is_about_scope());
+                self.is_forbidden.fetch_or(is_forbidden, Ordering::Relaxed);
+                failure.why()
             }
-            Ok(Err(Failure::Failed(Outcome::Retry { why, .. } | Outcome::Rejected { why }))) => why,
-            Ok(Err(Failure::Failed(Outcome::Delivered { .. }))) => return,
-            Err(_) => format!("not done within {} s", PATIENCE.as_secs()),
+            Err(_) => "it took too long".to_owned(),
         };
         tracing::warn!(receiver.name = %self.receiver, "a message went out without its chart: {why}");
     }
