@@ -446,8 +446,9 @@ impl Inside {
             let Some(file) = file.filter(|file| !file.bytes.is_empty()) else {
                 return refuse("file_not_found");
             };
-            file.title = wanted["title"].as_str().unwrap_or_default().to_owned();
-            file.thread_ts = thread.to_owned();
+            let title = wanted["title"].as_str();
+            title.unwrap_or_default().clone_into(&mut file.title);
+            thread.clone_into(&mut file.thread_ts);
         }
         Ok(json!({ "ok": true, "files": body["files"] }))
     }

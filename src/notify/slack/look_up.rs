@@ -107,7 +107,7 @@ impl LookUp {
                 let messages = page["messages"].as_array();
                 found.extend(messages.into_iter().flatten().filter_map(&wanted));
                 let next = page["response_metadata"]["next_cursor"].as_str();
-                cursor = next.unwrap_or_default().to_owned();
+                next.unwrap_or_default().clone_into(&mut cursor);
                 if cursor.is_empty() {
                     break;
                 }

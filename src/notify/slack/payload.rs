@@ -139,9 +139,11 @@ impl Letter<'_> {
         let mut text = head.text(&self.message);
         if size == Size::Plain {
             let mentions = head.mentions;
-            let room = limits::TEXT - text::measure(mentions) - 1;
-            let plain = escape_within(&self.message.plain(limits::FULL_CARDS), room);
-            text = format!("{plain}\n{mentions}").trim_end().to_owned();
+            let room = limits::TEXT.saturating_sub(text::measure(mentions) + 1);
+            text = escape_within(&self.message.plain(limits::FULL_CARDS), room);
+            if !mentions.is_empty() {
+                text = format!("{text}\n{mentions}");
+            }
         }
         Sheet {
             text,
