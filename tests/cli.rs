@@ -757,6 +757,12 @@ routing_key = { env = "PAGER_KEY" }
 name = "teams"
 kind = "teams"
 url = { env = "TEAMS_URL" }
+[[receiver]]
+name = "bot"
+kind = "slack"
+token = { env = "SLACK_BOT_TOKEN" }
+channel = "C0DATAOPS"
+api_url = "http://localhost/slack/api"
 [[smtp]]
 name = "office"
 host = "127.0.0.1"
@@ -766,7 +772,10 @@ username = "tardy"
 password = { env = "SMTP_PASSWORD" }
 from = "Tardy <tardy@example.com>"
 "#;
+    let slack_api = format!("http://{}/slack/api", chat.addr);
+    let receivers = receivers.replace("http://localhost/slack/api", &slack_api);
     let mut home = Home::new(&format!("{SERVICE}{receivers}"), RULES);
+    home.set("SLACK_BOT_TOKEN", chat::SECRET);
     home.set("DAGCTL_TOKEN", "dctl_x");
     home.set(
         "SLACK_URL",
@@ -797,7 +806,7 @@ from = "Tardy <tardy@example.com>"
     home.set("SMTP_PASSWORD", "secret");
     home.set("TARDY_SMTP__OFFICE__PORT", &smtp.addr.port().to_string());
     for receiver in [
-        "slack", "discord", "mail", "hook", "pager", "teams", "terminal",
+        "slack", "discord", "mail", "hook", "pager", "teams", "bot", "terminal",
     ] {
         home.run(&["notify", "test", receiver])
             .assert(0, &[&format!("{receiver}: delivered")]);
@@ -807,20 +816,22 @@ from = "Tardy <tardy@example.com>"
             .json();
         assert_eq!(json["delivered"], true, "{json}");
     }
-    assert_eq!((chat.said().len(), smtp.mails().len()), (10, 2));
+    assert_eq!((chat.said().len(), smtp.mails().len()), (12, 2));
     let (pages, changes) =
         chat.in_pagerduty(|service| (service.incidents().len(), service.changes().len()));
     assert_eq!((pages, changes), (0, 2), "a test wakes nobody");
     chat.revoke();
     home.run(&["notify", "test", "slack"])
         .assert(1, &["slack: "]);
+    home.run(&["notify", "test", "bot"])
+        .assert(1, &["bot: Slack refused it (token_revoked)"]);
     let json = home
         .run(&["notify", "test", "slack", "--json"])
         .assert(1, &[])
         .json();
     assert_eq!(json["delivered"], false);
     home.run(&["notify", "test", "slakc"])
-        .assert(2, &["slack, discord, mail, hook"]);
+        .assert(2, &["slack, discord, mail, hook, bot"]);
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod email;
 mod pagerduty;
 #[path = "notifiers/payloads.rs"]
 mod payloads;
+#[path = "notifiers/slack.rs"]
+mod slack;
 #[path = "notifiers/slack_webhook.rs"]
 mod slack_webhook;
 #[path = "notifiers/teams.rs"]
@@ -46,7 +48,8 @@ use world::{
     KEY, KINDS, Kind, PASSWORD, Trouble, World, deliver, handle_of, why, with_server_kinds,
 };
 
-const HTTP_KINDS: [Kind; 5] = [
+const HTTP_KINDS: [Kind; 6] = [
+    Kind::Slack,
     Kind::SlackWebhook,
     Kind::DiscordWebhook,
     Kind::Webhook,
@@ -228,6 +231,7 @@ async fn a_revoked_receiver_is_rejected_with_the_remedy() {
                 "create a new one and configure its url"
             }
             Kind::PagerDuty => "create an Events API v2 integration",
+            Kind::Slack => "install the app again and configure its new token",
             Kind::Webhook => "check it",
             _ => "check its username and password",
         };
@@ -368,6 +372,10 @@ fn check_received(world: &World) {
     for seen in world.chat.said() {
         let body = seen.json();
         match world.kind {
+            Kind::Slack => {
+                platform::check_slack(&body).unwrap();
+                platform::check_slack_metadata(&body["metadata"]).unwrap();
+            }
             Kind::SlackWebhook => platform::check_slack(&body).unwrap(),
             Kind::DiscordWebhook => {
                 platform::check_discord(&body).unwrap();
@@ -391,10 +399,16 @@ fn check_received(world: &World) {
         check_text(line);
         assert!(line.chars().count() <= 100, "{line}");
     }
-    let is_form_checked = HTTP_KINDS.contains(&world.kind) && world.kind != Kind::Webhook;
+    let is_form_checked =
+        HTTP_KINDS.contains(&world.kind) && !matches!(world.kind, Kind::Webhook | Kind::Slack);
     if is_form_checked {
         assert_eq!(world.chat.said().len(), 1, "taken at the first try");
     }
+    assert_eq!(world.chat.slack.errors(), [], "taken at the first try");
+    assert!(
+        world.chat.slack.messages().len() <= 1,
+        "the rest is in its thread"
+    );
 }
 
 fn check_text(text: &str) {
@@ -458,11 +472,19 @@ fn what_cannot_work_is_refused_when_built() {
         url: compatible.into()
     })));
     let not_built = |error: BuildError| matches!(error, BuildError::NotBuilt { .. });
-    assert!(not_built(refused(ReceiverKind::Slack(Slack {
-        token: SECRET.into(),
-        channel: "C1".to_owned(),
-        api_url: "https://slack.com/api".parse().unwrap(),
-    }))));
+    let bot = |token: &str, api_url: &str| {
+        ReceiverKind::Slack(Slack {
+            token: token.into(),
+            channel: "C1".to_owned(),
+            api_url: api_url.parse().unwrap(),
+            buttons: false,
+        })
+    };
+    assert!(address(refused(bot(SECRET, "http://slack.com/api"))));
+    for token in ["", "xapp-1-A0-0-abcdef", "two\nlines"] {
+        let error = refused(bot(token, "https://slack.com/api"));
+        assert!(matches!(error, BuildError::Token { .. }), "{error}");
+    }
     assert!(not_built(refused(ReceiverKind::Discord(Discord {
         token: SECRET.into(),
         channel_id: "1".to_owned(),

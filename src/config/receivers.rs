@@ -139,7 +139,7 @@ fn read_receiver(
     let kind_place = cursor.place_of("kind");
     let kind = cursor.settle_kind(None)?;
     let kind = read_kind(&mut cursor, kind, relays);
-    if matches!(kind, ReceiverKind::Slack(_) | ReceiverKind::Discord(_)) {
+    if matches!(kind, ReceiverKind::Discord(_)) {
         not_built.push((format!("receiver kind \"{}\"", kind.name()), kind_place));
     }
     cursor.finish();
@@ -154,10 +154,15 @@ fn read_kind(cursor: &mut Cursor<'_>, kind: &Variant, relays: &Names<Smtp>) -> R
     match kind.name {
         "slack" => ReceiverKind::Slack(Slack {
             token: secret(cursor, "token"),
-            channel: text(cursor, "channel"),
+            channel: cursor
+                .parsed("channel", channel)
+                .map(|channel| channel.value)
+                .unwrap_or_default(),
             api_url: cursor
                 .web_address("api_url")
                 .unwrap_or_else(|| address("https://slack.com/api")),
+            // Nobody answers them in this version.
+            buttons: false,
         }),
         "slack_webhook" => ReceiverKind::SlackWebhook {
             url: secret_url(cursor),
@@ -193,8 +198,26 @@ fn read_kind(cursor: &mut Cursor<'_>, kind: &Variant, relays: &Names<Smtp>) -> R
     }
 }
 
-fn text(cursor: &mut Cursor<'_>, key: &'static str) -> String {
-    cursor.text(key).map(|text| text.value).unwrap_or_default()
+/// The id of a Slack channel: names change, and the platform takes only ids to edit messages.
+fn channel(text: &str) -> Result<String, Refusal> {
+    let is_id = text.starts_with(['C', 'G', 'D'])
+        && (3..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+    if is_id {
+        return Ok(text.to_owned());
+    }
+    let message = match text.strip_prefix('#') {
+        Some(_) => format!("`{text}` is the name of a channel, not its id"),
+        None => format!("`{text}` is not the id of a Slack channel"),
+    };
+    Err(Refusal::new(
+        "bad-id",
+        message,
+        "write the id, like \"C0123ABCD\": in Slack, open the channel's details (click its name); the id is at \
+         the bottom of the tab About",
+    ))
 }
 
 fn secret(cursor: &mut Cursor<'_>, key: &'static str) -> secrecy::SecretString {

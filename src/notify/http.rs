@@ -1,9 +1,9 @@
 //! HTTP as every receiver needs it: bounded, patient with rate limits, silent about secrets.
 //!
-//! Guarantees: connect and total time-outs; no redirect is followed; at most 64 KiB of an answer are read;
-//! an answer 429 is waited for and tried again inside the attempt while [`ATTEMPT_BUDGET`] allows, and the
-//! receiver's later requests wait too; no error text holds the address. It does not decide what a status
-//! means: that is each receiver's business.
+//! Guarantees: connect and total time-outs; no redirect is followed; at most 64 KiB of an answer are read
+//! (more only where a receiver repeats what it was told); an answer 429 is waited for and tried again inside
+//! the attempt while [`ATTEMPT_BUDGET`] allows, and the receiver's later requests wait too; no error text holds
+//! the address. It does not decide what a status means: that is each receiver's business.
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -41,6 +41,8 @@ pub struct Timeouts {
     pub total: Duration,
     /// For the answer to one SMTP command.
     pub smtp: Duration,
+    /// Between messages to one channel, where a platform wants them spaced out.
+    pub spacing: Duration,
 }
 
 impl Default for Timeouts {
@@ -49,6 +51,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             total: Duration::from_secs(15),
             smtp: Duration::from_secs(20),
+            spacing: Duration::from_secs(1),
         }
     }
 }
@@ -134,6 +137,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
     timeouts: Timeouts,
+    body_bytes: usize,
     free_at: Mutex<Option<Instant>>,
 }
 
@@ -146,8 +150,16 @@ impl Client {
                 .get(is_loopback(&endpoint.url), &context.timeouts)?,
             endpoint,
             timeouts: context.timeouts,
+            body_bytes: limits::BODY_BYTES,
             free_at: Mutex::new(None),
         })
+    }
+
+    /// Reads up to `bytes` of an answer, where answers repeat what was said.
+    #[must_use]
+    pub(crate) fn reading(mut self, bytes: usize) -> Self {
+        self.body_bytes = bytes;
+        self
     }
 
     /// The address.
@@ -246,14 +258,23 @@ impl Attempt<'_> {
         Err(self.limited())
     }
 
+    /// What is left of the budget.
+    pub(crate) fn left(&self) -> Duration {
+        budget().saturating_sub(self.started_at.elapsed())
+    }
+
+    /// When a request may begin at the latest, to be answered within the budget.
+    pub(crate) fn latest(&self) -> Instant {
+        self.started_at + budget().saturating_sub(self.client.timeouts.total)
+    }
+
     /// Waits while the receiver has asked us to, or gives up when that exceeds the budget.
     async fn wait_until_free(&self) -> Result<(), Outcome> {
         let now = Instant::now();
         let Some(free_at) = self.client.free_at().filter(|free_at| *free_at > now) else {
             return Ok(());
         };
-        let latest = self.started_at + budget().saturating_sub(self.client.timeouts.total);
-        if free_at > latest {
+        if free_at > self.latest() {
             return Err(self.limited());
         }
         tokio::time::sleep_until(free_at).await;
@@ -285,15 +306,14 @@ impl Attempt<'_> {
     }
 
     async fn send_once(&self, mut request: Request) -> Result<Reply, Outcome> {
-        let left = budget().saturating_sub(self.started_at.elapsed());
-        *request.timeout_mut() = Some(self.client.timeouts.total.min(left));
+        *request.timeout_mut() = Some(self.client.timeouts.total.min(self.left()));
         let response = self.client.http.execute(request).await;
         let mut response = response.map_err(|error| self.failed(error))?;
         let mut body = Vec::new();
         let mut is_whole = true;
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() <= limits::BODY_BYTES => {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= self.client.body_bytes => {
                     body.extend_from_slice(&chunk);
                 }
                 Ok(None) => break,

@@ -29,7 +29,7 @@ pub mod message {
     pub const ALERTS: usize = 200;
 }
 
-/// Slack incoming webhooks.
+/// Slack: the bot and incoming webhooks.
 pub mod slack {
     /// Blocks of a message. D.
     pub const BLOCKS: usize = 50;
@@ -48,6 +48,31 @@ pub mod slack {
     pub const BUDGET: usize = 12_000;
     /// The fallback text: 4 000 advised by D; O.
     pub const TEXT: usize = 3_000;
+    /// Cards that may have full detail: what is read before the thumb moves on. O.
+    pub const FULL_CARDS: usize = 3;
+    /// Characters of all blocks when Slack has found [`BUDGET`] too long: its limit moves with the content. O.
+    pub const SMALL_BUDGET: usize = 6_000;
+    /// Thread replies that go on with what did not fit: about 50 alerts, more than anybody reads. O.
+    pub const PARTS: usize = 5;
+    /// Alerts that a reply names in one line each. O.
+    pub const NAMED: usize = 3;
+    /// The end of an error in a reply. O.
+    pub const LAST_WORDS: usize = 300;
+    /// Messages that may follow each other without a pause; Slack tolerates short bursts beside one a second
+    /// (D) without saying how long. O.
+    pub const BURST: u32 = 3;
+    /// Messages of one page when a message is looked up: the most recent come first. D: at most 999, 200 advised.
+    pub const LOOK_UP_PAGE: usize = 200;
+    /// Pages looked through; a message further back counts as not there. O.
+    pub const LOOK_UP_PAGES: usize = 3;
+    /// Bytes of an answer that are read: a message is repeated in it, with each character as up to six bytes. O.
+    pub const ANSWER_BYTES: usize = 1 << 20;
+    /// Bytes of a page that are read: 200 messages with metadata and blocks of ours. O.
+    pub const LOOK_UP_BYTES: usize = 4 << 20;
+    /// Bytes of a chart; ours are about 60 kB. O.
+    pub const CHART_BYTES: usize = 1 << 20;
+    /// Deliveries whose progress is remembered between attempts. O.
+    pub const PROGRESS: usize = 256;
 }
 
 /// Discord messages and embeds.

@@ -19,6 +19,7 @@ mod console;
 mod discord_webhook;
 mod email;
 mod pagerduty;
+mod slack;
 mod slack_webhook;
 mod teams;
 pub(crate) mod text;
@@ -68,7 +69,7 @@ pub struct TemplateTexts {
 /// The kinds of receivers.
 #[derive(Clone, Debug)]
 pub enum ReceiverKind {
-    /// Slack with a bot token. Not built yet.
+    /// Slack with a bot token: edited in place, with a thread.
     Slack(Slack),
     /// Slack incoming webhook.
     SlackWebhook {
@@ -107,10 +108,12 @@ pub enum ReceiverKind {
 pub struct Slack {
     /// Bot token.
     pub token: SecretString,
-    /// Channel id.
+    /// Channel id, not a name.
     pub channel: String,
     /// Base of the Web API.
     pub api_url: Url,
+    /// Messages carry buttons; only where somebody answers them.
+    pub buttons: bool,
 }
 
 /// Discord with a bot token.
@@ -317,6 +320,14 @@ pub enum BuildError {
         /// What is wrong, and what to do.
         why: &'static str,
     },
+    /// Its token cannot be used. The token itself is not shown.
+    #[error("receiver `{receiver}`: its token cannot be used: {why}")]
+    Token {
+        /// The receiver.
+        receiver: String,
+        /// What is wrong, and what to do.
+        why: &'static str,
+    },
     /// A mail address or the relay cannot be used.
     #[error("receiver `{receiver}`: {what} cannot be used: {why}")]
     Mail {
@@ -348,7 +359,7 @@ pub fn build(receiver: &Receiver, context: &BuildContext) -> Result<Box<dyn Noti
         instead,
     };
     Ok(match &receiver.kind {
-        ReceiverKind::Slack(_) => return Err(not_built("slack_webhook")),
+        ReceiverKind::Slack(slack) => Box::new(slack::SlackBot::new(name, slack, context)?),
         ReceiverKind::SlackWebhook { url } => {
             Box::new(slack_webhook::SlackWebhook::new(name, url, context)?)
         }

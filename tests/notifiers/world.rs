@@ -10,15 +10,17 @@ use tardy::engine::notification::Notification;
 use tardy::engine::route::Owner;
 use tardy::notify::{
     BuildContext, Delivery, Email, Handle, Notifier, Outcome, PagerDuty, Receiver, ReceiverKind,
-    Smtp as Relay, SmtpTls, TemplateTexts, build,
+    Slack, Smtp as Relay, SmtpTls, TemplateTexts, build,
 };
 
 use crate::chat::pagerduty::ROUTING_KEY;
+use crate::chat::slack_api::CHANNEL;
 use crate::chat::{Chat, SECRET, Scripted};
 use crate::smtp::{Fault, Smtp};
 
 /// One row for each kind of receiver.
 pub(crate) const KINDS: &[Kind] = &[
+    Kind::Slack,
     Kind::SlackWebhook,
     Kind::DiscordWebhook,
     Kind::Webhook,
@@ -30,6 +32,7 @@ pub(crate) const KINDS: &[Kind] = &[
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Slack,
     SlackWebhook,
     DiscordWebhook,
     Webhook,
@@ -98,6 +101,7 @@ impl World {
         let mut context = BuildContext::new(chrono_tz::America::New_York, screen, false);
         context.timeouts.total = self.patience;
         context.timeouts.smtp = self.patience;
+        context.timeouts.spacing = Duration::from_millis(1);
         context
     }
 
@@ -113,6 +117,14 @@ impl World {
         let port = self.port.unwrap_or(self.chat.addr.port());
         let url = |path: String| format!("http://127.0.0.1:{port}{path}").into();
         match self.kind {
+            Kind::Slack => ReceiverKind::Slack(Slack {
+                token: SECRET.into(),
+                channel: CHANNEL.to_owned(),
+                api_url: format!("http://127.0.0.1:{port}/slack/api")
+                    .parse()
+                    .unwrap(),
+                buttons: true,
+            }),
             Kind::SlackWebhook => ReceiverKind::SlackWebhook {
                 url: url(format!("/services/T1/B1/{SECRET}")),
             },

@@ -1,6 +1,9 @@
 //! A fake of the HTTP receivers: Slack's and Discord's webhooks, PagerDuty, a Teams workflow and a plain one. The Discord part really
 //! keeps messages, holds bodies to the documented limits, and answers edits, deletions and limits as the real
-//! one does.
+//! one does. Slack's Web API is beside it, at the same address.
+
+#[path = "slack_api.rs"]
+pub(crate) mod slack_api;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,6 +16,7 @@ use axum::http::{HeaderMap, Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
+use self::slack_api::SlackApi;
 use super::platform;
 
 #[path = "pagerduty.rs"]
@@ -64,6 +68,8 @@ struct Inside {
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) addr: SocketAddr,
+    /// Slack as bots see it, below `/slack/api`.
+    pub(crate) slack: SlackApi,
     inside: Arc<Mutex<Inside>>,
 }
 
@@ -80,6 +86,7 @@ impl Chat {
         let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
         let chat = Self {
             addr: listener.local_addr().unwrap(),
+            slack: SlackApi::new(SECRET),
             inside: Arc::default(),
         };
         let router = Router::new().fallback(answer).with_state(chat.clone());
@@ -126,6 +133,7 @@ impl Chat {
 
     pub(crate) fn revoke(&self) {
         self.inside.lock().unwrap().is_revoked = true;
+        self.slack.revoke();
     }
 
     /// Looks at PagerDuty's service, or acts in it.
@@ -220,7 +228,8 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let body = String::from_utf8_lossy(&body).into_owned();
+    let bytes = body;
+    let body = String::from_utf8_lossy(&bytes).into_owned();
     let text = |value: &axum::http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let scripted = {
         let mut inside = chat.inside.lock().unwrap();
@@ -236,14 +245,24 @@ async fn answer(
         });
         inside.script.pop_front()
     };
+    let is_slack = uri.path().starts_with("/slack/");
     match scripted {
+        None | Some(Scripted::Pass) if is_slack => chat.slack.answer(&uri, &headers, &bytes).await,
         None | Some(Scripted::Pass) => chat.act(&method, &uri, &body),
         Some(Scripted::LostAnswer) => {
-            chat.act(&method, &uri, &body);
+            if is_slack {
+                chat.slack.answer(&uri, &headers, &bytes).await;
+            } else {
+                chat.act(&method, &uri, &body);
+            }
             reply(504, "gateway timeout")
         }
         Some(Scripted::Silence) => {
-            chat.act(&method, &uri, &body);
+            if is_slack {
+                chat.slack.answer(&uri, &headers, &bytes).await;
+            } else {
+                chat.act(&method, &uri, &body);
+            }
             std::future::pending().await
         }
         Some(Scripted::Answer(status, headers, body)) => {

@@ -63,8 +63,40 @@ fn check_block(block: &Value) -> Check {
                 .iter()
                 .try_for_each(|element| check_text(element, 2_000))
         }
+        "actions" => check_actions(block),
         other => Err(format!("unknown block {other}")),
     }
+}
+
+fn check_actions(block: &Value) -> Check {
+    ensure(length(str_of(&block["block_id"])) <= 255, "block_id")?;
+    let elements = block["elements"].as_array().cloned().unwrap_or_default();
+    ensure((1..=25).contains(&elements.len()), "actions elements")?;
+    let mut ids = std::collections::BTreeSet::new();
+    for button in &elements {
+        ensure(button["type"] == "button", "unknown element")?;
+        let id = str_of(&button["action_id"]);
+        ensure((1..=255).contains(&length(id)), "action_id")?;
+        ensure(ids.insert(id.to_owned()), "action_id twice")?;
+        check_text(&button["text"], 75)?;
+        ensure(length(str_of(&button["value"])) <= 2_000, "button value")?;
+    }
+    Ok(())
+}
+
+/// Metadata of a Slack message: flat, short, and without what looks like a secret.
+pub(crate) fn check_slack_metadata(metadata: &Value) -> Check {
+    if metadata.is_null() {
+        return Ok(());
+    }
+    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let name = str_of(&metadata["event_type"]);
+    ensure(!name.is_empty() && is_name(name), "event_type")?;
+    let payload = metadata["event_payload"].as_object();
+    let payload = payload.ok_or("event_payload")?;
+    let is_flat = |value: &Value| value.is_string() || value.is_number();
+    ensure(payload.values().all(is_flat), "event_payload is not flat")?;
+    ensure(metadata.to_string().len() <= 1_024, "metadata_too_large")
 }
 
 fn check_text(object: &Value, limit: usize) -> Check {

@@ -16,15 +16,20 @@ pub static RECEIVER: Section = Section {
     variants: &[
         Variant {
             name: "slack",
-            doc: "Slack with a bot token: messages are edited, threaded and carry buttons.",
+            doc: "Slack with a bot token: one message about an incident, edited in place, with a thread.",
             keys: &[
                 required(
                     "token",
                     Type::Secret,
                     "{ env = \"SLACK_BOT_TOKEN\" }",
-                    "Bot token.",
+                    "Bot token, xoxb-…; docs/slack.md lists its scopes.",
                 ),
-                required("channel", Type::Text, "\"C0DATAOPS\"", "Channel id."),
+                required(
+                    "channel",
+                    Type::Text,
+                    "\"C0DATAOPS\"",
+                    "Channel id, not its name: C…, G… or D….",
+                ),
                 key(
                     "api_url",
                     Type::Url,
