@@ -70,6 +70,14 @@ pub mod discord {
     pub const FIELD_VALUE: usize = 1_024;
     /// Footer of an embed. D.
     pub const FOOTER: usize = 2_048;
+    /// Description of a file. D.
+    pub const ALT: usize = 1_024;
+    /// Messages in which one goes on; what does not fit even so is counted. O: forty alerts.
+    pub const FOLLOW_UPS: usize = 3;
+    /// Failed attempts whose progress is remembered. O.
+    pub const PROGRESS: usize = 256;
+    /// Id of the alert of a chart, in a handle. O.
+    pub const PICTURE_ALERT: usize = 40;
 }
 
 /// Mail.
@@ -83,6 +91,10 @@ pub mod mail {
     pub const HTML_BYTES: usize = 100_000;
     /// Deliveries whose progress by recipient is remembered between attempts. O.
     pub const PROGRESS: usize = 256;
+    /// Words beside a chart. O: four lines.
+    pub const ALT: usize = 400;
+    /// Label of a receiver in `List-Id`; labels of names have at most 63. O.
+    pub const LIST: usize = 60;
     /// Recipients listed in a handle, which may take 2 KiB. O.
     pub const HANDLE_RECIPIENTS: usize = 30;
 }
