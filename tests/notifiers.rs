@@ -4,6 +4,8 @@
 
 #[path = "support/chat.rs"]
 mod chat;
+#[path = "support/exim.rs"]
+mod exim;
 #[path = "support/platform.rs"]
 mod platform;
 #[path = "support/smtp.rs"]
@@ -17,6 +19,10 @@ mod console;
 mod discord_webhook;
 #[path = "notifiers/email.rs"]
 mod email;
+#[path = "notifiers/gallery.rs"]
+mod gallery;
+#[path = "notifiers/mail_real.rs"]
+mod mail_real;
 #[path = "notifiers/payloads.rs"]
 mod payloads;
 #[path = "notifiers/slack_webhook.rs"]

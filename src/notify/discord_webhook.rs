@@ -102,7 +102,7 @@ impl Telling<'_> {
 
     /// The chart, when the message that was answered with shows it.
     fn uploaded(&self, reply: &Reply) -> Option<Picture> {
-        let name = upload::file_name(self.chart?);
+        let name = self.chart?.file_name();
         Some(Picture {
             id: attachment_id(&reply.json(), name)?,
             name: name.to_owned(),

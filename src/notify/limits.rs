@@ -2,6 +2,9 @@
 //!
 //! Marks: D: the vendor's documentation; S: read in the vendor's or a community library's source; O: ours.
 
+/// Name of a chart's file. O.
+pub const FILE_NAME: usize = 64;
+
 /// Of the neutral message, before any platform: what a person reads at a glance. All O; together they keep
 /// one alert inside one Discord embed most of the time.
 pub mod message {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use mail_parser::MessageParser;
+use mail_parser::{MessageParser, MimeHeaders as _};
 use tardy::app::illustrate::drawn;
 use tardy::chart::{Band, ChartPoint, DurationChart, LimitLine, Mark};
 use tardy::engine::notification::Notification;
@@ -319,7 +319,7 @@ impl Mail {
             "MIME-Version",
             "Content-Type",
             "Content-Transfer-Encoding",
-            "List-Id",
+            "List-ID",
         ];
         for header in &self.headers {
             assert!(known.contains(&header.as_str()), "injected header {header}");

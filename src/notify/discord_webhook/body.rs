@@ -7,7 +7,6 @@ use super::super::limits::discord as limits;
 use super::super::message::{Card, Detail, Message, Runbook, Tone};
 use super::super::text;
 use super::answers::is_id;
-use super::upload::file_name;
 use super::{Chart, Picture};
 use crate::engine::route::Owner;
 
@@ -73,7 +72,7 @@ pub(super) enum Shown {
 impl Shown {
     fn name(&self) -> &str {
         match self {
-            Self::New(chart, _) => file_name(chart),
+            Self::New(chart, _) => chart.file_name(),
             Self::Kept(picture) => &picture.name,
         }
     }
@@ -176,7 +175,7 @@ fn attachment(picture: &Shown) -> Attachment<'_> {
     match picture {
         Shown::New(chart, _) => Attachment {
             id: "0",
-            filename: Some(file_name(chart)),
+            filename: Some(chart.file_name()),
             description: Some(text::cut(&text::line(&chart.alt, limits::ALT), limits::ALT)),
         },
         Shown::Kept(picture) => Attachment {

@@ -20,7 +20,7 @@ pub(super) fn request(method: Method, url: &Url, json: &[u8], chart: &Chart) -> 
 }
 
 fn body(json: &[u8], chart: &Chart, boundary: &str) -> Vec<u8> {
-    let name = file_name(chart);
+    let name = chart.file_name();
     let file = format!("name=\"files[0]\"; filename=\"{name}\"");
     let mut body = Vec::with_capacity(json.len() + chart.png.len() + 512);
     for (disposition, kind, content) in [
@@ -36,15 +36,4 @@ fn body(json: &[u8], chart: &Chart, boundary: &str) -> Vec<u8> {
     }
     body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     body
-}
-
-/// The chart's name; what would not be one has another.
-pub(super) fn file_name(chart: &Chart) -> &str {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let name = chart.name.as_str();
-    if name.len() <= 64 && name.ends_with(".png") && name.chars().all(is_plain) {
-        name
-    } else {
-        "chart.png"
-    }
 }

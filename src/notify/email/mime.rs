@@ -146,11 +146,9 @@ fn plain_domain(from: &Mailbox) -> &str {
 
 impl<'a> Picture<'a> {
     fn new(chart: &'a Chart, notification: &Notification, domain: &str) -> Self {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let name = Some(&chart.name).filter(|name| name.chars().all(is_plain));
         Self {
             id: format!("chart.{}@{domain}", notification.delivery_id()),
-            name: name.map_or("chart.png", String::as_str).to_owned(),
+            name: chart.file_name().to_owned(),
             alt: text::line(&chart.alt, limits::ALT),
             png: &chart.png,
         }
