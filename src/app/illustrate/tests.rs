@@ -354,3 +354,114 @@ fn a_chart_of_hardly_any_runs_is_not_drawn_and_others_are_described() {
         "{alt}"
     );
 }
+
+mod draftsman {
+    use super::*;
+    use crate::app::clock::ManualClock;
+    use crate::app::live::Facts;
+    use crate::app::pipeline::{Pipeline, Sequences};
+    use crate::engine::history::History;
+    use crate::engine::observation::{Observation, ProjectKey, Run, Status};
+    use crate::engine::policy::Policy;
+    use crate::engine::rule::run_duration::RunDuration;
+    use crate::engine::rule::{Clock, Limit, Rule, RuleKind};
+    use crate::engine::schedule::{Cron, Dialect};
+    use crate::engine::time::Span;
+    use crate::engine::{Engine, Input, Saved};
+
+    fn day(day: i64) -> Timestamp {
+        Timestamp::parse("2026-10-01T04:00:00Z").unwrap() + Span::days(day)
+    }
+
+    fn run(number: i64, minutes: Option<i64>) -> Observation {
+        let started_at = day(number);
+        let finished_at = minutes.map(|minutes| started_at + Span::minutes(minutes));
+        let key = ProjectKey {
+            source: "prod".into(),
+            project_id: "finance".into(),
+        };
+        let run = Run {
+            id: format!("run-{number}").into(),
+            job: Some("nightly".into()),
+            job_type: "run".into(),
+            status: minutes.map_or(Status::Running, |_| Status::Success),
+            triggered_by: "scheduled".into(),
+            created_at: started_at,
+            started_at: Some(started_at),
+            finished_at,
+            updated_at: finished_at.unwrap_or(started_at),
+            error: None,
+        };
+        Observation::Run(key, run)
+    }
+
+    /// Twelve days of half an hour, then a run that goes on for longer than it may; what is told of it.
+    fn too_long() -> (Engine, Notification) {
+        let mut policy = Policy::empty(vec!["team".into()]);
+        let limit = RuleKind::RunDuration(RunDuration {
+            clock: Clock::Run,
+            max: Some(Limit::Fixed(Span::minutes(45))),
+            min: None,
+        });
+        policy.rules = vec![Rule::new("sla", limit, "rules.toml:9")];
+        let mut engine = Engine::new(Arc::new(policy), History::default(), Saved::default());
+        let mut told = Vec::new();
+        for (number, minutes) in (0..12).map(|number| (number, Some(30))).chain([(12, None)]) {
+            let observations = vec![run(number, minutes)];
+            for later in [Span::minutes(31), Span::minutes(50), Span::hours(2)] {
+                let now = day(number) + later;
+                let input = Input {
+                    observations: observations.clone(),
+                    coverage: observations
+                        .iter()
+                        .filter_map(|seen| match seen {
+                            Observation::Run(key, _) => Some((key.clone(), now)),
+                            _ => None,
+                        })
+                        .collect(),
+                    ..Input::default()
+                };
+                told.extend(engine.step(input, now).notifications);
+            }
+        }
+        (engine, told.swap_remove(0))
+    }
+
+    fn shared(engine: Engine) -> (tempfile::TempDir, Arc<Shared>) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SledStore::open(&folder.path().join("data"), SledOptions::at(at(0)));
+        let store: Arc<dyn Store> = Arc::new(store.unwrap().store);
+        let pipeline = Pipeline::new(engine, store, Sequences::default());
+        let facts = Facts {
+            config: String::new(),
+            store: String::new(),
+            sources: Vec::new(),
+            receivers: Vec::new(),
+            started_at: at(0),
+            retention: Span::days(180),
+            schedule: Cron::parse("* * * * *", Dialect::Ours).unwrap(),
+        };
+        let clock = Arc::new(ManualClock::new(day(13)));
+        (folder, Arc::new(Shared::new(pipeline, clock, facts)))
+    }
+
+    #[test]
+    fn the_chart_of_an_alert_shows_its_job_against_the_limit() {
+        let (engine, notification) = too_long();
+        let alert = illustrated(&notification).expect("a run that is too long is illustrated");
+        let (_folder, shared) = shared(engine);
+        let draftsman = Draftsman::new(&shared);
+        let chart = draftsman.illustrate(alert).unwrap();
+        assert_eq!(chart.name, "finance-nightly.png");
+        let alt = &chart.alt;
+        assert!(alt.starts_with("finance nightly: 12 runs from"), "{alt}");
+        assert!(alt.contains("the newest took 30 min"), "{alt}");
+        assert!(alt.contains("over the limit of 45 min"), "{alt}");
+        let mut ended = alert.clone();
+        ended.id = "zzzzzz".to_owned();
+        assert!(
+            draftsman.illustrate(&ended).is_none(),
+            "none of what has ended"
+        );
+    }
+}
