@@ -13,6 +13,7 @@ use std::task::Poll;
 
 use tokio::task::JoinSet;
 
+use super::illustrate::{Illustrator, Studio};
 use crate::engine::HealthReport;
 use crate::engine::notification::ConversationId;
 use crate::engine::observation::Name;
@@ -53,6 +54,7 @@ pub struct Deliverer {
     unrecorded: Option<(Commit, Vec<Change>)>,
     /// What was owed to the fallback when the store was opened.
     owed: Vec<Owed>,
+    studio: Option<Arc<Studio>>,
 }
 
 /// What there is to deliver, as it was stored.
@@ -119,6 +121,7 @@ impl Deliverer {
             under_way: JoinSet::new(),
             unrecorded: None,
             owed: outgoing.owed,
+            studio: None,
         };
         // What was under way when the last process ended may have arrived.
         let rows = outgoing.outbox.into_iter().map(|row| OutboxRow {
@@ -127,6 +130,13 @@ impl Deliverer {
         });
         deliverer.enqueue(rows.collect());
         deliverer
+    }
+
+    /// Has charts go with messages, for the receivers that show them.
+    #[must_use]
+    pub fn with_illustrator(mut self, illustrator: Arc<dyn Illustrator>) -> Self {
+        self.studio = Some(Arc::new(Studio::new(illustrator)));
+        self
     }
 
     /// Replaces the receivers; rows stay.
@@ -211,8 +221,9 @@ impl Deliverer {
                     continue;
                 };
                 let handle = self.handles.get(&row.notification.conversation).cloned();
+                let studio = self.studio.clone();
                 self.under_way
-                    .spawn(attempt(Arc::clone(notifier), row, handle));
+                    .spawn(attempt(Arc::clone(notifier), studio, row, handle));
             }
         }
         let tried: Vec<Tried> = homeless.into_iter().map(refuse_homeless).collect();
@@ -503,16 +514,28 @@ fn refuse_homeless(row: OutboxRow) -> Tried {
 
 /// One try. A notifier that panics refuses its message for good: a poisonous one must not keep Tardy from
 /// telling the others.
-async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Handle>) -> Tried {
-    let attempt = row.attempts + 1;
-    let delivery = Delivery {
-        notification: &row.notification,
-        handle: handle.as_ref(),
-        attempt,
-        is_uncertain: row.is_uncertain,
-        chart: None,
-    };
-    let mut trying = Box::pin(async { notifier.deliver(delivery).await });
+async fn attempt(
+    notifier: Arc<dyn Notifier>,
+    studio: Option<Arc<Studio>>,
+    row: OutboxRow,
+    handle: Option<Handle>,
+) -> Tried {
+    let mut trying = Box::pin(async {
+        let notification = &row.notification;
+        let studio = studio.filter(|_| notifier.wants_chart(notification));
+        let chart = match studio {
+            Some(studio) => studio.chart(notification).await,
+            None => None,
+        };
+        let delivery = Delivery {
+            notification,
+            handle: handle.as_ref(),
+            attempt: row.attempts + 1,
+            is_uncertain: row.is_uncertain,
+            chart: chart.as_ref(),
+        };
+        notifier.deliver(delivery).await
+    });
     let outcome = poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| trying.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {

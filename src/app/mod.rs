@@ -8,6 +8,7 @@ pub mod demo;
 pub mod detection;
 pub mod dispatch;
 pub mod evaluate;
+pub mod illustrate;
 pub mod live;
 pub mod offline;
 pub mod past;

@@ -15,6 +15,7 @@ use super::control::{self, Asked};
 use super::deliver::{Deliverer, Outgoing};
 use super::dispatch::Dispatcher;
 use super::evaluate::{Evaluator, InForce};
+use super::illustrate::Draftsman;
 use super::live::{self, Event, Facts, Shared};
 use super::pipeline::Pipeline;
 use super::poll;
@@ -410,7 +411,9 @@ fn take_up(
     let engine = Engine::new(policy, loaded.history, loaded.saved);
     let pipeline = Pipeline::new(engine, store.clone(), sequences);
     let shared = Arc::new(Shared::new(pipeline, clock, facts));
-    (shared, Deliverer::new(store, notifiers, outgoing))
+    let draftsman = Arc::new(Draftsman::new(&shared));
+    let deliverer = Deliverer::new(store, notifiers, outgoing).with_illustrator(draftsman);
+    (shared, deliverer)
 }
 
 fn panic_text(error: tokio::task::JoinError) -> String {

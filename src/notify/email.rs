@@ -3,8 +3,8 @@
 //! Guarantees: one refused recipient does not stop the others, and a repeated attempt does not mail again
 //! those who have it; the Message-ID is the same at every attempt, so that a mail repeated after a lost
 //! answer can be recognised; replies refer to the conversation's first message and carry its subject; no
-//! header comes from data but the subject, which is cleaned and encoded. It does not sign (DKIM is the
-//! relay's) and reads no mail.
+//! header comes from data but the subject, which is cleaned and encoded; a chart is a part of the mail, shown by
+//! its Content-ID. It does not sign (DKIM is the relay's) and reads no mail.
 
 mod mime;
 mod smtp;
@@ -23,6 +23,7 @@ use super::limits::mail as limits;
 use super::{
     ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome, Writer,
 };
+use crate::engine::notification::Notification;
 
 /// Mails through a relay.
 pub(super) struct EmailNotifier {
@@ -107,6 +108,7 @@ impl EmailNotifier {
             &subject,
             &self.from,
             &self.receiver,
+            delivery.chart,
         );
         let mut results = self.progress().take(&message.delivery_id);
         let failed = self.send_all(&letter, &mut results).await;
@@ -232,5 +234,9 @@ impl Notifier for EmailNotifier {
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(self.attempt(delivery))
+    }
+
+    fn wants_chart(&self, _notification: &Notification) -> bool {
+        true
     }
 }

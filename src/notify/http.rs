@@ -1,13 +1,14 @@
 //! HTTP as every receiver needs it: bounded, patient with rate limits, silent about secrets.
 //!
-//! Guarantees: connect and total time-outs; no redirect is followed; at most 64 KiB of an answer are read
-//! (more only where a receiver repeats what it was told); an answer 429 is waited for and tried again inside
-//! the attempt while [`ATTEMPT_BUDGET`] allows, and the receiver's later requests wait too; no error text holds
-//! the address. It does not decide what a status means: that is each receiver's business.
+//! Guarantees: connect and total time-outs; no redirect is followed; at most 64 KiB of an answer are read (more
+//! only where a receiver repeats what it was told); an answer 429 is waited for and tried again inside the
+//! attempt while [`ATTEMPT_BUDGET`] allows, and the receiver's later requests wait too; where a receiver says how
+//! many requests it has left (`X-RateLimit-*`), no more are sent before it has others; no error text holds the
+//! address. It does not decide what a status means: that is each receiver's business.
 
 use std::error::Error as _;
 use std::net::IpAddr;
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -138,8 +139,82 @@ pub(crate) struct Client {
     endpoint: Endpoint,
     timeouts: Timeouts,
     body_bytes: usize,
-    free_at: Mutex<Option<Instant>>,
+    pace: Mutex<Pace>,
 }
+
+/// When the receiver may be called again, as far as it has said so.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Not before.
+    free_at: Option<Instant>,
+    window: Option<Window>,
+    /// Requests without an answer so far.
+    under_way: u32,
+}
+
+/// So many requests within a time, as Discord counts them.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    limit: u32,
+    left: u32,
+    ends_at: Instant,
+    /// Longest seen.
+    length: Duration,
+}
+
+impl Pace {
+    /// Takes one request from what is left; `Err`: not before that instant.
+    fn take(&mut self, now: Instant) -> Result<(), Instant> {
+        if let Some(free_at) = self.free_at.filter(|free_at| *free_at > now) {
+            return Err(free_at);
+        }
+        if let Some(window) = &mut self.window {
+            if window.ends_at <= now {
+                window.left = window.limit;
+                window.ends_at = now + window.length;
+            }
+            if window.left == 0 {
+                return Err(window.ends_at);
+            }
+            window.left -= 1;
+        }
+        self.under_way += 1;
+        Ok(())
+    }
+
+    /// Not before `until`, whatever was said before.
+    fn hold(&mut self, until: Instant) {
+        self.free_at = self.free_at.max(Some(until));
+    }
+
+    /// Takes up what an answer says of the limit.
+    fn learn(&mut self, reply: &Reply, now: Instant) {
+        let count = |name: &str| reply.header(name)?.trim().parse::<u32>().ok();
+        let remaining = count("x-ratelimit-remaining");
+        let reset = reply.header("x-ratelimit-reset-after").and_then(seconds);
+        let (Some(remaining), Some(reset)) = (remaining, reset) else {
+            return;
+        };
+        let ends_at = now + reset.min(MAX_WAIT);
+        if remaining == 0 {
+            self.hold(ends_at);
+        }
+        let limit = count("x-ratelimit-limit").filter(|limit| *limit > 0);
+        if let Some(limit) = limit {
+            let longest = self.window.map_or(Duration::ZERO, |window| window.length);
+            self.window = Some(Window {
+                limit,
+                // Those under way are not counted yet.
+                left: remaining.saturating_sub(self.under_way),
+                ends_at,
+                length: longest.max(ends_at - now),
+            });
+        }
+    }
+}
+
+/// Longest wait that is believed.
+const MAX_WAIT: Duration = Duration::from_hours(24);
 
 impl Client {
     /// For one address.
@@ -151,7 +226,7 @@ impl Client {
             endpoint,
             timeouts: context.timeouts,
             body_bytes: limits::BODY_BYTES,
-            free_at: Mutex::new(None),
+            pace: Mutex::default(),
         })
     }
 
@@ -175,13 +250,8 @@ impl Client {
         }
     }
 
-    fn free_at(&self) -> Option<Instant> {
-        *self.free_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hold(&self, wait: Duration) {
-        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-        *free_at = Some(Instant::now() + wait);
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -247,15 +317,20 @@ impl Attempt<'_> {
     /// Sends, waiting out rate limits. `Err` is the outcome of the whole attempt.
     pub(crate) async fn send(&self, request: Request) -> Result<Reply, Outcome> {
         for _ in 0..limits::LIMITED_TRIES {
-            self.wait_until_free().await?;
-            let reply = self.send_once(clone(&request)?).await?;
+            self.take().await?;
+            let sent = UnderWay(self.client);
+            let reply = self.send_once(clone(&request)?).await;
+            drop(sent);
+            let reply = reply?;
+            let mut pace = self.client.pace();
+            pace.learn(&reply, Instant::now());
             if reply.status != StatusCode::TOO_MANY_REQUESTS {
-                self.note_exhausted(&reply);
                 return Ok(reply);
             }
-            self.client.hold(limit_wait(&reply));
+            pace.hold(Instant::now() + limit_wait(&reply));
         }
-        Err(self.limited())
+        let free_at = self.client.pace().free_at;
+        Err(limited(free_at))
     }
 
     /// What is left of the budget.
@@ -269,39 +344,16 @@ impl Attempt<'_> {
     }
 
     /// Waits while the receiver has asked us to, or gives up when that exceeds the budget.
-    async fn wait_until_free(&self) -> Result<(), Outcome> {
-        let now = Instant::now();
-        let Some(free_at) = self.client.free_at().filter(|free_at| *free_at > now) else {
-            return Ok(());
-        };
-        if free_at > self.latest() {
-            return Err(self.limited());
-        }
-        tokio::time::sleep_until(free_at).await;
-        Ok(())
-    }
-
-    fn limited(&self) -> Outcome {
-        let now = Instant::now();
-        let wait = self
-            .client
-            .free_at()
-            .map(|at| at.saturating_duration_since(now));
-        let after = wait.and_then(|wait| Span::from_std(wait).ok());
-        Outcome::Retry {
-            after,
-            why: "the receiver limits how often it may be called (429)".to_owned(),
-            is_uncertain: false,
-        }
-    }
-
-    /// Discord says with a success that the next call would be one too many.
-    fn note_exhausted(&self, reply: &Reply) {
-        let is_exhausted = reply.header("x-ratelimit-remaining") == Some("0");
-        if let Some(wait) = reply.header("x-ratelimit-reset-after").and_then(seconds)
-            && is_exhausted
-        {
-            self.client.hold(wait);
+    async fn take(&self) -> Result<(), Outcome> {
+        loop {
+            let taken = self.client.pace().take(Instant::now());
+            let Err(free_at) = taken else {
+                return Ok(());
+            };
+            if free_at > self.latest() {
+                return Err(limited(Some(free_at)));
+            }
+            tokio::time::sleep_until(free_at).await;
         }
     }
 
@@ -370,6 +422,27 @@ impl Client {
             "the connection broke"
         };
         format!("{what}: {}", self.endpoint.scrub(&last))
+    }
+}
+
+/// A request that has no answer yet; one that is given up is none any more.
+struct UnderWay<'a>(&'a Client);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut pace = self.0.pace();
+        pace.under_way = pace.under_way.saturating_sub(1);
+    }
+}
+
+/// Not before `free_at`.
+fn limited(free_at: Option<Instant>) -> Outcome {
+    let now = Instant::now();
+    let wait = free_at.map(|at| at.saturating_duration_since(now));
+    Outcome::Retry {
+        after: wait.and_then(|wait| Span::from_std(wait).ok()),
+        why: "the receiver limits how often it may be called (429)".to_owned(),
+        is_uncertain: false,
     }
 }
 
@@ -442,7 +515,7 @@ fn limit_wait(reply: &Reply) -> Duration {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .or_else(|| retry_after(&reply.headers))
         .unwrap_or(Duration::from_secs(1))
-        .min(Duration::from_hours(24))
+        .min(MAX_WAIT)
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -518,6 +591,45 @@ mod tests {
         assert_eq!(limit_wait(&reply("")), Duration::from_secs(2));
         let absurd = r#"{"retry_after":1e15}"#;
         assert_eq!(limit_wait(&reply(absurd)), Duration::from_hours(24));
+    }
+
+    #[test]
+    fn no_more_is_sent_than_the_receiver_has_left() {
+        let reply = |pairs: &[(&'static str, &str)]| Reply {
+            status: StatusCode::OK,
+            headers: headers(pairs),
+            body: Vec::new(),
+            is_whole: true,
+        };
+        let said = |limit: &str, left: &str, reset: &str| {
+            reply(&[
+                ("x-ratelimit-limit", limit),
+                ("x-ratelimit-remaining", left),
+                ("x-ratelimit-reset-after", reset),
+            ])
+        };
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::default();
+        assert_eq!((pace.take(now), pace.take(now)), (Ok(()), Ok(())));
+        // The first of two is answered: of the four left the other takes one.
+        pace.under_way -= 1;
+        pace.learn(&said("5", "4", "2.0"), now);
+        let taken = (0..9).filter(|_| pace.take(now).is_ok());
+        assert_eq!(taken.count(), 3);
+        assert_eq!(pace.take(now + second), Err(now + 2 * second));
+        // A new window has as many as there are, and no more.
+        let taken = (0..9).filter(|_| pace.take(now + 2 * second).is_ok());
+        assert_eq!(taken.count(), 5);
+        assert_eq!(pace.take(now + 3 * second), Err(now + 4 * second));
+        // A shorter wait does not undo a longer one.
+        pace.hold(now + 9 * second);
+        pace.learn(&said("5", "0", "1.0"), now + 4 * second);
+        assert_eq!(pace.take(now + 6 * second), Err(now + 9 * second));
+        // Who says nothing of limits is not paced.
+        let mut free = Pace::default();
+        free.learn(&reply(&[("x-ratelimit-remaining", "3")]), now);
+        assert!((0..99).all(|_| free.take(now).is_ok()));
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! Marks: D: the vendor's documentation; S: read in the vendor's or a community library's source; O: ours.
 
+/// Name of a chart's file. O.
+pub const FILE_NAME: usize = 64;
+
 /// Of the neutral message, before any platform: what a person reads at a glance. All O; together they keep
 /// one alert inside one Discord embed most of the time.
 pub mod message {
@@ -95,6 +98,14 @@ pub mod discord {
     pub const FIELD_VALUE: usize = 1_024;
     /// Footer of an embed. D.
     pub const FOOTER: usize = 2_048;
+    /// Description of a file. D.
+    pub const ALT: usize = 1_024;
+    /// Messages in which one goes on; what does not fit even so is counted. O: forty alerts.
+    pub const FOLLOW_UPS: usize = 3;
+    /// Failed attempts whose progress is remembered. O.
+    pub const PROGRESS: usize = 256;
+    /// Id of the alert of a chart, in a handle. O.
+    pub const PICTURE_ALERT: usize = 40;
 }
 
 /// PagerDuty events.
@@ -133,6 +144,10 @@ pub mod mail {
     pub const HTML_BYTES: usize = 100_000;
     /// Deliveries whose progress by recipient is remembered between attempts. O.
     pub const PROGRESS: usize = 256;
+    /// Words beside a chart. O: four lines.
+    pub const ALT: usize = 400;
+    /// Label of a receiver in `List-Id`; labels of names have at most 63. O.
+    pub const LIST: usize = 60;
     /// Recipients listed in a handle, which may take 2 KiB. O.
     pub const HANDLE_RECIPIENTS: usize = 30;
 }

@@ -10,6 +10,7 @@ mod words;
 use chrono_tz::Tz;
 use url::Url;
 
+pub(crate) use self::words::lead;
 use self::words::{
     alerts, first_line, kind_words, mentioned, severity_word, subject_of, summary, suppressed,
     topic,

@@ -214,6 +214,20 @@ pub struct Chart {
     pub png: Arc<[u8]>,
 }
 
+impl Chart {
+    /// Its name, where it is one; nothing else may stand in a header.
+    pub(crate) fn file_name(&self) -> &str {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let name = self.name.as_str();
+        let fits = (5..=limits::FILE_NAME).contains(&name.len()) && name.ends_with(".png");
+        if fits && name.chars().all(is_plain) {
+            name
+        } else {
+            "chart.png"
+        }
+    }
+}
+
 /// A provider's reference to a conversation's first message, kept so that it can be edited or
 /// replied to. Opaque outside the notifier that made it; no secret; at most 2 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use sha2::Sha256;
 
 use super::http::{self, Client, Endpoint, Reply};
 use super::limits::webhook as limits;
+use super::mask::mask;
 use super::message::{Card, Message, Runbook};
 use super::{BuildContext, BuildError, Delivery, Notifier, Outcome, Writer, text};
 use crate::engine::labels::Labels;
@@ -162,6 +163,23 @@ struct Alert<'a> {
     ended_at: Option<Timestamp>,
     is_new: bool,
     is_already_so: bool,
+    acknowledged: Option<Acknowledged>,
+    silenced: Option<Silenced>,
+}
+
+#[derive(Serialize)]
+struct Acknowledged {
+    by: String,
+    until: Timestamp,
+    comment: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Silenced {
+    id: String,
+    by: String,
+    until: Timestamp,
+    comment: String,
 }
 
 fn body(notification: &Notification, message: &Message) -> serde_json::Result<Vec<u8>> {
@@ -229,7 +247,23 @@ fn alert<'a>(alert: &'a AlertView, card: &'a Card) -> Alert<'a> {
         ended_at: alert.ended_at,
         is_new: alert.is_new,
         is_already_so: alert.is_already_so,
+        acknowledged: alert.acknowledged.as_ref().map(|known| Acknowledged {
+            by: text::line(&known.by, limits::LABEL),
+            until: known.until,
+            comment: known.comment.as_deref().map(said),
+        }),
+        silenced: alert.silenced.as_ref().map(|known| Silenced {
+            id: text::line(&known.id, limits::LABEL),
+            by: text::line(&known.by, limits::LABEL),
+            until: known.until,
+            comment: said(&known.comment),
+        }),
     }
+}
+
+/// What a person said.
+fn said(comment: &str) -> String {
+    mask(&text::line(comment, limits::LABEL))
 }
 
 fn quiet(suppressed: &Suppressed) -> Quiet {

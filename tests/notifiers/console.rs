@@ -31,3 +31,22 @@ async fn colours_come_with_words_and_only_when_asked() {
         "{shown}"
     );
 }
+
+#[tokio::test]
+async fn who_has_taken_it_on_is_a_line() {
+    let world = World::new(Kind::Console).await;
+    let notifier = world.notifier();
+    for notification in [told::first(), told::acknowledged(1), told::silenced(2)] {
+        handle_of(deliver(&*notifier, &notification, None).await);
+    }
+    let shown = world.received().concat();
+    let lines: Vec<&str> = shown.lines().rev().take(2).collect();
+    assert!(
+        lines[1].contains("k3x9pq  Acknowledged by mia: Late: finance"),
+        "{shown}"
+    );
+    assert!(
+        lines[0].contains("k3x9pq  Silenced by mia: Late: finance"),
+        "{shown}"
+    );
+}

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 use tardy::engine::notification::Reason;
-use tardy::notify::{Handle, Outcome, build};
+use tardy::engine::notification::{Body, Notification};
+use tardy::notify::{Handle, Notifier, Outcome, build};
 
 use crate::told;
-use crate::world::{Kind, World, deliver, handle_of, owners};
+use crate::world::{Kind, World, chart, deliver, deliver_with, handle_of, owners};
 
 #[tokio::test]
 async fn one_message_is_edited_and_people_are_pinged_beside_it() {
@@ -161,5 +162,227 @@ async fn owners_are_mentioned_in_posts_and_never_in_edits() {
             .as_str()
             .unwrap()
             .contains("<@&1234>")
+    );
+}
+
+const URL: &str = "https://cdn.discordapp.com/attachments/800000000000000001/";
+
+/// Delivers a story, each part with its own chart or without; returns the last handle.
+async fn story(
+    notifier: &dyn Notifier,
+    parts: &[(Notification, bool)],
+    mut handle: Option<Handle>,
+) -> Option<Handle> {
+    for (notification, has_chart) in parts {
+        let picture = chart();
+        let picture = has_chart.then_some(&picture);
+        let outcome = deliver_with(notifier, notification, handle.as_ref(), picture).await;
+        handle = handle_of(outcome);
+    }
+    handle
+}
+
+#[tokio::test]
+async fn a_chart_survives_edits() {
+    let world = World::new(Kind::DiscordWebhook).await;
+    let notifier = world.notifier();
+    let first = [(told::first(), true)];
+    let handle = story(&*notifier, &first, None).await;
+    let uploaded = &world.chat.said()[0];
+    assert!(uploaded.headers["content-type"].starts_with("multipart/form-data"));
+    assert_eq!(uploaded.files, [(chart().name, chart().png.to_vec())]);
+    let described = &uploaded.json()["attachments"][0]["description"];
+    assert_eq!(*described, json!(chart().alt));
+    let shown = world.chat.messages()[0]["embeds"][0]["image"]["url"].clone();
+    assert!(shown.as_str().unwrap().starts_with(URL), "{shown}");
+    let edits = [
+        (told::changed(1), false),
+        (told::reminder(2), false),
+        (told::recovered(3), false),
+    ];
+    story(&*notifier, &edits, handle).await;
+    let message = &world.chat.messages()[0];
+    assert_eq!(message["embeds"][0]["image"]["url"], shown, "the very same");
+    assert_eq!(
+        message["attachments"],
+        json!([]),
+        "shown once, in its place"
+    );
+    for seen in world
+        .chat
+        .said()
+        .iter()
+        .filter(|seen| seen.method == "PATCH")
+    {
+        assert_eq!(seen.json()["allowed_mentions"], json!({ "parse": [] }));
+        assert_eq!(seen.files, [], "not uploaded again");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_chart_replaces_the_one_before() {
+    let world = World::new(Kind::DiscordWebhook).await;
+    let notifier = world.notifier();
+    let mut worse = told::reminder(1);
+    worse.reason = Reason::Upgraded;
+    let parts = [
+        (told::first(), true),
+        (worse, true),
+        (told::changed(2), false),
+    ];
+    story(&*notifier, &parts, None).await;
+    let message = &world.chat.messages()[0];
+    let shown = message["embeds"][0]["image"]["url"].as_str().unwrap();
+    assert!(
+        shown.starts_with(&format!("{URL}600000000000000002/")),
+        "{shown}"
+    );
+    assert_eq!(world.chat.files(), [chart().name]);
+}
+
+#[tokio::test]
+async fn a_chart_that_is_refused_is_left_out_in_the_same_attempt() {
+    for (status, body) in [
+        (413, ""),
+        (
+            413,
+            r#"{"code":40005,"message":"Request entity too large"}"#,
+        ),
+        (
+            400,
+            r#"{"code":40005,"message":"Request entity too large"}"#,
+        ),
+        (400, r#"{"code":50035,"message":"Invalid Form Body"}"#),
+    ] {
+        let world = World::new(Kind::DiscordWebhook).await;
+        world.chat.answer_next(status, &[], body);
+        story(&*world.notifier(), &[(told::first(), true)], None).await;
+        let messages = world.chat.messages();
+        assert_eq!((messages.len(), world.chat.said().len()), (1, 2));
+        assert!(
+            messages[0]["embeds"][0]["fields"].is_array(),
+            "all else is there"
+        );
+        assert_eq!(messages[0]["embeds"][0]["image"], Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn a_newer_chart_that_is_refused_leaves_the_one_before() {
+    let world = World::new(Kind::DiscordWebhook).await;
+    let notifier = world.notifier();
+    let handle = story(&*notifier, &[(told::first(), true)], None).await;
+    world.chat.answer_next(413, &[], "");
+    story(&*notifier, &[(told::changed(1), true)], handle).await;
+    let message = &world.chat.messages()[0];
+    let shown = message["embeds"][0]["image"]["url"].as_str().unwrap();
+    assert!(
+        shown.starts_with(&format!("{URL}600000000000000001/")),
+        "{shown}"
+    );
+    assert!(
+        message["embeds"][0]["description"]
+            .as_str()
+            .unwrap()
+            .contains("another error")
+    );
+}
+
+#[tokio::test]
+async fn a_chart_is_shown_at_the_alert_it_is_about() {
+    let world = World::new(Kind::DiscordWebhook).await;
+    let mut joined = told::alert("joined");
+    joined.severity = tardy::engine::rule::Severity::Warning;
+    let mut old = told::alert("old");
+    old.is_new = false;
+    let both = told::notification(0, Reason::NewAlerts, vec![old, joined]);
+    story(&*world.notifier(), &[(both, true)], None).await;
+    let embeds = world.chat.messages()[0]["embeds"].clone();
+    assert_eq!(embeds[0]["image"], Value::Null);
+    assert!(embeds[1]["image"]["url"].is_string());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_follows_in_further_messages() {
+    let world = World::new(Kind::DiscordWebhook).await;
+    let notifier = world.notifier();
+    let handle = story(&*notifier, &[(told::many(), false)], None).await;
+    let messages = world.chat.messages();
+    assert_eq!(messages.len(), 4);
+    let embeds = |message: &Value| message["embeds"].as_array().unwrap().len();
+    let shown: usize = messages.iter().map(embeds).sum();
+    let first = messages[0]["content"].as_str().unwrap();
+    let counted = format!("and {} more; 3 kept quiet", 40 - shown);
+    assert!(
+        shown == 40 || first.contains(&counted),
+        "{shown} shown: {first}"
+    );
+    assert!(shown > 30, "{shown} shown");
+    for (index, message) in messages.iter().enumerate().skip(1) {
+        let content = message["content"].as_str().unwrap();
+        assert!(
+            content.starts_with(&format!("{} of 4: Late: finance", index + 1)),
+            "{content}"
+        );
+        assert_eq!(message["flags"], json!(1 << 12), "it calls nobody");
+        assert_eq!(message["allowed_mentions"], json!({ "parse": [] }));
+    }
+    assert_eq!(messages[0]["flags"], Value::Null);
+    // They are edited with the first, and go when there is less to say.
+    let mut fewer = told::many();
+    (fewer.sequence, fewer.reason) = (1, Reason::SomeResolved);
+    if let Body::Alerts(alerts) = &mut fewer.body {
+        alerts.truncate(14);
+    }
+    let handle = story(&*notifier, &[(fewer, false)], handle).await;
+    let messages = world.chat.messages();
+    assert_eq!(messages.len(), 2);
+    assert_eq!(messages.iter().map(embeds).sum::<usize>(), 14);
+    story(&*notifier, &[(told::recovered(2), false)], handle).await;
+    assert_eq!(
+        world.chat.messages().len(),
+        2,
+        "the first, and the short one that says so"
+    );
+}
+
+#[tokio::test]
+async fn what_was_posted_is_not_posted_again_when_the_rest_fails() {
+    let world = World::new(Kind::DiscordWebhook).await;
+    let notifier = world.notifier();
+    world
+        .chat
+        .answer_next(200, &[], r#"{"id":"700000000000000009","channel_id":"8"}"#);
+    world.chat.answer_next(503, &[], "");
+    let outcome = deliver(&*notifier, &told::many(), None).await;
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+    let handle = handle_of(deliver(&*notifier, &told::many(), None).await).unwrap();
+    assert_eq!(handle.0["message_id"], "700000000000000009");
+    let posts = world
+        .chat
+        .said()
+        .iter()
+        .filter(|seen| seen.method == "POST")
+        .count();
+    assert_eq!(posts, 1 + 1 + 3, "the first once, the second twice");
+}
+
+#[tokio::test]
+async fn who_has_taken_it_on_is_shown_and_calls_nobody() {
+    let world = World::new(Kind::DiscordWebhook).await;
+    let notifier = world.notifier();
+    let parts = [(told::first(), false), (told::acknowledged(1), false)];
+    story(&*notifier, &parts, None).await;
+    let messages = world.chat.messages();
+    assert_eq!(messages.len(), 1);
+    let content = messages[0]["content"].as_str().unwrap();
+    assert!(
+        content.starts_with("Acknowledged by mia: Late: finance"),
+        "{content}"
+    );
+    let footer = messages[0]["embeds"][0]["footer"]["text"].as_str().unwrap();
+    assert!(
+        footer.contains("acknowledged by mia until 15:20 EDT: looking at it"),
+        "{footer}"
     );
 }

@@ -1,11 +1,12 @@
 //! What only mail has: threads, and recipients who fail one by one.
 
 use serde_json::json;
+use tardy::engine::notification::Reason;
 use tardy::notify::{Notifier, Outcome, Receiver, TemplateTexts, build};
 
 use crate::smtp::Fault;
 use crate::told;
-use crate::world::{Kind, Mail, World, deliver, handle_of, why};
+use crate::world::{Kind, Mail, World, chart, deliver, deliver_with, handle_of, why};
 
 fn notifier_to(world: &World, to: &[&str]) -> Box<dyn Notifier> {
     let receiver = Receiver {
@@ -188,4 +189,167 @@ fn it_may_be_dropped_outside_a_runtime() {
     });
     drop(runtime);
     drop(notifier);
+}
+
+#[tokio::test]
+async fn a_chart_is_part_of_the_mail() {
+    let world = World::new(Kind::Email).await;
+    let notifier = world.notifier();
+    let picture = chart();
+    handle_of(deliver_with(&*notifier, &told::first(), None, Some(&picture)).await);
+    let mail = &world.mails()[0];
+    mail.check();
+    let (id, name, bytes) = &mail.inline[0];
+    assert_eq!(
+        (mail.inline.len(), name.as_str()),
+        (1, picture.name.as_str())
+    );
+    assert_eq!(**bytes, *picture.png);
+    assert!(id.ends_with("@example.com"), "{id}");
+    let shown = mail.html.split("<img").nth(1).unwrap();
+    assert!(
+        shown.contains(&format!("alt=\"{}\"", picture.alt)),
+        "{shown}"
+    );
+    assert!(!mail.html.contains("data:image"));
+    let words = format!("\nChart: {}\n", picture.alt);
+    assert!(mail.text.contains(&words), "{}", mail.text);
+    // Those that show no HTML have the words; those that do find the picture beside it.
+    let order = [
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/png",
+    ];
+    let found: Vec<usize> = order
+        .iter()
+        .map(|kind| mail.raw.find(kind).unwrap())
+        .collect();
+    assert!(found.is_sorted(), "{found:?}");
+}
+
+#[tokio::test]
+async fn hostile_words_beside_a_chart_stay_words() {
+    for text in told::HOSTILE {
+        let world = World::new(Kind::Email).await;
+        let mut picture = chart();
+        picture.alt = (*text).to_owned();
+        picture.name = (*text).to_owned();
+        let hostile = told::hostile(text);
+        handle_of(deliver_with(&*world.notifier(), &hostile, None, Some(&picture)).await);
+        let mail = &world.mails()[0];
+        mail.check();
+        assert_eq!(mail.inline[0].1, "chart.png");
+    }
+}
+
+#[tokio::test]
+async fn the_same_chart_makes_the_very_same_mail() {
+    let world = World::new(Kind::Email).await;
+    world.smtp.fail_next(Fault::DropAfterData);
+    let (notifier, picture) = (world.notifier(), chart());
+    for _ in 0..2 {
+        deliver_with(&*notifier, &told::first(), None, Some(&picture)).await;
+    }
+    let mails = world.smtp.mails();
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0], mails[1]);
+}
+
+#[tokio::test]
+async fn every_change_is_a_reply_in_the_same_thread() {
+    let reasons = [
+        Reason::First,
+        Reason::NewAlerts,
+        Reason::Escalated,
+        Reason::Upgraded,
+        Reason::Changed,
+        Reason::SomeResolved,
+        Reason::Acknowledged,
+        Reason::Silenced,
+        Reason::Reminder,
+        Reason::Flapping,
+        Reason::RuleRemoved,
+        Reason::AllResolved,
+    ];
+    let world = World::new(Kind::Email).await;
+    let notifier = world.notifier();
+    let mut handle = None;
+    for (sequence, reason) in (0..).zip(reasons) {
+        let mut alert = told::alert("k3x9pq");
+        if reason == Reason::Upgraded {
+            alert.headline = "Late: finance nightly-refresh due 07:00 EST, 52 min".to_owned();
+        }
+        let mut notification = told::notification(sequence, reason, vec![alert]);
+        if reason == Reason::AllResolved {
+            notification = told::recovered(sequence);
+        }
+        handle = handle_of(deliver(&*notifier, &notification, handle.as_ref()).await);
+    }
+    let mails = world.mails();
+    assert_eq!(mails.len(), reasons.len());
+    let subject = "[critical] finance nightly-refresh: deadline";
+    assert_eq!(mails[0].subject, subject);
+    for (mail, reason) in mails.iter().zip(reasons).skip(1) {
+        mail.check();
+        assert_eq!(mail.subject, format!("Re: {subject}"), "{reason:?}");
+        assert_eq!(mail.in_reply_to.as_ref(), Some(&mails[0].id), "{reason:?}");
+        assert_eq!(mail.references.as_ref(), Some(&mails[0].id), "{reason:?}");
+    }
+    let ids: std::collections::BTreeSet<&String> = mails.iter().map(|mail| &mail.id).collect();
+    assert_eq!(ids.len(), mails.len());
+}
+
+#[tokio::test]
+async fn filters_can_sort_by_receiver() {
+    for (receiver, list) in [
+        ("team", "Tardy <team.tardy.example.com>"),
+        (
+            "Finance on call",
+            "Tardy <finance-on-call.tardy.example.com>",
+        ),
+        (
+            "x\r\nBcc: evil@example.com",
+            "Tardy <x--bcc--evil-example-com.tardy.example.com>",
+        ),
+        ("数据", "Tardy <receiver.tardy.example.com>"),
+    ] {
+        let world = World::new(Kind::Email).await;
+        let receiver = Receiver {
+            name: receiver.into(),
+            ..world.receiver()
+        };
+        let notifier = build(&receiver, &world.context()).unwrap();
+        handle_of(deliver(&*notifier, &told::first(), None).await);
+        let mail = &world.mails()[0];
+        mail.check();
+        let header = format!("\r\nList-Id: {list}\r\n");
+        assert!(mail.raw.contains(&header), "{}", mail.raw);
+    }
+}
+
+#[tokio::test]
+async fn who_has_taken_it_on_or_silenced_it_is_shown() {
+    for (notification, line, note) in [
+        (
+            told::acknowledged(1),
+            "Acknowledged by mia: Late: finance",
+            "acknowledged by mia until 15:20 EDT: looking at it",
+        ),
+        (
+            told::silenced(1),
+            "Silenced by mia: Late: finance",
+            "silenced by mia until 09:00 EDT: the warehouse moves",
+        ),
+    ] {
+        let world = World::new(Kind::Email).await;
+        handle_of(deliver(&*world.notifier(), &notification, None).await);
+        let mail = &world.mails()[0];
+        mail.check();
+        assert!(mail.text.starts_with(line), "{}", mail.text);
+        for body in [&mail.text, &mail.html] {
+            assert!(body.contains(note), "{body}");
+        }
+    }
 }

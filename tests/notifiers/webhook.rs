@@ -16,6 +16,8 @@ async fn the_body_is_signed_and_says_what_happened() {
         (told::first(), "firing"),
         (told::changed(1), "updated"),
         (told::reminder(2), "reminder"),
+        (told::acknowledged(2), "updated"),
+        (told::silenced(2), "updated"),
         (told::recovered(3), "resolved"),
         (told::notice(), "notice"),
     ];
@@ -103,4 +105,27 @@ async fn the_documentation_shows_every_key() {
         keys(&example["suppressed"][0]),
         keys(&sent["suppressed"][0])
     );
+}
+
+#[tokio::test]
+async fn who_has_taken_it_on_or_silenced_it_is_data() {
+    let world = World::new(Kind::Webhook).await;
+    let notifier = world.notifier();
+    for notification in [told::first(), told::acknowledged(1), told::silenced(2)] {
+        handle_of(deliver(&*notifier, &notification, None).await);
+    }
+    let said = world.chat.said();
+    let said = |number: usize| said[number].json()["alerts"][0].clone();
+    let (first, known, quiet) = (said(0), said(1), said(2));
+    assert_eq!(
+        (&first["acknowledged"], &first["silenced"]),
+        (&Value::Null, &Value::Null)
+    );
+    let until = "2026-03-10T19:20:00Z";
+    let expected = json!({ "by": "mia", "until": until, "comment": "looking at it" });
+    assert_eq!(known["acknowledged"], expected);
+    let until = "2026-03-10T13:00:00Z";
+    let expected =
+        json!({ "id": "s1", "by": "mia", "until": until, "comment": "the warehouse moves" });
+    assert_eq!(quiet["silenced"], expected);
 }

@@ -2,21 +2,25 @@
 //! independent parser.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use mail_parser::MessageParser;
+use mail_parser::{MessageParser, MimeHeaders as _};
+use tardy::app::illustrate::drawn;
+use tardy::chart::{Band, ChartPoint, DurationChart, LimitLine, Mark};
 use tardy::engine::notification::Notification;
 use tardy::engine::route::Owner;
+use tardy::engine::time::Span;
 use tardy::notify::{
-    BuildContext, Delivery, Email, Handle, Notifier, Outcome, PagerDuty, Receiver, ReceiverKind,
-    Slack, Smtp as Relay, SmtpTls, TemplateTexts, build,
+    BuildContext, Chart, Delivery, Email, Handle, Notifier, Outcome, PagerDuty, Receiver,
+    ReceiverKind, Slack, Smtp as Relay, SmtpTls, TemplateTexts, build,
 };
 
 use crate::chat::pagerduty::ROUTING_KEY;
 use crate::chat::slack_api::CHANNEL;
 use crate::chat::{Chat, SECRET, Scripted};
 use crate::smtp::{Fault, Smtp};
+use crate::told;
 
 /// One row for each kind of receiver.
 pub(crate) const KINDS: &[Kind] = &[
@@ -228,12 +232,22 @@ pub(crate) async fn deliver(
     notification: &Notification,
     handle: Option<&Handle>,
 ) -> Outcome {
+    deliver_with(notifier, notification, handle, None).await
+}
+
+/// The same with a picture.
+pub(crate) async fn deliver_with(
+    notifier: &dyn Notifier,
+    notification: &Notification,
+    handle: Option<&Handle>,
+    chart: Option<&Chart>,
+) -> Outcome {
     let delivery = Delivery {
         notification,
         handle,
         attempt: 1,
         is_uncertain: false,
-        chart: None,
+        chart,
     };
     let outcome = notifier.deliver(delivery).await;
     let shown = format!("{outcome:?}");
@@ -290,6 +304,8 @@ pub(crate) struct Mail {
     pub(crate) text: String,
     pub(crate) html: String,
     pub(crate) raw: String,
+    /// Content-ID, name and bytes of the parts that the HTML shows.
+    pub(crate) inline: Vec<(String, String, Vec<u8>)>,
 }
 
 impl Mail {
@@ -309,6 +325,14 @@ impl Mail {
                 .collect(),
             text: mail.body_text(0).unwrap().replace("\r\n", "\n"),
             html: mail.body_html(0).unwrap().into_owned(),
+            inline: mail
+                .attachments()
+                .map(|part| {
+                    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+                    let name = text(part.attachment_name());
+                    (text(part.content_id()), name, part.contents().to_vec())
+                })
+                .collect(),
             raw: String::from_utf8(bytes.to_vec()).unwrap(),
         }
     }
@@ -327,6 +351,7 @@ impl Mail {
             "MIME-Version",
             "Content-Type",
             "Content-Transfer-Encoding",
+            "List-ID",
         ];
         for header in &self.headers {
             assert!(known.contains(&header.as_str()), "injected header {header}");
@@ -342,7 +367,7 @@ impl Mail {
         );
         for tag in [
             "<script",
-            "<img",
+            "src=\"data:",
             "onerror=\"",
             " onmouseover=alert(1) x=\"",
             "{{ card",
@@ -353,7 +378,50 @@ impl Mail {
             assert!(!self.html.contains(tag), "{tag} in {}", self.html);
         }
         assert!(self.html.len() < 102_000);
+        // Every picture is one of ours, and in the mail.
+        assert_eq!(self.html.matches("<img").count(), self.inline.len());
+        for (id, name, bytes) in &self.inline {
+            assert!(self.html.contains(&format!("src=\"cid:{id}\"")), "{id}");
+            assert!(name.ends_with(".png") && bytes.starts_with(b"\x89PNG"));
+        }
     }
+}
+
+/// A picture as it goes with a message: forty runs, the last too long.
+pub(crate) fn chart() -> Chart {
+    static DRAWN: OnceLock<Chart> = OnceLock::new();
+    let draw = || {
+        let at = |run: i32| told::at("11:00") - Span::days(1) * (40 - run);
+        let points = (0..40).map(|run| ChartPoint {
+            at: at(run),
+            seconds: if run == 39 {
+                3_120.0
+            } else {
+                1_800.0 + f64::from(run % 7) * 40.0
+            },
+            mark: if run == 39 { Mark::Bad } else { Mark::Usual },
+        });
+        let band = (8..40).map(|run| Band {
+            at: at(run),
+            low: 1_500.0,
+            usual: 1_860.0,
+            high: 2_160.0,
+        });
+        let chart = DurationChart {
+            title: "finance nightly-refresh".to_owned(),
+            subtitle: "run duration, last 40 runs · usual range of the 20 runs before".to_owned(),
+            points: points.collect(),
+            band: band.collect(),
+            change: None,
+            limit: Some(LimitLine {
+                seconds: 2_700.0,
+                label: "limit 45 min".to_owned(),
+            }),
+            zone: chrono_tz::America::New_York,
+        };
+        drawn(&chart).unwrap()
+    };
+    DRAWN.get_or_init(draw).clone()
 }
 
 pub(crate) fn owners() -> Arc<[Owner]> {

@@ -31,7 +31,10 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) headers: BTreeMap<String, String>,
+    /// Of a request with files, its `payload_json`.
     pub(crate) body: String,
+    /// Names and contents.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
 }
 
 impl Seen {
@@ -58,7 +61,10 @@ struct Inside {
     seen: Vec<Seen>,
     script: VecDeque<Scripted>,
     messages: BTreeMap<String, Value>,
+    /// Files of a message: id and name.
+    files: BTreeMap<String, Vec<(String, String)>>,
     posted: u64,
+    uploaded: u64,
     is_revoked: bool,
     pagerduty: pagerduty::Service,
     workflow: teams::Workflow,
@@ -116,6 +122,13 @@ impl Chat {
         self.script(Scripted::Answer(status, headers.collect(), body.to_owned()));
     }
 
+    /// Names of the files that the messages of a Discord channel have.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let inside = self.inside.lock().unwrap();
+        let files = inside.files.values().flatten();
+        files.map(|(_, name)| name.clone()).collect()
+    }
+
     /// Messages a Discord channel shows, oldest first.
     pub(crate) fn messages(&self) -> Vec<Value> {
         self.inside
@@ -146,26 +159,26 @@ impl Chat {
         act(&self.inside.lock().unwrap().workflow)
     }
 
-    fn act(&self, method: &Method, uri: &Uri, body: &str) -> Response {
+    fn act(&self, method: &Method, uri: &Uri, seen: &Seen) -> Response {
         let path = uri.path();
         let query = uri.query().unwrap_or_default();
         if path.starts_with("/v2/") {
             let mut inside = self.inside.lock().unwrap();
             let is_revoked = inside.is_revoked;
-            let (status, answer) = inside.pagerduty.take(path, body, is_revoked);
+            let (status, answer) = inside.pagerduty.take(path, &seen.body, is_revoked);
             return json_reply(status, &answer);
         }
         if path.starts_with("/workflows/") {
             let mut inside = self.inside.lock().unwrap();
             let is_revoked = inside.is_revoked;
-            let (status, answer) = inside.workflow.take(query, body, SECRET, is_revoked);
+            let (status, answer) = inside.workflow.take(query, &seen.body, SECRET, is_revoked);
             return answer.map_or_else(|| reply(status, ""), |answer| json_reply(status, &answer));
         }
         if path.starts_with("/services/") {
-            return self.slack(body);
+            return self.slack(&seen.body);
         }
         if path.starts_with("/api/webhooks/") {
-            return self.discord(method, path, query, body);
+            return self.discord(method, path, query, seen);
         }
         (axum::http::StatusCode::OK, "thanks").into_response()
     }
@@ -180,7 +193,7 @@ impl Chat {
         }
     }
 
-    fn discord(&self, method: &Method, path: &str, query: &str, body: &str) -> Response {
+    fn discord(&self, method: &Method, path: &str, query: &str, seen: &Seen) -> Response {
         let mut inside = self.inside.lock().unwrap();
         if inside.is_revoked || !path.contains(SECRET) {
             return json_reply(
@@ -191,7 +204,17 @@ impl Chat {
         if method == Method::GET {
             return json_reply(200, &json!({ "guild_id": GUILD, "channel_id": CHANNEL }));
         }
-        let message: Value = serde_json::from_str(body).unwrap_or_default();
+        if *method == Method::DELETE {
+            let id = path.rsplit('/').next().unwrap_or_default();
+            return match inside.messages.remove(id) {
+                Some(_) => reply(204, ""),
+                None => json_reply(
+                    404,
+                    &json!({ "message": "Unknown Message", "code": 10_008 }),
+                ),
+            };
+        }
+        let message = seen.json();
         if let Err(why) = platform::check_discord(&message) {
             let error = json!({ "message": "Invalid Form Body", "code": 50_035, "errors": why });
             return json_reply(400, &error);
@@ -209,7 +232,11 @@ impl Chat {
                 format!("{}", 700_000_000_000_000_000 + inside.posted)
             }
         };
-        let mut kept = message;
+        let Some(mut kept) = inside.with_files(message, &id, seen) else {
+            let error =
+                json!({ "message": "Invalid Form Body", "code": 50_035, "errors": "attachments" });
+            return json_reply(400, &error);
+        };
         kept["id"] = json!(id);
         kept["channel_id"] = json!(CHANNEL);
         inside.messages.insert(id, kept.clone());
@@ -221,6 +248,87 @@ impl Chat {
     }
 }
 
+impl Inside {
+    /// The message as people see it: an edit keeps the files that are listed, or all when none are; one that an
+    /// embed shows has an address and is not listed. `None`: a file that is listed is not there.
+    fn with_files(&mut self, mut message: Value, id: &str, seen: &Seen) -> Option<Value> {
+        let old = self.files.remove(id).unwrap_or_default();
+        let mut files = Vec::new();
+        match message["attachments"].as_array() {
+            None => files = old,
+            Some(listed) => {
+                for file in listed {
+                    let file_id = file["id"].as_str()?;
+                    let number = file_id.parse::<usize>().ok()?;
+                    if let Some((name, _)) = seen.files.get(number) {
+                        self.uploaded += 1;
+                        let new = format!("{}", 600_000_000_000_000_000 + self.uploaded);
+                        files.push((new, name.clone()));
+                    } else {
+                        files.push(old.iter().find(|(old, _)| old == file_id)?.clone());
+                    }
+                }
+            }
+        }
+        let mut shown = Vec::new();
+        for embed in message["embeds"].as_array_mut().into_iter().flatten() {
+            let Some(name) = embed["image"]["url"].as_str() else {
+                embed.as_object_mut()?.remove("image");
+                continue;
+            };
+            let name = name.strip_prefix("attachment://")?.to_owned();
+            let (file_id, _) = files.iter().find(|(_, file)| *file == name)?;
+            let url =
+                format!("https://cdn.discordapp.com/attachments/{CHANNEL}/{file_id}/{name}?ex=1");
+            embed["image"]["url"] = json!(url);
+            shown.push(file_id.clone());
+        }
+        let listed = files.iter().filter(|(file_id, _)| !shown.contains(file_id));
+        let listed = listed.map(|(file_id, name)| json!({ "id": file_id, "filename": name }));
+        message["attachments"] = listed.collect();
+        self.files.insert(id.to_owned(), files);
+        Some(message)
+    }
+}
+
+/// Parts of a form: their headers and contents.
+fn parts(headers: &HeaderMap, body: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    let kind = headers.get("content-type")?.to_str().ok()?;
+    let boundary = kind.strip_prefix("multipart/form-data; boundary=")?;
+    let find = |text: &[u8], what: &[u8]| text.windows(what.len()).position(|at| at == what);
+    let delimiter = format!("--{boundary}");
+    let mut rest = body.strip_prefix(delimiter.as_bytes())?;
+    let mut parts = Vec::new();
+    while let Some(part) = rest.strip_prefix(b"\r\n") {
+        let head = find(part, b"\r\n\r\n")?;
+        let content = &part[head + 4..];
+        let end = find(content, format!("\r\n{delimiter}").as_bytes())?;
+        let name = String::from_utf8(part[..head].to_vec()).ok()?;
+        parts.push((name, content[..end].to_vec()));
+        rest = &content[end + 2 + delimiter.len()..];
+    }
+    (rest == b"--\r\n").then_some(parts)
+}
+
+/// What was said, and the files that came with it.
+fn read(headers: &HeaderMap, body: &[u8]) -> (String, Vec<(String, Vec<u8>)>) {
+    let Some(parts) = parts(headers, body) else {
+        return (String::from_utf8_lossy(body).into_owned(), Vec::new());
+    };
+    let mut said = String::new();
+    let mut files = Vec::new();
+    for (head, content) in parts {
+        if head.contains("name=\"payload_json\"") {
+            said = String::from_utf8(content).unwrap();
+        } else {
+            let number = format!("name=\"files[{}]\"; filename=\"", files.len());
+            let (_, name) = head.split_once(&number).expect("files are numbered");
+            files.push((name.split('"').next().unwrap().to_owned(), content));
+        }
+    }
+    (said, files)
+}
+
 async fn answer(
     State(chat): State<Chat>,
     method: Method,
@@ -228,32 +336,34 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let bytes = body;
-    let body = String::from_utf8_lossy(&bytes).into_owned();
+    let bytes = body.clone();
     let text = |value: &axum::http::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let (body, files) = read(&headers, &body);
+    let seen = Seen {
+        method: method.to_string(),
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect(),
+        body,
+        files,
+    };
     let scripted = {
         let mut inside = chat.inside.lock().unwrap();
-        inside.seen.push(Seen {
-            method: method.to_string(),
-            path: uri.path().to_owned(),
-            query: uri.query().unwrap_or_default().to_owned(),
-            headers: headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), text(value)))
-                .collect(),
-            body: body.clone(),
-        });
+        inside.seen.push(seen.clone());
         inside.script.pop_front()
     };
     let is_slack = uri.path().starts_with("/slack/");
     match scripted {
         None | Some(Scripted::Pass) if is_slack => chat.slack.answer(&uri, &headers, &bytes).await,
-        None | Some(Scripted::Pass) => chat.act(&method, &uri, &body),
+        None | Some(Scripted::Pass) => chat.act(&method, &uri, &seen),
         Some(Scripted::LostAnswer) => {
             if is_slack {
                 chat.slack.answer(&uri, &headers, &bytes).await;
             } else {
-                chat.act(&method, &uri, &body);
+                chat.act(&method, &uri, &seen);
             }
             reply(504, "gateway timeout")
         }
@@ -261,7 +371,7 @@ async fn answer(
             if is_slack {
                 chat.slack.answer(&uri, &headers, &bytes).await;
             } else {
-                chat.act(&method, &uri, &body);
+                chat.act(&method, &uri, &seen);
             }
             std::future::pending().await
         }

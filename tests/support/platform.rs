@@ -142,6 +142,16 @@ pub(crate) fn check_discord(body: &Value) -> Check {
         body["allowed_mentions"]["parse"] == serde_json::json!([]),
         "mentions are parsed",
     )?;
+    let attachments = body["attachments"].as_array();
+    for attachment in attachments.into_iter().flatten() {
+        let description = str_of(&attachment["description"]);
+        ensure(
+            length(description) <= 1_024,
+            "description of a file too long",
+        )?;
+        let id = str_of(&attachment["id"]);
+        ensure(id.parse::<u64>().is_ok(), "a file without id")?;
+    }
     let sizes: Result<Vec<usize>, String> = embeds.iter().map(check_embed).collect();
     ensure(
         sizes?.iter().sum::<usize>() <= 6_000,

@@ -2,7 +2,8 @@
 
 use tardy::engine::labels::{Fingerprint, Labels};
 use tardy::engine::notification::{
-    AlertView, Body, ConversationId, Fact, Notification, Reason, Suppressed, SuppressionReason,
+    AcknowledgedView, AlertView, Body, ConversationId, Fact, Notification, Reason, SilencedView,
+    Suppressed, SuppressionReason,
 };
 use tardy::engine::rule::Severity;
 use tardy::engine::time::{Span, Timestamp};
@@ -98,6 +99,35 @@ pub(crate) fn changed(sequence: u32) -> Notification {
 
 pub(crate) fn recovered(sequence: u32) -> Notification {
     notification(sequence, Reason::AllResolved, vec![ended("k3x9pq")])
+}
+
+/// Somebody has taken it on.
+pub(crate) fn acknowledged(sequence: u32) -> Notification {
+    let alert = AlertView {
+        is_new: false,
+        acknowledged: Some(AcknowledgedView {
+            by: "mia".into(),
+            until: at("19:20"),
+            comment: Some("looking at it".to_owned()),
+        }),
+        ..alert("k3x9pq")
+    };
+    notification(sequence, Reason::Acknowledged, vec![alert])
+}
+
+/// Somebody has silenced it.
+pub(crate) fn silenced(sequence: u32) -> Notification {
+    let alert = AlertView {
+        is_new: false,
+        silenced: Some(SilencedView {
+            id: "s1".to_owned(),
+            by: "mia".into(),
+            until: at("13:00"),
+            comment: "the warehouse moves".to_owned(),
+        }),
+        ..alert("k3x9pq")
+    };
+    notification(sequence, Reason::Silenced, vec![alert])
 }
 
 /// Forty alerts, some of them over, some kept quiet.

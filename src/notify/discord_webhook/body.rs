@@ -6,7 +6,8 @@ use serenity::builder::{CreateEmbed, CreateEmbedFooter};
 use super::super::limits::discord as limits;
 use super::super::message::{Card, Detail, Message, Runbook, Tone};
 use super::super::text;
-use super::is_id;
+use super::answers::is_id;
+use super::{Chart, Picture};
 use crate::engine::route::Owner;
 
 /// Who is mentioned, and the permission for it.
@@ -59,36 +60,141 @@ impl Mentions {
     }
 }
 
-/// A message's body, for posts and edits alike.
-#[derive(Serialize)]
-pub(super) struct Body {
-    content: String,
-    embeds: Vec<CreateEmbed>,
-    allowed_mentions: Allowed,
+/// The picture of a page.
+#[derive(Clone)]
+pub(super) enum Shown {
+    /// To be uploaded; about the alert with this id.
+    New(Chart, String),
+    /// Uploaded before.
+    Kept(Picture),
 }
 
-impl Body {
-    /// The same without embeds.
-    pub(super) fn plain(&self, message: &Message) -> Self {
-        let rest = message.plain(3);
-        let content = format!("{}\n{}", self.content, code_block(&text::cut(&rest, 1_200)));
-        Self {
-            content: text::cut(&content, limits::CONTENT),
-            embeds: Vec::new(),
-            allowed_mentions: self.allowed_mentions.clone(),
+impl Shown {
+    fn name(&self) -> &str {
+        match self {
+            Self::New(chart, _) => chart.file_name(),
+            Self::Kept(picture) => &picture.name,
+        }
+    }
+
+    fn alert(&self) -> &str {
+        match self {
+            Self::New(_, alert) => alert,
+            Self::Kept(picture) => &picture.alert,
         }
     }
 }
 
-pub(super) fn body(message: &Message, mentions: &Mentions) -> Body {
-    let mut embeds = Vec::new();
-    let mut left = limits::EMBEDS_TOTAL;
-    if let Some(notice) = &message.notice {
-        let embed = notice_embed(message.tone, notice);
-        left -= embed.size();
-        embeds.push(embed);
+/// One message, before it is a post or an edit.
+#[derive(Clone, Default)]
+pub(super) struct Page {
+    content: String,
+    embeds: Vec<Embed>,
+    mentioned: Allowed,
+    pub(super) picture: Option<Shown>,
+    /// The same words without any form.
+    words: String,
+    /// Goes on where another message ends: nobody is to be called by it.
+    is_continued: bool,
+}
+
+/// The body of a post or an edit.
+#[derive(Serialize)]
+struct Body<'a> {
+    content: &'a str,
+    embeds: Vec<CreateEmbed>,
+    allowed_mentions: &'a Allowed,
+    /// All files that the message is to have; without it an edit keeps what there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachments: Option<[Attachment<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Attachment<'a> {
+    /// The number of the file in the request, or the id it was given.
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filename: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+}
+
+/// Posted without a sound.
+const SUPPRESS_NOTIFICATIONS: u32 = 1 << 12;
+
+impl Page {
+    /// The same with another picture, or none.
+    pub(super) fn with(&self, picture: Option<Shown>) -> Self {
+        Self {
+            picture,
+            ..self.clone()
+        }
     }
-    let shown = add_cards(&mut embeds, left, message);
+
+    /// The same without embeds.
+    pub(super) fn plain(&self) -> Self {
+        let words = code_block(&text::cut(&self.words, 1_200));
+        Self {
+            content: text::cut(&format!("{}\n{words}", self.content), limits::CONTENT),
+            embeds: Vec::new(),
+            picture: None,
+            ..self.clone()
+        }
+    }
+
+    /// As it is sent.
+    pub(super) fn json(&self, is_post: bool) -> Vec<u8> {
+        let shows = |embed: &Embed| {
+            let picture = self.picture.as_ref();
+            picture.is_some_and(|picture| embed.id == picture.alert())
+        };
+        let shown_at = self.embeds.iter().position(shows).unwrap_or(0);
+        let url = self.picture.as_ref().map(Shown::name);
+        let url = url.map(|name| format!("attachment://{name}"));
+        let embeds = self.embeds.iter().enumerate().map(|(index, embed)| {
+            let builder = embed.clone().into_builder();
+            match &url {
+                Some(url) if index == shown_at => builder.image(url),
+                Some(_) | None => builder,
+            }
+        });
+        let body = Body {
+            content: &self.content,
+            embeds: embeds.collect(),
+            allowed_mentions: &self.mentioned,
+            attachments: self.picture.as_ref().map(|picture| [attachment(picture)]),
+            flags: (is_post && self.is_continued).then_some(SUPPRESS_NOTIFICATIONS),
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+fn attachment(picture: &Shown) -> Attachment<'_> {
+    match picture {
+        Shown::New(chart, _) => Attachment {
+            id: "0",
+            filename: Some(chart.file_name()),
+            description: Some(text::cut(&text::line(&chart.alt, limits::ALT), limits::ALT)),
+        },
+        Shown::Kept(picture) => Attachment {
+            id: &picture.id,
+            filename: None,
+            description: None,
+        },
+    }
+}
+
+/// The message and those in which it goes on: at least one.
+pub(super) fn pages(message: &Message, mentions: &Mentions, picture: Option<Shown>) -> Vec<Page> {
+    let mut filling = Filling::default();
+    if let Some(notice) = &message.notice {
+        filling.push(notice_embed(message.tone, notice));
+    }
+    let shown = filling.add_cards(message);
+    let pages = filling.end();
+    let all = pages.len();
     let mut lines = vec![escape(&message.first_line)];
     lines.push(format!(
         "{} {}",
@@ -97,15 +203,38 @@ pub(super) fn body(message: &Message, mentions: &Mentions) -> Body {
     ));
     lines.extend(message.remainder(shown).map(|more| escape(&more)));
     lines.extend((!mentions.texts.is_empty()).then(|| mentions.texts.join(" ")));
-    Body {
-        content: text::cut(&lines.join("\n"), limits::CONTENT),
-        embeds: embeds.into_iter().map(Embed::into_builder).collect(),
-        allowed_mentions: mentions.allowed.clone(),
-    }
+    let first = text::cut(&lines.join("\n"), limits::CONTENT);
+    let page = |(index, embeds): (usize, Vec<Embed>)| match index {
+        0 => Page {
+            content: first.clone(),
+            embeds,
+            mentioned: mentions.allowed.clone(),
+            picture: picture.clone(),
+            words: message.plain(3),
+            is_continued: false,
+        },
+        _ => Page {
+            content: format!(
+                "{} of {all}: {}",
+                index + 1,
+                text::cut(&escape(&message.first_line), 300)
+            ),
+            words: titles(&embeds),
+            embeds,
+            is_continued: true,
+            ..Page::default()
+        },
+    };
+    pages.into_iter().enumerate().map(page).collect()
+}
+
+fn titles(embeds: &[Embed]) -> String {
+    let titles: Vec<&str> = embeds.iter().map(|embed| embed.title.as_str()).collect();
+    titles.join("\n")
 }
 
 /// The message that pings where an edit cannot.
-pub(super) fn short(message: &Message, link: Option<&str>, mentions: &Mentions) -> Body {
+pub(super) fn short(message: &Message, link: Option<&str>, mentions: &Mentions) -> Page {
     let mut lines = vec![escape(&message.first_line)];
     let about = message
         .lead_id()
@@ -116,35 +245,77 @@ pub(super) fn short(message: &Message, link: Option<&str>, mentions: &Mentions) 
         None => format!("{about}see the message above"),
     });
     lines.extend((!mentions.texts.is_empty()).then(|| mentions.texts.join(" ")));
-    Body {
+    Page {
         content: text::cut(&lines.join("\n"), limits::CONTENT),
-        embeds: Vec::new(),
-        allowed_mentions: mentions.allowed.clone(),
+        mentioned: mentions.allowed.clone(),
+        ..Page::default()
     }
 }
 
-/// Adds as many cards as fit, in as much detail as fits; says how many.
-fn add_cards(embeds: &mut Vec<Embed>, mut left: usize, message: &Message) -> usize {
-    for (index, card) in message.cards.iter().enumerate() {
-        let details = match index {
-            0..2 => &[Detail::Full, Detail::Brief, Detail::Minimal][..],
-            _ => &[Detail::Brief, Detail::Minimal],
-        };
-        let fitting = details
-            .iter()
-            .map(|detail| Embed::of(&card.at(*detail), message))
-            .find(|embed| embed.size() <= left && embeds.len() < limits::EMBEDS);
-        let Some(embed) = fitting else {
-            return index;
-        };
-        left -= embed.size();
-        embeds.push(embed);
+/// Embeds, laid out on pages.
+#[derive(Default)]
+struct Filling {
+    full: Vec<Vec<Embed>>,
+    page: Vec<Embed>,
+    used: usize,
+}
+
+impl Filling {
+    fn push(&mut self, embed: Embed) {
+        self.used += embed.size();
+        self.page.push(embed);
     }
-    message.cards.len()
+
+    fn fits(&self, embed: &Embed) -> bool {
+        self.page.len() < limits::EMBEDS && self.used + embed.size() <= limits::EMBEDS_TOTAL
+    }
+
+    fn is_last(&self) -> bool {
+        self.full.len() == limits::FOLLOW_UPS
+    }
+
+    fn turn(&mut self) {
+        self.full.push(std::mem::take(&mut self.page));
+        self.used = 0;
+    }
+
+    /// Adds as many cards as fit, the first two in all detail; says how many. With less detail only where a page
+    /// is too small for one, or there is no other page.
+    fn add_cards(&mut self, message: &Message) -> usize {
+        for (index, card) in message.cards.iter().enumerate() {
+            let details = match index {
+                0..2 => &[Detail::Full, Detail::Brief, Detail::Minimal][..],
+                _ => &[Detail::Brief, Detail::Minimal],
+            };
+            let mut embeds = details
+                .iter()
+                .map(|detail| Embed::of(&card.at(*detail), message));
+            let Some(best) = embeds.next() else {
+                continue;
+            };
+            if !self.fits(&best) && !self.page.is_empty() && !self.is_last() {
+                self.turn();
+            }
+            let fitting = [best].into_iter().chain(embeds);
+            match fitting.into_iter().find(|embed| self.fits(embed)) {
+                Some(embed) => self.push(embed),
+                None => return index,
+            }
+        }
+        message.cards.len()
+    }
+
+    fn end(mut self) -> Vec<Vec<Embed>> {
+        if self.full.is_empty() || !self.page.is_empty() {
+            self.turn();
+        }
+        self.full
+    }
 }
 
 fn notice_embed(tone: Tone, notice: &str) -> Embed {
     Embed {
+        id: String::new(),
         tone,
         title: tone.word().to_owned(),
         description: text::cut(&escape(notice), limits::DESCRIPTION),
@@ -154,7 +325,10 @@ fn notice_embed(tone: Tone, notice: &str) -> Embed {
 }
 
 /// An embed before it is handed to the builder, which neither counts nor cuts.
+#[derive(Clone)]
 struct Embed {
+    /// The alert's.
+    id: String,
     tone: Tone,
     title: String,
     description: String,
@@ -176,6 +350,7 @@ impl Embed {
             footer.push(format!("{} more facts", card.hidden_facts));
         }
         Self {
+            id: card.id.clone(),
             tone: card.tone,
             title: text::cut(&title, limits::TITLE),
             description: text::cut(&description.join("\n"), limits::DESCRIPTION),

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use lettre::message::header::{Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, MultiPartKind, SinglePart};
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, MultiPartKind, SinglePart};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
 use super::super::message::{Card, Detail, Message, Runbook, Tone};
-use super::super::text;
+use super::super::{Chart, text};
 use crate::engine::notification::Notification;
 
 /// A mail before its recipient is known: rendered once, addressed often.
@@ -22,6 +22,17 @@ pub(super) struct Letter<'a> {
     subject: String,
     text: String,
     html: Option<String>,
+    picture: Option<Picture<'a>>,
+    list_id: ListId,
+}
+
+/// A chart within a mail.
+struct Picture<'a> {
+    /// Its `Content-ID`.
+    id: String,
+    name: String,
+    alt: String,
+    png: &'a [u8],
 }
 
 /// `[critical] finance nightly-refresh: run failed`: without times, kept for the whole thread.
@@ -38,10 +49,16 @@ impl<'a> Letter<'a> {
         subject: &str,
         from: &'a Mailbox,
         receiver: &str,
+        chart: Option<&'a Chart>,
     ) -> Self {
+        let domain = plain_domain(from);
+        let picture = chart.map(|chart| Picture::new(chart, notification, domain));
         let subject = text::line(subject, limits::SUBJECT);
         let re = if message.is_opening { "" } else { "Re: " };
-        let plain = message.plain(limits::ALERTS);
+        let mut plain = message.plain(limits::ALERTS);
+        if let Some(picture) = &picture {
+            plain.push_str(&format!("\n\nChart: {}", picture.alt));
+        }
         Self {
             notification,
             from,
@@ -51,11 +68,13 @@ impl<'a> Letter<'a> {
                 text::line(receiver, 80),
                 message.decided
             ),
-            html: html(message, receiver),
+            html: html(message, receiver, picture.as_ref()),
+            picture,
+            list_id: ListId::new(receiver, domain),
         }
     }
 
-    /// The whole mail for one recipient; the same bytes at every attempt.
+    /// The whole mail for one recipient; the same bytes at every attempt that has the same chart.
     pub(super) fn to(&self, to: &Mailbox) -> Result<Vec<u8>, String> {
         let recipient = hash(&to.email.to_string().to_lowercase());
         let own_id = self.message_id(self.notification.sequence, &recipient);
@@ -66,20 +85,25 @@ impl<'a> Letter<'a> {
             .message_id(Some(own_id.clone()))
             .subject(self.subject.clone())
             .header(AutoSubmitted)
-            .header(NoAutoReply);
+            .header(NoAutoReply)
+            .header(self.list_id.clone());
         if self.notification.sequence > 0 {
             let first_id = self.message_id(0, &recipient);
             builder = builder.in_reply_to(first_id.clone()).references(first_id);
         }
         let plain = SinglePart::plain(self.text.clone());
         let mail = match &self.html {
-            Some(html) => builder.multipart(
-                MultiPart::builder()
-                    .kind(MultiPartKind::Alternative)
-                    .boundary(format!("tardy-{}", hash(&own_id)))
-                    .singlepart(plain)
-                    .singlepart(SinglePart::html(html.clone())),
-            ),
+            Some(html) => {
+                let both = parts(MultiPartKind::Alternative, &own_id).singlepart(plain);
+                let html = SinglePart::html(html.clone());
+                builder.multipart(match &self.picture {
+                    Some(picture) => {
+                        let related = parts(MultiPartKind::Related, &own_id).singlepart(html);
+                        both.multipart(related.singlepart(picture.part()?))
+                    }
+                    None => both.singlepart(html),
+                })
+            }
             None => builder.singlepart(plain),
         };
         mail.map(|mail| mail.formatted())
@@ -88,13 +112,7 @@ impl<'a> Letter<'a> {
 
     /// `<conversation-sequence.recipient@domain>`.
     fn message_id(&self, sequence: u32, recipient: &str) -> String {
-        let domain = self.from.email.domain();
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
-        let domain = if domain.chars().all(is_plain) {
-            domain
-        } else {
-            "tardy.invalid"
-        };
+        let domain = plain_domain(self.from);
         let conversation = self.notification.conversation;
         format!("<{conversation}-{sequence}.{recipient}@{domain}>")
     }
@@ -102,6 +120,44 @@ impl<'a> Letter<'a> {
     fn date(&self) -> SystemTime {
         let millis = u64::try_from(self.notification.decided_at.as_millis()).unwrap_or_default();
         SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
+    }
+}
+
+/// A part of several, with the same boundary at every attempt.
+fn parts(kind: MultiPartKind, mail_id: &str) -> lettre::message::MultiPartBuilder {
+    let of = match kind {
+        MultiPartKind::Related => "related",
+        _ => "",
+    };
+    let boundary = format!("tardy-{}", hash(&format!("{mail_id}{of}")));
+    MultiPart::builder().kind(kind).boundary(boundary)
+}
+
+/// The sender's domain, where headers hold it as it is.
+fn plain_domain(from: &Mailbox) -> &str {
+    let domain = from.email.domain();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    if domain.chars().all(is_plain) {
+        domain
+    } else {
+        "tardy.invalid"
+    }
+}
+
+impl<'a> Picture<'a> {
+    fn new(chart: &'a Chart, notification: &Notification, domain: &str) -> Self {
+        Self {
+            id: format!("chart.{}@{domain}", notification.delivery_id()),
+            name: chart.file_name().to_owned(),
+            alt: text::line(&chart.alt, limits::ALT),
+            png: &chart.png,
+        }
+    }
+
+    fn part(&self) -> Result<SinglePart, String> {
+        let kind = ContentType::parse("image/png").map_err(|error| error.to_string())?;
+        let inline = Attachment::new_inline_with_name(self.id.clone(), self.name.clone());
+        Ok(inline.body(self.png.to_vec(), kind))
     }
 }
 
@@ -145,6 +201,40 @@ impl Header for NoAutoReply {
     }
 }
 
+/// What filters of mail programs sort by (RFC 2919): `Tardy <team.tardy.example.com>`.
+#[derive(Clone)]
+struct ListId(String);
+
+impl ListId {
+    /// Of a receiver: what no such name may hold becomes a hyphen.
+    fn new(receiver: &str, domain: &str) -> Self {
+        let plain = |c: char| match c {
+            c if c.is_ascii_alphanumeric() => c.to_ascii_lowercase(),
+            _ => '-',
+        };
+        let label: String = receiver.chars().take(limits::LIST).map(plain).collect();
+        let label = match label.trim_matches('-') {
+            "" => "receiver",
+            label => label,
+        };
+        Self(format!("Tardy <{label}.tardy.{domain}>"))
+    }
+}
+
+impl Header for ListId {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("List-Id")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
 /// The template, laid out once; data never passes through MJML.
 static TEMPLATE: LazyLock<Result<Environment<'static>, String>> = LazyLock::new(|| {
     let html = mjml_to_html(include_str!("../../../templates/mail.mjml"))?;
@@ -163,10 +253,17 @@ struct Page<'a> {
     summary: &'a str,
     color: String,
     notice: Option<&'a str>,
+    chart: Option<PictureView<'a>>,
     cards: Vec<CardView>,
     more: Option<String>,
     receiver: String,
     decided: &'a str,
+}
+
+#[derive(Serialize)]
+struct PictureView<'a> {
+    id: &'a str,
+    alt: &'a str,
 }
 
 #[derive(Serialize)]
@@ -187,9 +284,9 @@ struct Row {
 
 /// The HTML body, with less detail when it is too large; `None` when it fails or is too large even so, and
 /// the plain text goes alone.
-fn html(message: &Message, receiver: &str) -> Option<String> {
+fn html(message: &Message, receiver: &str, picture: Option<&Picture<'_>>) -> Option<String> {
     for full_cards in [3, 0] {
-        match filled(message, receiver, full_cards) {
+        match filled(message, receiver, picture, full_cards) {
             Ok(html) if html.len() <= limits::HTML_BYTES => return Some(html),
             Ok(_) => {}
             Err(error) => {
@@ -202,13 +299,22 @@ fn html(message: &Message, receiver: &str) -> Option<String> {
     None
 }
 
-fn filled(message: &Message, receiver: &str, full_cards: usize) -> Result<String, String> {
+fn filled(
+    message: &Message,
+    receiver: &str,
+    picture: Option<&Picture<'_>>,
+    full_cards: usize,
+) -> Result<String, String> {
     let shown = message.cards.len().min(limits::ALERTS);
     let page = Page {
         first_line: &message.first_line,
         summary: &message.summary,
         color: color(message.tone),
         notice: message.notice.as_deref(),
+        chart: picture.map(|picture| PictureView {
+            id: &picture.id,
+            alt: &picture.alt,
+        }),
         cards: cards(&message.cards[..shown], message, full_cards),
         more: message.remainder(shown),
         receiver: text::line(receiver, 80),
