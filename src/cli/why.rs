@@ -456,17 +456,11 @@ fn show_past(past: &PastAlert, out: &Output) {
     head(out, "History");
     show_transitions(&past.transitions, out);
     head(out, "Who was told");
-    match past.deliveries.first() {
-        Some(newest) => {
-            let now = newest.settled_at.unwrap_or(newest.decided_at);
-            gates::show(&of_deliveries(&past.deliveries, now, Tz::UTC), out);
-        }
-        None => row(
-            out,
-            "nobody",
-            Tone::Plain,
-            "no message about it is recorded",
-        ),
+    if past.deliveries.is_empty() {
+        let text = "no message about it is recorded";
+        row(out, "nobody", Tone::Plain, text);
     }
+    let now = SystemClock::default().now();
+    gates::show(&of_deliveries(&past.deliveries, now, Tz::UTC), out);
     show_acts(&past.acts, out);
 }
