@@ -560,7 +560,7 @@ fn delivery_record(row: &OutboxRow, outcome: &DeliveryOutcome, now: Timestamp) -
 fn alert_ids(notification: &Notification) -> Vec<String> {
     match &notification.body {
         Body::Alerts(alerts) => alerts.iter().map(|alert| alert.id.clone()).collect(),
-        Body::Notice { .. } => Vec::new(),
+        Body::Notice { .. } | Body::Digest(_) => Vec::new(),
     }
 }
 
@@ -571,6 +571,7 @@ fn headline(notification: &Notification) -> String {
             .map(|alert| alert.headline.clone())
             .unwrap_or_default(),
         Body::Notice { headline, .. } => headline.clone(),
+        Body::Digest(digest) => digest.verdict.clone(),
     }
 }
 

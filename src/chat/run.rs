@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::parse::{ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE, SLA_USAGE, WHY_USAGE};
+use super::parse::{
+    ALERTS_USAGE, Command, DIGEST_USAGE, MODELS_USAGE, RUNS_USAGE, SLA_USAGE, WHY_USAGE,
+};
 use crate::engine::Engine;
+use crate::engine::digest::{DigestAnswer, digest_now};
 use crate::engine::query::{self, AlertRow, ModelRow, Page, RuleRow, RunRow, SlaAnswer, WhyAnswer};
 use crate::engine::time::Timestamp;
 
@@ -21,6 +24,8 @@ pub enum Answer {
     Sla(SlaAnswer),
     /// An alert, explained.
     Why(WhyAnswer),
+    /// A summary of now.
+    Digest(DigestAnswer),
     /// Rules in force.
     Rules(Vec<RuleRow>),
     /// Words.
@@ -35,13 +40,21 @@ pub fn answer(engine: &Engine, command: &Command, now: Timestamp) -> Answer {
         Command::Models(question) => Answer::Models(query::models(engine, question, now)),
         Command::Sla(question) => Answer::Sla(query::sla(engine, question, now)),
         Command::Why(alert) => Answer::Why(query::why(engine, alert, now)),
+        Command::Digest(question) => Answer::Digest(digest_now(engine, question, now)),
         Command::Rules => Answer::Rules(query::rules(engine)),
         Command::Help => Answer::Text(help()),
     }
 }
 
 fn help() -> String {
-    let lines = [RUNS_USAGE, ALERTS_USAGE, MODELS_USAGE, SLA_USAGE, WHY_USAGE]
-        .map(|usage| usage.trim_start_matches("use it as ").to_owned());
+    let lines = [
+        RUNS_USAGE,
+        ALERTS_USAGE,
+        MODELS_USAGE,
+        SLA_USAGE,
+        WHY_USAGE,
+        DIGEST_USAGE,
+    ]
+    .map(|usage| usage.trim_start_matches("use it as ").to_owned());
     format!("{}\n/rules\n/help", lines.join("\n"))
 }

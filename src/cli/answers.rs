@@ -113,7 +113,7 @@ fn set_limit(command: &mut Command, limit: usize) {
         Command::Alerts(question) => question.limit = limit,
         Command::Models(question) => question.limit = limit,
         Command::Sla(question) => question.limit = limit,
-        Command::Help | Command::Rules | Command::Why(_) => {}
+        Command::Help | Command::Rules | Command::Why(_) | Command::Digest(_) => {}
     }
 }
 
@@ -128,6 +128,12 @@ fn show(answer: &Answer, context: &Context) {
         Answer::Models(page) => show_models(page, context),
         Answer::Sla(answer) => super::sla::show(answer, context),
         Answer::Why(answer) => super::why::show(answer, context),
+        Answer::Digest(answer) => match &answer.digest {
+            Some(digest) => super::digest::show(digest, context),
+            None => context
+                .out
+                .line(&plain(answer.unknown_name.as_deref().unwrap_or_default())),
+        },
         Answer::Rules(rules) => show_rules(rules, context),
         Answer::Text(text) => context.out.line(text),
     }

@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod demo;
 mod detect;
+mod digest;
 mod exit_code;
 mod init;
 mod notify;
@@ -142,8 +143,8 @@ enum Command {
     Routes(planned::PlannedArgs),
     /// List what was told to whom (not built yet)
     Deliveries(planned::PlannedArgs),
-    /// Print or send a digest now (not built yet)
-    Digest(planned::PlannedArgs),
+    /// Print or send a digest now: promises, open alerts, what to look after
+    Digest(digest::DigestArgs),
 }
 
 impl Command {
@@ -233,6 +234,7 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Sla(args) => sla::run(&args, context),
         Command::Accept(args) => accept::run(&args, context),
         Command::Why(args) => why::run(&args, context),
+        Command::Digest(args) => digest::run(&args, context),
         Command::Chart(args) => chart::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
@@ -240,7 +242,6 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         | Command::Silence(_)
         | Command::WhyNot(_)
         | Command::Routes(_)
-        | Command::Deliveries(_)
-        | Command::Digest(_) => planned::run(name, context),
+        | Command::Deliveries(_) => planned::run(name, context),
     }
 }

@@ -13,6 +13,7 @@ mod aside;
 pub mod baseline;
 pub mod calendar;
 pub mod detect;
+pub mod digest;
 pub mod flapping;
 pub mod forecast;
 pub mod group;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use acting::{Act, Acted};
 use alert::{Alert, Transition};
 use chrono::NaiveDate;
+use digest::{DigestClock, DigestMark};
 use group::{Group, GroupKey};
 use health::Health;
 use history::{History, JobRecord, ProjectRecord};
@@ -157,6 +159,10 @@ pub struct Changed {
     pub groups: BTreeMap<GroupKey, Option<Group>>,
     /// Silences, by id.
     pub silences: BTreeMap<String, Option<Silence>>,
+    /// What was told of digests, by name.
+    pub digests: BTreeMap<Name, Option<DigestMark>>,
+    /// Rules that fired for the first time, and when.
+    pub fired: BTreeMap<Name, Timestamp>,
 }
 
 /// State put back from a store; the counterpart of [`Changed`].
@@ -174,6 +180,10 @@ pub struct Saved {
     pub groups: Vec<Group>,
     /// Silences, those that are over too.
     pub silences: Vec<Silence>,
+    /// What was told of digests, by name.
+    pub digests: BTreeMap<Name, DigestMark>,
+    /// Rules that have fired, and when first.
+    pub fired: BTreeMap<Name, Timestamp>,
     /// What became of promises.
     pub ledger: Ledger,
 }
@@ -202,6 +212,9 @@ pub struct Engine {
     health: BTreeMap<SubjectKey, Health>,
     /// By id.
     silences: BTreeMap<String, Silence>,
+    digests: DigestClock,
+    /// Rules that have fired, and when first.
+    fired: BTreeMap<Name, Timestamp>,
     ledger: Ledger,
     rule_index: HashMap<Name, usize>,
     /// Restored alerts by rule and subject, until their watch is built.
@@ -241,6 +254,8 @@ impl Engine {
                 .into_iter()
                 .map(|silence| (silence.id.clone(), silence))
                 .collect(),
+            digests: DigestClock::new(saved.digests),
+            fired: saved.fired,
             ledger: saved.ledger,
             rule_index: HashMap::new(),
             unowned: HashMap::new(),
@@ -354,8 +369,10 @@ impl Engine {
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
         self.tell(now, &mut step);
-        step.wake_at = self.wake_at();
+        self.note_fired(now, &mut step);
         step.poll_at = self.watches.next_known_due();
+        self.tell_digests(now, &mut step);
+        step.wake_at = self.wake_at();
         if std::mem::take(&mut self.is_renamed) {
             self.forget_watches();
             step.wake_at = Some(now);
@@ -365,7 +382,9 @@ impl Engine {
 
     fn wake_at(&self) -> Option<Timestamp> {
         let group = self.due_groups.first().map(|(at, _)| *at);
-        self.watches.next_due().into_iter().chain(group).min()
+        let digest = self.digests.next_at();
+        let due = self.watches.next_due().into_iter();
+        due.chain(group).chain(digest).min()
     }
 }
 

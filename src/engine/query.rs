@@ -108,7 +108,8 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    fn cut(mut rows: Vec<T>, limit: usize) -> Self {
+    /// The first rows, and how many are left out.
+    pub(in crate::engine) fn cut(mut rows: Vec<T>, limit: usize) -> Self {
         let more = rows.len().saturating_sub(limit);
         rows.truncate(limit);
         Self { rows, more }
@@ -119,7 +120,7 @@ impl<T> Page<T> {
 const MAX_NEAR: usize = 3;
 
 /// A name that nothing has, in backticks, and what near it there is; `else_where` says where to look when nothing is.
-fn near_names(mut names: Vec<String>, asked: &str, else_where: &str) -> String {
+pub(in crate::engine) fn near_names(mut names: Vec<String>, asked: &str, else_where: &str) -> String {
     names.sort();
     names.dedup();
     let mut near: Vec<(usize, &String)> = names

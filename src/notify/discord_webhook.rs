@@ -8,7 +8,7 @@
 //! Mentions are off (`allowed_mentions`) in everything, edits too, but for configured owners when an alert
 //! opens or escalates. Untrusted text is escaped Markdown.
 
-mod body;
+pub(super) mod body;
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};

@@ -9,6 +9,8 @@
 mod mime;
 mod smtp;
 
+pub(super) use self::mime::mjml_to_html;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -101,12 +103,17 @@ impl EmailNotifier {
             .handle
             .and_then(|handle| Thread::deserialize(&handle.0).ok());
         let subject = known.map_or_else(|| mime::subject(&message), |thread| thread.subject);
+        let picture = match &message.digest {
+            Some(sheet) => sheet.picture().await,
+            None => None,
+        };
         let letter = Letter::new(
             &message,
             delivery.notification,
             &subject,
             &self.from,
             &self.receiver,
+            picture.as_ref(),
         );
         let mut results = self.progress().take(&message.delivery_id);
         let failed = self.send_all(&letter, &mut results).await;

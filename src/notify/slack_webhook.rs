@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::digest::slack::digest_blocks;
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::slack as limits;
 use super::message::{Card, Detail, Message, Runbook};
@@ -179,7 +180,7 @@ fn escape(text: &str) -> String {
 }
 
 /// Escaped, and cut so that the escaped text fits.
-fn escape_within(text: &str, limit: usize) -> String {
+pub(super) fn escape_within(text: &str, limit: usize) -> String {
     let escaped = escape(text);
     if text::measure(&escaped) <= limit {
         return escaped;
@@ -222,11 +223,11 @@ fn link(url: &str, label: &str) -> String {
     format!("<{}|{label}>", url.replace('&', "&amp;"))
 }
 
-fn plain_text(text: &str, limit: usize) -> Value {
+pub(super) fn plain_text(text: &str, limit: usize) -> Value {
     json!({ "type": "plain_text", "text": escape_within(text, limit), "emoji": false })
 }
 
-fn section(text: &str) -> Value {
+pub(super) fn section(text: &str) -> Value {
     json!({ "type": "section", "text": plain_text(text, limits::SECTION) })
 }
 
@@ -234,7 +235,7 @@ fn mrkdwn_section(text: &str) -> Value {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } })
 }
 
-fn context(texts: &[Value]) -> Value {
+pub(super) fn context(texts: &[Value]) -> Value {
     json!({ "type": "context", "elements": texts })
 }
 
@@ -261,6 +262,9 @@ fn payload(message: &Message, first: Option<&str>, mentions: &str) -> Value {
 }
 
 fn blocks(message: &Message, first_line: &str, mentions: &str) -> Vec<Value> {
+    if let Some(sheet) = &message.digest {
+        return digest_blocks(sheet);
+    }
     let mut blocks = vec![json!({
         "type": "header",
         "text": plain_text(first_line, limits::HEADER),
@@ -310,7 +314,7 @@ fn add_cards(blocks: &mut Vec<Value>, message: &Message) -> usize {
     message.cards.len()
 }
 
-fn json_size(blocks: &[Value]) -> usize {
+pub(super) fn json_size(blocks: &[Value]) -> usize {
     blocks
         .iter()
         .map(|block| text::measure(&block.to_string()) + 1)

@@ -17,6 +17,7 @@ use super::{Commit, Store, StoreError, Table};
 use super::{acts, averages, promises};
 use crate::engine::acting::Acted;
 use crate::engine::alert::{Alert, Transition};
+use crate::engine::digest::DigestMark;
 use crate::engine::group::{Group, GroupKey};
 use crate::engine::history::{History, JobRecord, ProjectRecord};
 use crate::engine::labels::{Fingerprint, Labels};
@@ -293,6 +294,15 @@ pub fn commit_step(
             silence.as_ref(),
         );
     }
+    for (name, mark) in &step.changed.digests {
+        let record = mark.as_ref().map(|mark| (name, mark));
+        let key = hashed_key("digest/", &[name]);
+        put_or_delete(&mut commit, Table::Meta, key, record.as_ref());
+    }
+    for (rule, at) in &step.changed.fired {
+        let key = hashed_key("fired/", &[rule]);
+        commit.put(Table::Meta, key, json(&(rule, at)));
+    }
     for (transition, index) in step.transitions.iter().zip(0_u32..) {
         let mut key = time_key(transition.recorded_at).to_vec();
         key.extend(print_key(transition.fingerprint));
@@ -484,6 +494,10 @@ pub(super) fn read_under<T: DeserializeOwned>(
 fn load_meta(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
     let since = read_under(store, Table::Meta, "since/", &mut loaded.problems)?;
     loaded.saved.since = since.into_iter().collect();
+    let digests = read_under(store, Table::Meta, "digest/", &mut loaded.problems)?;
+    loaded.saved.digests = digests.into_iter().collect();
+    let fired = read_under(store, Table::Meta, "fired/", &mut loaded.problems)?;
+    loaded.saved.fired = fired.into_iter().collect();
     loaded.owed = read_under(store, Table::Meta, "owed/", &mut loaded.problems)?;
     Ok(())
 }
@@ -600,6 +614,9 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
                 })
         }
         Table::History if averages::is_key(key) => averages::check(key, bytes),
+        Table::Meta if key.starts_with(b"digest/") => {
+            from_json::<(Name, DigestMark)>(table, key, bytes).map(drop)
+        }
         Table::Meta if key == b"format" => Ok(()),
         Table::Meta if key.starts_with(b"owed/") => from_json::<Owed>(table, key, bytes).map(drop),
         Table::Meta | Table::Cursor | Table::History => as_json(),

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serenity::builder::{CreateEmbed, CreateEmbedFooter};
 
+use super::super::digest::Sheet;
+use super::super::digest::discord::digest_embeds;
 use super::super::limits::discord as limits;
 use super::super::message::{Card, Detail, Message, Runbook, Tone};
 use super::super::text;
@@ -81,6 +83,9 @@ impl Body {
 }
 
 pub(super) fn body(message: &Message, mentions: &Mentions) -> Body {
+    if let Some(sheet) = &message.digest {
+        return digest_body(message, sheet);
+    }
     let mut embeds = Vec::new();
     let mut left = limits::EMBEDS_TOTAL;
     if let Some(notice) = &message.notice {
@@ -101,6 +106,22 @@ pub(super) fn body(message: &Message, mentions: &Mentions) -> Body {
         content: text::cut(&lines.join("\n"), limits::CONTENT),
         embeds: embeds.into_iter().map(Embed::into_builder).collect(),
         allowed_mentions: mentions.allowed.clone(),
+    }
+}
+
+fn digest_body(message: &Message, sheet: &Sheet) -> Body {
+    let (embeds, left_out) = digest_embeds(sheet);
+    let about = format!("{} {}", message.tone.sign(), escape(&sheet.about));
+    let mut lines = vec![escape(&message.first_line), about];
+    lines.extend(sheet.notes.iter().map(|note| escape(note)));
+    if !left_out.is_empty() {
+        let left_out = escape(&left_out.join(", "));
+        lines.push(format!("No room for: {left_out}. See all: `tardy digest`"));
+    }
+    Body {
+        content: text::cut(&lines.join("\n"), limits::CONTENT),
+        embeds,
+        allowed_mentions: Allowed::default(),
     }
 }
 
@@ -237,7 +258,7 @@ fn fields(card: &Card) -> Vec<(String, String, bool)> {
 /// Untrusted text in Markdown: every sign that formats, links, mentions or starts a block is escaped.
 /// Discord resolves `@everyone` and links bare addresses in spite of a backslash; zero-width spaces take them
 /// apart.
-fn escape(text: &str) -> String {
+pub(in crate::notify) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
     let mut is_at_start = true;
     for c in text.chars() {

@@ -3,14 +3,15 @@
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
-use lettre::message::header::{Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, MultiPartKind, SinglePart};
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, MultiPartKind, SinglePart};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
+use super::super::{Chart, digest};
 use super::super::message::{Card, Detail, Message, Runbook, Tone};
 use super::super::text;
 use crate::engine::notification::Notification;
@@ -22,6 +23,8 @@ pub(super) struct Letter<'a> {
     subject: String,
     text: String,
     html: Option<String>,
+    /// The picture inside the HTML.
+    picture: Option<&'a Chart>,
 }
 
 /// `[critical] finance nightly-refresh: run failed`: without times, kept for the whole thread.
@@ -38,6 +41,7 @@ impl<'a> Letter<'a> {
         subject: &str,
         from: &'a Mailbox,
         receiver: &str,
+        picture: Option<&'a Chart>,
     ) -> Self {
         let subject = text::line(subject, limits::SUBJECT);
         let re = if message.is_opening { "" } else { "Re: " };
@@ -51,7 +55,16 @@ impl<'a> Letter<'a> {
                 text::line(receiver, 80),
                 message.decided
             ),
-            html: html(message, receiver),
+            html: match &message.digest {
+                Some(sheet) => digest::mail::html(
+                    sheet,
+                    receiver,
+                    &message.decided,
+                    picture.map(|chart| (PICTURE_ID, chart)),
+                ),
+                None => html(message, receiver),
+            },
+            picture: picture.filter(|_| message.digest.is_some()),
         }
     }
 
@@ -73,13 +86,23 @@ impl<'a> Letter<'a> {
         }
         let plain = SinglePart::plain(self.text.clone());
         let mail = match &self.html {
-            Some(html) => builder.multipart(
-                MultiPart::builder()
+            Some(html) => {
+                let both = MultiPart::builder()
                     .kind(MultiPartKind::Alternative)
                     .boundary(format!("tardy-{}", hash(&own_id)))
-                    .singlepart(plain)
-                    .singlepart(SinglePart::html(html.clone())),
-            ),
+                    .singlepart(plain);
+                let html = SinglePart::html(html.clone());
+                builder.multipart(match self.picture {
+                    Some(picture) => both.multipart(
+                        MultiPart::builder()
+                            .kind(MultiPartKind::Related)
+                            .boundary(format!("tardy-related-{}", hash(&own_id)))
+                            .singlepart(html)
+                            .singlepart(inline(picture)),
+                    ),
+                    None => both.singlepart(html),
+                })
+            }
             None => builder.singlepart(plain),
         };
         mail.map(|mail| mail.formatted())
@@ -103,6 +126,16 @@ impl<'a> Letter<'a> {
         let millis = u64::try_from(self.notification.decided_at.as_millis()).unwrap_or_default();
         SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
     }
+}
+
+/// The Content-ID of the picture.
+const PICTURE_ID: &str = "picture@tardy";
+
+/// A picture that is shown inside the HTML.
+fn inline(picture: &Chart) -> SinglePart {
+    let png = ContentType::parse("image/png").expect("a constant that is a media type");
+    Attachment::new_inline_with_name(PICTURE_ID.to_owned(), picture.name.clone())
+        .body(picture.png.to_vec(), png)
 }
 
 fn hash(text: &str) -> String {
@@ -220,7 +253,7 @@ fn filled(message: &Message, receiver: &str, full_cards: usize) -> Result<String
     html.map_err(|error| error.to_string())
 }
 
-fn mjml_to_html(mjml: &str) -> Result<String, String> {
+pub(in crate::notify) fn mjml_to_html(mjml: &str) -> Result<String, String> {
     let parsed = mrml::parse(mjml).map_err(|error| error.to_string())?;
     let options = mrml::prelude::render::RenderOptions {
         fonts: std::collections::HashMap::new(),
