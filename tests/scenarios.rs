@@ -10,6 +10,8 @@ mod aside;
 mod contract;
 #[path = "support/engine/cron.rs"]
 mod cron;
+#[path = "support/engine/digests.rs"]
+mod digests;
 #[path = "support/engine/files.rs"]
 mod files;
 #[path = "support/engine/flapping.rs"]

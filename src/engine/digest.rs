@@ -252,7 +252,7 @@ pub struct ModelLine {
     pub count: usize,
     /// Their median.
     pub median_millis: i64,
-    /// The median of the successes before; `None` with fewer than [`models::MIN_USUAL`].
+    /// The median of the successes before; `None` with too few of them.
     pub usual_millis: Option<i64>,
     /// What that is made from.
     pub usual_count: usize,
@@ -376,11 +376,6 @@ impl Digest {
         ];
         let tally = self.tally();
         tally.broken() + tally.unknown == 0 && is_quiet.into_iter().all(|is| is)
-    }
-
-    /// Since when something is new.
-    fn new_since(&self) -> Timestamp {
-        self.previous_to.unwrap_or(self.from)
     }
 }
 

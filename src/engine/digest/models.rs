@@ -12,7 +12,7 @@ use super::{Look, MAX_MODELS, ModelLine, short};
 const USUAL: usize = 20;
 
 /// With fewer, nothing is usual.
-pub const MIN_USUAL: usize = 3;
+const MIN_USUAL: usize = 3;
 
 /// A model grows when its median is above usual by this share,
 const GROWN_RATIO: f64 = 1.1;
