@@ -13,6 +13,7 @@ use std::task::Poll;
 
 use tokio::task::JoinSet;
 
+use super::digest_picture;
 use crate::engine::HealthReport;
 use crate::engine::notification::{Body, ConversationId, Notification};
 use crate::engine::observation::Name;
@@ -504,15 +505,17 @@ fn refuse_homeless(row: OutboxRow) -> Tried {
 /// One try. A notifier that panics refuses its message for good: a poisonous one must not keep Tardy from
 /// telling the others.
 async fn attempt(notifier: Arc<dyn Notifier>, row: OutboxRow, handle: Option<Handle>) -> Tried {
-    let attempt = row.attempts + 1;
-    let delivery = Delivery {
-        notification: &row.notification,
-        handle: handle.as_ref(),
-        attempt,
-        is_uncertain: row.is_uncertain,
-        chart: None,
-    };
-    let mut trying = Box::pin(async { notifier.deliver(delivery).await });
+    let mut trying = Box::pin(async {
+        let chart = digest_picture::of(&row.notification, &*notifier).await;
+        let delivery = Delivery {
+            notification: &row.notification,
+            handle: handle.as_ref(),
+            attempt: row.attempts + 1,
+            is_uncertain: row.is_uncertain,
+            chart: chart.as_ref(),
+        };
+        notifier.deliver(delivery).await
+    });
     let outcome = poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| trying.as_mut().poll(context)));
         polled.unwrap_or_else(|_| {

@@ -6,6 +6,7 @@ use super::output::{Output, Tone, plain};
 use super::state::{self, Question};
 use super::{Context, ExitCode};
 use crate::app::clock::{Clock as _, SystemClock};
+use crate::app::digest_picture;
 use crate::chat::parse::Command;
 use crate::chat::run::Answer;
 use crate::config::Config;
@@ -135,12 +136,13 @@ fn send(
     }
     let outcome = state::runtime(context)?.block_on(async {
         let notifier = notify::build(receiver, &build).map_err(|error| error.to_string())?;
+        let chart = digest_picture::of(&notification, &*notifier).await;
         let delivery = Delivery {
             notification: &notification,
             handle: None,
             attempt: 1,
             is_uncertain: false,
-            chart: None,
+            chart: chart.as_ref(),
         };
         Ok::<_, String>(notifier.deliver(delivery).await)
     });

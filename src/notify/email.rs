@@ -25,6 +25,7 @@ use super::limits::mail as limits;
 use super::{
     ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome, Writer,
 };
+use crate::engine::notification::{Body, Notification};
 
 /// Mails through a relay.
 pub(super) struct EmailNotifier {
@@ -103,17 +104,13 @@ impl EmailNotifier {
             .handle
             .and_then(|handle| Thread::deserialize(&handle.0).ok());
         let subject = known.map_or_else(|| mime::subject(&message), |thread| thread.subject);
-        let picture = match &message.digest {
-            Some(sheet) => sheet.picture().await,
-            None => None,
-        };
         let letter = Letter::new(
             &message,
             delivery.notification,
             &subject,
             &self.from,
             &self.receiver,
-            picture.as_ref(),
+            delivery.chart,
         );
         let mut results = self.progress().take(&message.delivery_id);
         let failed = self.send_all(&letter, &mut results).await;
@@ -239,5 +236,9 @@ impl Notifier for EmailNotifier {
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(self.attempt(delivery))
+    }
+
+    fn wants_chart(&self, notification: &Notification) -> bool {
+        matches!(notification.body, Body::Digest(_))
     }
 }

@@ -223,11 +223,11 @@ fn link(url: &str, label: &str) -> String {
     format!("<{}|{label}>", url.replace('&', "&amp;"))
 }
 
-pub(super) fn plain_text(text: &str, limit: usize) -> Value {
+fn plain_text(text: &str, limit: usize) -> Value {
     json!({ "type": "plain_text", "text": escape_within(text, limit), "emoji": false })
 }
 
-pub(super) fn section(text: &str) -> Value {
+fn section(text: &str) -> Value {
     json!({ "type": "section", "text": plain_text(text, limits::SECTION) })
 }
 
@@ -235,7 +235,7 @@ fn mrkdwn_section(text: &str) -> Value {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": text, "verbatim": true } })
 }
 
-pub(super) fn context(texts: &[Value]) -> Value {
+fn context(texts: &[Value]) -> Value {
     json!({ "type": "context", "elements": texts })
 }
 
@@ -314,7 +314,7 @@ fn add_cards(blocks: &mut Vec<Value>, message: &Message) -> usize {
     message.cards.len()
 }
 
-pub(super) fn json_size(blocks: &[Value]) -> usize {
+fn json_size(blocks: &[Value]) -> usize {
     blocks
         .iter()
         .map(|block| text::measure(&block.to_string()) + 1)

@@ -7,7 +7,6 @@
 
 pub(super) mod discord;
 pub(super) mod mail;
-mod picture;
 mod rows;
 pub mod slack;
 
@@ -15,7 +14,6 @@ use super::limits::digest as limits;
 use super::mask::mask;
 use super::message::line;
 use super::text;
-use crate::chart::digest::KeptChart;
 use crate::engine::digest::{Digest, DigestState};
 use crate::engine::query::Page;
 use crate::engine::time::{Span, human_span, human_time};
@@ -139,8 +137,6 @@ pub struct Sheet {
     pub notes: Vec<String>,
     /// Those that have something to say.
     pub sections: Vec<Section>,
-    /// The promises of the last periods, as a picture; `None` when there were none.
-    pub chart: Option<KeptChart>,
 }
 
 impl Sheet {
@@ -156,7 +152,6 @@ impl Sheet {
             about: about(digest),
             notes: notes(digest),
             sections: rows::sections(digest),
-            chart: picture::chart(digest),
         }
     }
 

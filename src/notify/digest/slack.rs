@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::super::limits::slack as limits;
-use super::super::slack_webhook::{context, escape_within, json_size, plain_text, section};
+use super::super::slack_webhook::escape_within;
 use super::super::text;
 use super::{Mark, Section, Sheet};
 
@@ -19,16 +19,13 @@ pub fn digest_blocks(sheet: &Sheet) -> Vec<Value> {
         blocks.push(section(&sheet.verdict));
     }
     let about = format!("{} {}", sign(sheet.mark), sheet.about);
-    blocks.push(context(&[plain_text(&about, limits::FIELD)]));
+    blocks.push(context(&about, limits::FIELD));
     if !sheet.notes.is_empty() {
-        blocks.push(context(&[plain_text(
-            &sheet.notes.join(" "),
-            limits::FIELD,
-        )]));
+        blocks.push(context(&sheet.notes.join(" "), limits::FIELD));
     }
     let mut left_out = Vec::new();
     for part in &sheet.sections {
-        let used = json_size(&blocks) + REST;
+        let used = size(&blocks) + REST;
         let room = limits::BUDGET.saturating_sub(used);
         match section_block(part, room) {
             Some(block) if blocks.len() + 2 < limits::BLOCKS => {
@@ -43,9 +40,28 @@ pub fn digest_blocks(sheet: &Sheet) -> Vec<Value> {
             "No room for: {}. See all: tardy digest",
             left_out.join(", ")
         );
-        blocks.push(context(&[plain_text(&rest, REST - 100)]));
+        blocks.push(context(&rest, REST - 100));
     }
     blocks
+}
+
+fn plain_text(text: &str, limit: usize) -> Value {
+    json!({ "type": "plain_text", "text": escape_within(text, limit), "emoji": false })
+}
+
+fn section(text: &str) -> Value {
+    json!({ "type": "section", "text": plain_text(text, limits::SECTION) })
+}
+
+fn context(text: &str, limit: usize) -> Value {
+    json!({ "type": "context", "elements": [plain_text(text, limit)] })
+}
+
+fn size(blocks: &[Value]) -> usize {
+    let sizes = blocks
+        .iter()
+        .map(|block| text::measure(&block.to_string()) + 1);
+    sizes.sum()
 }
 
 /// A sign of its own shape beside the words.
@@ -78,7 +94,7 @@ fn section_block(part: &Section, room: usize) -> Option<Value> {
         let text = lines.join("\n");
         let is_whole = text::measure(&escape_within(&text, usize::MAX)) <= limits::SECTION;
         let block = section(&text);
-        if is_whole && json_size(&[title(part), block.clone()]) <= room {
+        if is_whole && size(&[title(part), block.clone()]) <= room {
             return Some(block);
         }
         shown -= 1;

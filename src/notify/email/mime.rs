@@ -11,9 +11,9 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
-use super::super::{Chart, digest};
 use super::super::message::{Card, Detail, Message, Runbook, Tone};
 use super::super::text;
+use super::super::{Chart, digest};
 use crate::engine::notification::Notification;
 
 /// A mail before its recipient is known: rendered once, addressed often.

@@ -320,8 +320,8 @@ fn with_nothing_to_say_it_is_sent_only_when_that_is_wanted() {
     assert!(only(&told).is_empty());
     check(
         &told.told_text(),
-        "08:00 leads digest: all 2 promises kept
-         08:00 team digest: all 2 promises kept",
+        "08:00 leads digest: all 3 promises kept
+         08:00 team digest: all 3 promises kept",
     );
     let told = timeline(false).play("08:30");
     assert!(digests(&told).is_empty());
