@@ -13,6 +13,8 @@ mod told;
 
 #[path = "notifiers/console.rs"]
 mod console;
+#[path = "notifiers/digests.rs"]
+mod digests;
 #[path = "notifiers/discord_webhook.rs"]
 mod discord_webhook;
 #[path = "notifiers/email.rs"]
@@ -348,7 +350,7 @@ async fn forty_alerts_are_shown_as_far_as_they_fit_and_counted() {
 }
 
 /// No message was sent twice because of its content, and none holds what no message may hold.
-fn check_received(world: &World) {
+pub(crate) fn check_received(world: &World) {
     for seen in world.chat.said() {
         let body = seen.json();
         match world.kind {

@@ -64,6 +64,9 @@ struct CellView {
     class: String,
 }
 
+/// Texts of at most so many characters stay on one line.
+const SHORT: usize = 14;
+
 /// How much of it is shown.
 #[derive(Clone, Copy)]
 struct Room {
@@ -152,6 +155,8 @@ fn row_view(row: &Row, head: &[&str], room: Room) -> RowView {
         }];
         class.extend((index == 0).then_some("lead"));
         class.extend(cell.text.is_empty().then_some("empty"));
+        let is_short = index > 0 && text::measure(&cell.text) <= SHORT;
+        class.extend(is_short.then_some("short"));
         CellView {
             name: name.to_lowercase(),
             text: text::cut(&cell.text, room.cell),

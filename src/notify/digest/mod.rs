@@ -143,7 +143,10 @@ impl Sheet {
     /// Lays out a digest, in its own zone.
     pub fn new(digest: &Digest) -> Self {
         Self {
-            verdict: cell(&digest.verdict),
+            verdict: match cell(&digest.verdict) {
+                verdict if verdict.is_empty() => "Digest".to_owned(),
+                verdict => verdict,
+            },
             mark: match digest.state {
                 DigestState::Good => Mark::Good,
                 DigestState::Unsure => Mark::Plain,

@@ -96,9 +96,10 @@ pub(super) fn sections(digest: &Digest) -> Vec<Section> {
 
 /// A row from its cells: the first leads, `text` is the rest in words.
 fn row(mark: Mark, is_new: bool, text: &[String], cells: Vec<(Mark, String)>) -> Row {
-    let lead = cells
-        .first()
-        .map_or(String::new(), |(_, text)| text.clone());
+    let lead = cells.first().map(|(_, text)| text.clone());
+    // A name that is nothing but white space, or hidden, is still one.
+    let lead = lead.filter(|lead| !lead.is_empty());
+    let lead = lead.unwrap_or_else(|| "(no name)".to_owned());
     let said: Vec<&str> = text
         .iter()
         .map(String::as_str)
@@ -270,7 +271,7 @@ impl Words<'_> {
         let said = format!("{said}{over}");
         let leaves = budget.next_leaves_at.map(|at| self.time(at));
         let text = [
-            format!("{said} of {} in {window}", percent(budget.target)),
+            format!("{said} ({} in {window})", percent(budget.target)),
             prefixed("the oldest miss leaves ", &leaves.unwrap_or_default()),
             periods(&line.periods),
         ];
@@ -487,7 +488,7 @@ fn tone(tally: &Tally) -> Mark {
 
 fn usual(line: &ModelLine) -> String {
     line.usual_millis.map_or_else(
-        || format!("not known from {} before", line.usual_count),
+        || format!("not known yet ({} before)", line.usual_count),
         |usual| format!("{} ({} before)", millis(usual), line.usual_count),
     )
 }
