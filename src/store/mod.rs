@@ -6,6 +6,7 @@
 
 pub mod acts;
 mod averages;
+mod digests;
 mod promises;
 pub mod records;
 mod segment;

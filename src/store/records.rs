@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
-use super::{acts, averages, promises};
+use super::{acts, averages, digests, promises};
 use crate::engine::acting::Acted;
 use crate::engine::alert::{Alert, Transition};
 use crate::engine::digest::DigestMark;
@@ -175,7 +175,7 @@ fn readable(key: &[u8]) -> String {
 }
 
 /// A key of fixed length from texts of any length: what it stands for is in the record.
-fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
+pub(super) fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
     let labels = (0..10)
         .zip(parts)
         .fold(Labels::default(), |labels, (index, part)| {
@@ -294,15 +294,7 @@ pub fn commit_step(
             silence.as_ref(),
         );
     }
-    for (name, mark) in &step.changed.digests {
-        let record = mark.as_ref().map(|mark| (name, mark));
-        let key = hashed_key("digest/", &[name]);
-        put_or_delete(&mut commit, Table::Meta, key, record.as_ref());
-    }
-    for (rule, at) in &step.changed.fired {
-        let key = hashed_key("fired/", &[rule]);
-        commit.put(Table::Meta, key, json(&(rule, at)));
-    }
+    digests::put(step, &mut commit);
     for (transition, index) in step.transitions.iter().zip(0_u32..) {
         let mut key = time_key(transition.recorded_at).to_vec();
         key.extend(print_key(transition.fingerprint));
@@ -318,7 +310,12 @@ pub fn commit_step(
     (commit, rows)
 }
 
-fn put_or_delete<T: Serialize>(commit: &mut Commit, table: Table, key: Vec<u8>, value: Option<&T>) {
+pub(super) fn put_or_delete<T: Serialize>(
+    commit: &mut Commit,
+    table: Table,
+    key: Vec<u8>,
+    value: Option<&T>,
+) {
     match value {
         Some(value) => commit.put(table, key, json(value)),
         None => commit.delete(table, key),
@@ -494,10 +491,7 @@ pub(super) fn read_under<T: DeserializeOwned>(
 fn load_meta(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
     let since = read_under(store, Table::Meta, "since/", &mut loaded.problems)?;
     loaded.saved.since = since.into_iter().collect();
-    let digests = read_under(store, Table::Meta, "digest/", &mut loaded.problems)?;
-    loaded.saved.digests = digests.into_iter().collect();
-    let fired = read_under(store, Table::Meta, "fired/", &mut loaded.problems)?;
-    loaded.saved.fired = fired.into_iter().collect();
+    digests::load(store, &mut loaded.saved, &mut loaded.problems)?;
     loaded.owed = read_under(store, Table::Meta, "owed/", &mut loaded.problems)?;
     Ok(())
 }

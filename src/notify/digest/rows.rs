@@ -14,84 +14,8 @@ use crate::engine::time::{Timestamp, human_span, human_time};
 /// Those that have something to say, in the order in which people read.
 pub(super) fn sections(digest: &Digest) -> Vec<Section> {
     let words = Words { digest };
-    let parts = [
-        section(
-            "Still open",
-            &["ALERT", "OPEN", "OWNER", "STATE", "ID"],
-            &digest.open,
-            |row| words.open(row),
-        ),
-        section(
-            "Not known",
-            &["PROJECT", "KNOWN UP TO"],
-            &digest.gaps,
-            |row| words.gap(row),
-        ),
-        section(
-            "Cannot be reached",
-            &["WHAT", "SINCE", "WHY"],
-            &digest.unreachable,
-            |row| words.unreachable(row),
-        ),
-        section(
-            "Earlier promises, decided since the last digest",
-            &["JOB", "DUE", "CAME OUT", "RULE"],
-            &digest.decided_since,
-            |row| words.earlier(row),
-        ),
-        section(
-            "Promises by job, most damage first",
-            &["JOB", "KEPT", "BEFORE", "BEFORE THAT", "NOT KEPT"],
-            &digest.sla,
-            sla,
-        ),
-        section(
-            "Objectives: what is left",
-            &["OBJECTIVE", "KEPT", "BEFORE", "BEFORE THAT", "LEFT"],
-            &digest.budgets,
-            |row| words.budget(row),
-        ),
-        section(
-            "Nearly missed",
-            &["JOB", "LEFT", "DUE", "RULE"],
-            &digest.nearly_missed,
-            |row| words.near(row),
-        ),
-        section(
-            "Models that grow, most time added first",
-            &["MODEL", "ADDED", "NOW", "USUAL", "JOB"],
-            &digest.growing,
-            growing,
-        ),
-        section(
-            "Slowest models",
-            &["MODEL", "NOW", "USUAL", "JOB"],
-            &digest.slowest,
-            slowest,
-        ),
-        section(
-            "Flapping",
-            &["ALERT", "CHANGES", "SINCE", "ID"],
-            &digest.flapping,
-            |row| words.flapping(row),
-        ),
-        section("Paused", &["JOB", "SINCE"], &digest.paused, |row| {
-            words.paused(row)
-        }),
-        section(
-            "Silences about to end",
-            &["SILENCE", "ENDS", "BY", "WHY", "ID"],
-            &digest.silences,
-            |row| words.silence(row),
-        ),
-        section(
-            "Rules to look at",
-            &["RULE", "KIND", "WHAT"],
-            &digest.rules,
-            |row| words.rule(row),
-        ),
-    ];
-    parts.into_iter().flatten().collect()
+    let parts = words.state().into_iter().chain(words.tending());
+    parts.flatten().collect()
 }
 
 /// A row from its cells: the first leads, `text` is the rest in words.
@@ -134,6 +58,93 @@ struct Words<'a> {
 }
 
 impl Words<'_> {
+    /// How things stand.
+    fn state(&self) -> [Option<Section>; 6] {
+        [
+            section(
+                "Still open",
+                &["ALERT", "OPEN", "OWNER", "STATE", "ID"],
+                &self.digest.open,
+                |row| self.open(row),
+            ),
+            section(
+                "Not known",
+                &["PROJECT", "KNOWN UP TO"],
+                &self.digest.gaps,
+                |row| self.gap(row),
+            ),
+            section(
+                "Cannot be reached",
+                &["WHAT", "SINCE", "WHY"],
+                &self.digest.unreachable,
+                |row| self.unreachable(row),
+            ),
+            section(
+                "Earlier promises, decided since the last digest",
+                &["JOB", "DUE", "CAME OUT", "RULE"],
+                &self.digest.decided_since,
+                |row| self.earlier(row),
+            ),
+            section(
+                "Promises by job, most damage first",
+                &["JOB", "KEPT", "BEFORE", "BEFORE THAT", "NOT KEPT"],
+                &self.digest.sla,
+                sla,
+            ),
+            section(
+                "Objectives: what is left",
+                &["OBJECTIVE", "KEPT", "BEFORE", "BEFORE THAT", "LEFT"],
+                &self.digest.budgets,
+                |row| self.budget(row),
+            ),
+        ]
+    }
+
+    /// What to look after.
+    fn tending(&self) -> [Option<Section>; 7] {
+        [
+            section(
+                "Nearly missed",
+                &["JOB", "LEFT", "DUE", "RULE"],
+                &self.digest.nearly_missed,
+                |row| self.near(row),
+            ),
+            section(
+                "Models that grow, most time added first",
+                &["MODEL", "ADDED", "NOW", "USUAL", "JOB"],
+                &self.digest.growing,
+                growing,
+            ),
+            section(
+                "Slowest models",
+                &["MODEL", "NOW", "USUAL", "JOB"],
+                &self.digest.slowest,
+                slowest,
+            ),
+            section(
+                "Flapping",
+                &["ALERT", "CHANGES", "SINCE", "ID"],
+                &self.digest.flapping,
+                |row| self.flapping(row),
+            ),
+            section("Paused", &["JOB", "SINCE"], &self.digest.paused, |row| {
+                self.paused(row)
+            }),
+            section(
+                "Silences about to end",
+                &["SILENCE", "ENDS", "BY", "WHY", "ID"],
+                &self.digest.silences,
+                |row| self.silence(row),
+            ),
+            section(
+                "Rules to look at",
+                &["RULE", "KIND", "WHAT"],
+                &self.digest.rules,
+                |row| self.rule(row),
+            ),
+        ]
+    }
+
     fn time(&self, at: Timestamp) -> String {
         human_time(at, self.digest.to, self.digest.zone)
     }
