@@ -72,13 +72,11 @@ pub async fn of(notification: &Notification, notifier: &dyn Notifier) -> Option<
     }
     let digest = digest.clone();
     let drawing = tokio::task::spawn_blocking(move || drawn(&digest));
-    match tokio::time::timeout(PATIENCE, drawing).await {
-        Ok(Ok(chart)) => chart,
-        Ok(Err(_)) | Err(_) => {
-            tracing::warn!("a digest goes out without its chart: drawing took too long or failed");
-            None
-        }
+    if let Ok(Ok(chart)) = tokio::time::timeout(PATIENCE, drawing).await {
+        return chart;
     }
+    tracing::warn!("a digest goes out without its chart: drawing took too long or failed");
+    None
 }
 
 #[cfg(test)]

@@ -482,7 +482,7 @@ pub(crate) fn digest() -> Notification {
 /// All is well and known.
 pub(crate) fn quiet_digest() -> Notification {
     let mut digest = digest_of(&str::to_owned);
-    digest.verdict = "all 41 promises kept".to_owned();
+    "all 41 promises kept".clone_into(&mut digest.verdict);
     digest.state = DigestState::Good;
     digest.periods[0].tally = tally(41, 0, 0, 0, 0);
     digest.made_at = digest.to + Span::seconds(15);
@@ -513,7 +513,7 @@ pub(crate) fn full_digest(text: &str) -> Notification {
     }
     let text: String = text.chars().cycle().take(240).collect();
     let mut digest = digest_of(&|_| text.clone());
-    digest.verdict = text.clone();
+    digest.verdict.clone_from(&text);
     fill(&mut digest.open, 20);
     fill(&mut digest.sla, 15);
     fill(&mut digest.decided_since, 10);

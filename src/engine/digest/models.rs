@@ -46,7 +46,7 @@ impl Look<'_> {
         let usual: Vec<f64> = before
             .iter()
             .rev()
-            .filter_map(|one| took_at_all(one))
+            .filter_map(took_at_all)
             .take(USUAL)
             .collect();
         let count = usual.len();

@@ -2,6 +2,7 @@
 //! much.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::super::alert::AlertState;
 use super::super::history::{Hold, ProjectHistory};
@@ -35,9 +36,9 @@ impl Engine {
             .collect();
         for (rule, at) in fired {
             // Once is enough to know: one record for each rule.
-            if !self.fired.contains_key(&rule) {
-                step.changed.fired.insert(rule.clone(), at);
-                self.fired.insert(rule, at);
+            if let Entry::Vacant(vacant) = self.fired.entry(rule) {
+                step.changed.fired.insert(vacant.key().clone(), at);
+                vacant.insert(at);
             }
         }
     }

@@ -254,23 +254,22 @@ impl Words<'_> {
         } else {
             "about "
         };
-        let (mark, said) = match budget.expected {
-            None => (Mark::Dim, "too few promises yet to tell".to_owned()),
-            Some(_) => {
-                let mark = match (budget.used, left) {
-                    (0, _) => Mark::Good,
-                    (_, 0) => Mark::Bad,
-                    _ if budget.used * 2 >= budget.allowed => Mark::Warn,
-                    _ => Mark::Plain,
-                };
-                let misses = if budget.allowed == 1 {
-                    "miss"
-                } else {
-                    "misses"
-                };
-                let allowed = budget.allowed;
-                (mark, format!("{left} of {about}{allowed} {misses} left"))
-            }
+        let (mark, said) = if budget.expected.is_some() {
+            let mark = match (budget.used, left) {
+                (0, _) => Mark::Good,
+                (_, 0) => Mark::Bad,
+                _ if budget.used * 2 >= budget.allowed => Mark::Warn,
+                _ => Mark::Plain,
+            };
+            let misses = if budget.allowed == 1 {
+                "miss"
+            } else {
+                "misses"
+            };
+            let allowed = budget.allowed;
+            (mark, format!("{left} of {about}{allowed} {misses} left"))
+        } else {
+            (Mark::Dim, "too few promises yet to tell".to_owned())
         };
         let over = budget.used.saturating_sub(budget.allowed);
         let over = match over {
