@@ -31,13 +31,13 @@ pub fn kept_chart(digest: &Digest) -> Option<KeptChart> {
         unknown: period.tally.unknown,
     });
     let length = digest.to - digest.from;
-    let title = if length >= LONG && length < LONG * 2 {
-        "Promises by day"
-    } else {
-        "Promises by period"
-    };
+    let until = digest.to.in_zone(digest.zone).format("%H:%M");
     Some(KeptChart {
-        title: title.to_owned(),
+        title: if length >= LONG && length < LONG * 2 {
+            format!("Promises by day, each up to {until}")
+        } else {
+            "Promises by period, each by its end".to_owned()
+        },
         bars: bars.collect(),
     })
 }
@@ -108,11 +108,11 @@ mod tests {
             digest
         };
         let chart = kept_chart(&made(Span::hours(24))).unwrap();
-        assert_eq!(chart.title, "Promises by day");
+        assert_eq!(chart.title, "Promises by day, each up to 08:00");
         let labels: Vec<&str> = chart.bars.iter().map(|bar| bar.label.as_str()).collect();
         assert_eq!(labels, ["Mon 9 Mar", "Tue 10 Mar"]);
         let chart = kept_chart(&made(Span::hours(1))).unwrap();
-        assert_eq!(chart.title, "Promises by period");
+        assert_eq!(chart.title, "Promises by period, each by its end");
         assert_eq!(chart.bars[1].label, "08:00");
         assert!(drawn(&made(Span::days(7))).unwrap().alt.contains("3 kept"));
     }

@@ -99,7 +99,7 @@ pub struct Digest {
     pub made_at: Timestamp,
     /// The end of the digest told before; what is new is new since then, or since `from`.
     pub previous_to: Option<Timestamp>,
-    /// Digests that were due in between and were not told, since Tardy did not run.
+    /// Digests that were due in between and were not told: Tardy did not run, or waited for what was not known.
     pub skipped: usize,
     /// The period and those before it, newest first.
     pub periods: Vec<DigestPeriod>,

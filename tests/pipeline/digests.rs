@@ -72,7 +72,7 @@ async fn it_is_told_once_in_every_channel_through_a_restart_at_its_very_tick() {
     assert!(mail.subject().unwrap().contains(&verdict));
     let html = mail.body_html(0).unwrap();
     assert!(html.contains("<img src=\"cid:"), "the chart goes with it");
-    assert!(html.contains("alt=\"Promises by day."));
+    assert!(html.contains("alt=\"Promises by day, each up to 07:00."));
     let has_png = mail
         .parts
         .iter()

@@ -20,6 +20,9 @@ use super::{
 /// A rule that is watched for less is not said never to fire.
 const NEVER_AFTER: Span = Span::days(30);
 
+/// One failed poll is nothing to tell.
+const FAILING_FOR: Span = Span::minutes(5);
+
 /// Since when it is remembered which rules fired.
 const FIRED_SINCE: &str = "fired";
 
@@ -126,7 +129,8 @@ impl Look<'_> {
         let health = self.engine.health().iter();
         let mut rows: Vec<UnreachableRow> = health
             .filter_map(|(subject, health)| {
-                let since = health.failing_since?;
+                let failing_since = health.failing_since;
+                let since = failing_since.filter(|since| self.now.since(*since) >= FAILING_FOR)?;
                 let what = match subject {
                     SubjectKey::Source(name) => format!("source {name}"),
                     SubjectKey::Receiver(name) => format!("receiver {name}"),

@@ -194,13 +194,16 @@ fn notes(digest: &Digest) -> Vec<String> {
     }
     match digest.skipped {
         0 => {}
-        1 => notes.push("1 digest before it was not sent: Tardy did not run.".to_owned()),
+        1 => notes.push(format!("1 digest before it was not sent: {WHY_SKIPPED}.")),
         count => notes.push(format!(
-            "{count} digests before it were not sent: Tardy did not run."
+            "{count} digests before it were not sent: {WHY_SKIPPED}."
         )),
     }
     notes
 }
+
+/// Why a digest that was due is not made any more.
+const WHY_SKIPPED: &str = "Tardy did not run, or waited for what was not known";
 
 /// A digest made so long after its tick says so.
 const LATE: Span = Span::minutes(6);
