@@ -50,7 +50,7 @@ fn promises(digest: &Digest) -> String {
     let tally = digest.tally();
     let counted = tally.counted();
     let mut said = match (tally.missed, tally.late) {
-        (0, 0) if counted == 0 && tally.unknown == 0 => return "no promise was due".to_owned(),
+        (0, 0) if counted == 0 && tally.unknown == 0 => return nothing_due(digest),
         (0, 0) if counted == 0 => String::new(),
         (0, 0) if tally.unknown == 0 && digest.gaps.rows.is_empty() => match counted {
             1 => "the one promise kept".to_owned(),
@@ -73,6 +73,16 @@ fn promises(digest: &Digest) -> String {
         };
     }
     said
+}
+
+/// No promise counts, and none is unknown.
+fn nothing_due(digest: &Digest) -> String {
+    let is_known = digest.gaps.rows.is_empty();
+    match digest.tally().excused {
+        0 if is_known => "no promise was due".to_owned(),
+        0 => "no promise is known to have been due".to_owned(),
+        excused => format!("{} excused, no other was due", many(excused, "promise")),
+    }
 }
 
 fn unknown(digest: &Digest) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Digests, laid out once for every form: sections of rows with cells.
 //!
 //! Role: a [`Digest`] becomes a [`Sheet`] of texts that are cleaned, masked and bounded, in the order in which
-//! people read; the forms for [Slack](slack), [Discord](discord), [mail](mail) and plain text lay it out and
+//! people read; the forms for Slack, Discord, mail and plain text lay it out and
 //! escape it. Guarantees: pure; what is bad or new has a word for it, never a colour alone. It does not decide
 //! what is worth saying: that is the engine's.
 

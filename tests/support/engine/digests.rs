@@ -435,6 +435,26 @@ fn what_stays_unknown_is_said_and_never_counted_as_good() {
 }
 
 #[test]
+fn nothing_known_to_be_due_is_not_said_to_be_nothing_due() {
+    let told = Timeline::new("2026-03-10T06:00:00Z")
+        .job("orders", "")
+        .policy(with(daily(Tz::UTC)))
+        .outage("07:30", "09:00")
+        .play("08:30");
+    assert_eq!(
+        only(&told).verdict,
+        "no promise is known to have been due; not all is known of finance"
+    );
+    let told = Timeline::new("2026-03-10T06:30:00Z")
+        .jobs_at("06:30", &[("orders", "0 * * * *", true)])
+        .jobs_at("06:40", &[("orders", "0 * * * *", false)])
+        .rule(missed(Some("10m")))
+        .policy(with(daily(Tz::UTC)))
+        .play("08:30");
+    assert_eq!(only(&told).verdict, "1 promise excused, no other was due");
+}
+
+#[test]
 fn a_promise_decided_after_the_digest_that_should_have_told_it_is_told_by_the_next() {
     let told = Timeline::new("2026-03-10T06:00:00Z")
         .job("orders", "")
