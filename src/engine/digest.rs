@@ -1,6 +1,6 @@
 //! Digests: a periodic summary of how promises were kept, what is open, and what to look after.
 //!
-//! Role: [`digest`] makes one from the state, as a value; [`due`](self::due) decides when a configured one is
+//! Role: [`digest`] makes one from the state, as a value; [`due`] decides when a configured one is
 //! told. Guarantees: pure; bounded, every list by a named limit with the number left out; what is not known is
 //! said to be unknown and never counted as good; one notification for each receiver and tick of the schedule,
 //! whatever is restarted or reloaded, since the tick that was told is stored with it. It renders nothing.
