@@ -61,7 +61,7 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 24] = [
+const BUILT: [&str; 27] = [
     "init",
     "test",
     "run",
@@ -86,9 +86,10 @@ const BUILT: [&str; 24] = [
     "why-not",
     "routes",
     "deliveries",
+    "digest",
+    "ack",
+    "silence",
 ];
-
-const NOT_BUILT: [&str; 3] = ["ack", "silence", "digest"];
 
 #[test]
 fn every_command_has_help_with_examples() {
@@ -100,16 +101,6 @@ fn every_command_has_help_with_examples() {
     for command in BUILT {
         home.run(&[command, "--help"])
             .assert(0, &["Example", &format!("tardy {command}")]);
-    }
-}
-
-#[test]
-fn what_is_not_built_says_so_and_fails() {
-    let home = home();
-    for command in NOT_BUILT {
-        home.run(&[command]).assert(1, &["is not built yet"]);
-        home.run(&[command, "x", "--for", "2h"])
-            .assert(1, &["is not built yet"]);
     }
 }
 
@@ -548,6 +539,74 @@ fn questions_about_promises_say_what_is_wrong_with_them() {
         0,
         &["no promises yet: rules of kind deadline, missed_schedule and run_duration"],
     );
+}
+
+#[test]
+fn a_digest_is_printed_or_sent_now() {
+    let digests = "\n[[digest]]\nname = \"weekly\"\nschedule = \"0 8 * * mon\"\nperiod = \"7d\"\n\
+                   timezone = \"Europe/Berlin\"\nreceivers = [\"terminal\"]\n";
+    let home = Home::new(&format!("{SERVICE}{digests}"), PROMISING);
+    promises(&home, "nightly");
+    let verdict = "1 of 7 promises missed, 1 late";
+    let parts = [
+        verdict,
+        "Promises by job",
+        "finance nightly",
+        "5 of 7",
+        "by-7",
+        "Objectives: what is left",
+        "nightly-objective",
+        "0 of 2 misses left",
+    ];
+    home.run(&["digest", "--period", "7d"]).assert(0, &parts);
+    let named = home.run(&["digest", "--name", "weekly"]);
+    named.assert(0, &parts);
+    named.assert(0, &["Digest weekly"]);
+    assert!(!named.out.contains('\u{1b}'));
+    home.run(&["digest", "--color", "always"])
+        .assert(0, &["\u{1b}[", "the one promise kept"]);
+    home.run(&["ask", "/digest 7d"]).assert(0, &parts);
+    let json = home.run(&["digest", "--period", "7d", "--json"]).json();
+    // The budget of the objective is spent: that alert is open.
+    let told = json["verdict"].as_str().unwrap();
+    assert_eq!(told, format!("{verdict}; 1 alert open"));
+    assert_eq!(json["sla"]["rows"][0]["periods"][0]["missed"], 1);
+    let sent = home.run(&["digest", "--period", "7d", "--to", "terminal"]);
+    sent.assert(
+        0,
+        &[
+            "terminal: delivered",
+            verdict,
+            "Promises by job",
+            "sending to terminal",
+        ],
+    );
+    let sent = home.run(&["digest", "--to", "terminal", "--json"]);
+    assert_eq!(sent.json()["delivered"], true, "{sent:?}");
+    assert!(
+        sent.err.contains("the one promise kept"),
+        "the console is the other stream"
+    );
+    for (args, why) in [
+        (
+            &["digest", "--to", "termnal"][..],
+            "did you mean `terminal`?",
+        ),
+        (&["digest", "--name", "weekyl"], "did you mean `weekly`?"),
+        (&["digest", "--period", "15"], "has no unit"),
+        (&["digest", "--period", "1s"], "a minute at least"),
+    ] {
+        home.run(args).assert(2, &[why]);
+    }
+    let elsewhere = SERVICE.replace(
+        "kind = \"console\"",
+        "kind = \"webhook\"\nurl = { env = \"HOOK\" }",
+    );
+    let mut gone = Home::new(&elsewhere, PROMISING);
+    gone.set("HOOK", "http://127.0.0.1:1/");
+    promises(&gone, "nightly");
+    gone.run(&["digest", "--to", "terminal"])
+        .assert(1, &["terminal: ", "onnection refused"]);
 }
 
 /// Sixty days of a nightly job of about half an hour, and of a model; the last nine runs are longer.

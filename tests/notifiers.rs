@@ -15,6 +15,8 @@ mod told;
 
 #[path = "notifiers/console.rs"]
 mod console;
+#[path = "notifiers/digests.rs"]
+mod digests;
 #[path = "notifiers/discord_webhook.rs"]
 mod discord_webhook;
 #[path = "notifiers/email.rs"]
@@ -374,7 +376,7 @@ async fn forty_alerts_are_shown_as_far_as_they_fit_and_counted() {
 }
 
 /// No message was sent twice because of its content, and none holds what no message may hold.
-fn check_received(world: &World) {
+pub(crate) fn check_received(world: &World) {
     for seen in world.chat.said() {
         let body = seen.json();
         match world.kind {

@@ -20,6 +20,8 @@ mod averages;
 mod contract;
 #[path = "pipeline/crashes.rs"]
 mod crashes;
+#[path = "pipeline/digests.rs"]
+mod digests;
 #[path = "pipeline/hostile.rs"]
 mod hostile;
 #[path = "pipeline/interleavings.rs"]

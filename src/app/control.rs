@@ -17,15 +17,18 @@ use super::past;
 use super::status::Status;
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
+use crate::engine::Engine;
 use crate::engine::acting::{Act, ActKind, Acted};
-use crate::engine::labels::Labels;
+use crate::engine::labels::{Labels, Matcher};
 use crate::engine::observation::Name;
 use crate::engine::query::{
-    DeliveriesAnswer, DeliveryQuestion, PictureAnswer, PictureQuestion, QuietNow, picture,
-    quiet_now,
+    self, AlertRow, DeliveriesAnswer, DeliveryQuestion, PictureAnswer, PictureQuestion, QuietNow,
+    SilenceRow, picture, quiet_now,
 };
+use crate::engine::time::{Span, Timestamp};
 use crate::notify::mask;
-use crate::store::Store;
+use crate::store::preview::{self, PastMatches};
+use crate::store::{Store, StoreError};
 
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +53,10 @@ pub enum Request {
     Deliveries(DeliveryQuestion),
     /// What keeps alerts with these labels quiet now.
     Quiet(Labels),
+    /// Which silences there are.
+    Silences,
+    /// What a silence with these matchers would keep quiet.
+    Preview(Vec<Matcher>),
 }
 
 /// What is answered.
@@ -68,8 +75,58 @@ pub enum Response {
     Deliveries(Box<DeliveriesAnswer>),
     /// What keeps alerts with these labels quiet now.
     Quiet(QuietNow),
+    /// Which silences there are.
+    Silences(SilencesAnswer),
+    /// What a silence would keep quiet.
+    Preview(Box<SilencePreview>),
     /// The question could not be read.
     Refused(String),
+}
+
+/// Silences, and when they were asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SilencesAnswer {
+    /// When.
+    pub asked_at: Timestamp,
+    /// Those in force first.
+    pub rows: Vec<SilenceRow>,
+}
+
+impl SilencesAnswer {
+    /// As the engine knows them.
+    pub fn of(engine: &Engine, now: Timestamp) -> Self {
+        Self {
+            asked_at: now,
+            rows: query::silences(engine, now),
+        }
+    }
+}
+
+/// What a silence would keep quiet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SilencePreview {
+    /// Open alerts.
+    pub now: Vec<AlertRow>,
+    /// Alerts that fired before.
+    pub past: PastMatches,
+}
+
+/// How far back a preview looks.
+const PREVIEW: Span = Span::days(30);
+
+impl SilencePreview {
+    /// What fits `matchers`, among what is open and what was recorded.
+    pub fn of(
+        engine: &Engine,
+        store: &dyn Store,
+        matchers: &[Matcher],
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            now: query::silence_preview(engine, matchers),
+            past: preview::past_matches(store, matchers, now - PREVIEW)?,
+        })
+    }
 }
 
 /// Why the running bot could not be asked.
@@ -221,10 +278,24 @@ async fn respond(request: Request, asked: &Asked) -> Response {
             Response::Picture(Box::new(answer))
         }
         Request::Deliveries(question) => told(&question, shared),
+        Request::Silences => {
+            let now = shared.clock.now();
+            Response::Silences(shared.read(|engine| SilencesAnswer::of(engine, now)))
+        }
+        Request::Preview(matchers) => preview_of(&matchers, shared),
         Request::Quiet(labels) => {
             let now = shared.clock.now();
             Response::Quiet(shared.read(|engine| quiet_now(engine, &labels, now)))
         }
+    }
+}
+
+fn preview_of(matchers: &[Matcher], shared: &Shared) -> Response {
+    let (store, now) = (shared.store(), shared.clock.now());
+    let preview = shared.read(|engine| SilencePreview::of(engine, store.as_ref(), matchers, now));
+    match preview {
+        Ok(preview) => Response::Preview(Box::new(preview)),
+        Err(error) => Response::Refused(error.to_string()),
     }
 }
 

@@ -13,9 +13,10 @@ use std::task::Poll;
 
 use tokio::task::JoinSet;
 
+use super::digest_picture;
 use super::illustrate::{Illustrator, Studio};
 use crate::engine::HealthReport;
-use crate::engine::notification::ConversationId;
+use crate::engine::notification::{ConversationId, Reason};
 use crate::engine::observation::Name;
 use crate::engine::subject::SubjectKey;
 use crate::engine::time::{Span, Timestamp};
@@ -524,8 +525,10 @@ async fn attempt(
         let notification = &row.notification;
         let studio = studio.filter(|_| notifier.wants_chart(notification));
         let chart = match studio {
-            Some(studio) => studio.chart(notification).await,
-            None => None,
+            Some(studio) if notification.reason != Reason::Digest => {
+                studio.chart(notification).await
+            }
+            Some(_) | None => digest_picture::of(notification, &*notifier).await,
         };
         let delivery = Delivery {
             notification,

@@ -6,6 +6,7 @@ pub mod control;
 pub mod deliver;
 pub mod demo;
 pub mod detection;
+pub mod digest_picture;
 pub mod dispatch;
 pub mod evaluate;
 pub mod illustrate;

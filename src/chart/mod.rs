@@ -6,6 +6,7 @@
 //! It asks for nothing, stores nothing, and does not decide which runs are slow: marks come with the points.
 
 mod canvas;
+pub mod digest;
 mod font;
 mod frame;
 mod labels;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::digest::DigestQuestion;
 use crate::engine::labels::{Glob, Matcher};
 use crate::engine::query::{
     AlertQuery, AlertQuestion, ModelQuestion, ModelState, RunQuestion, RunState, SlaQuestion,
@@ -28,6 +29,8 @@ pub enum Command {
     Why(String),
     /// `/why-not <rule> <subject> [at <time>]`
     WhyNot(WhyNotQuestion),
+    /// `/digest [name] [24h]`
+    Digest(DigestQuestion),
     /// `/help`
     Help,
     /// The rules in force.
@@ -96,8 +99,8 @@ const WORDS: [&str; 14] = [
 ];
 
 /// Commands that can be answered.
-pub const BUILT: [&str; 8] = [
-    "runs", "alerts", "models", "sla", "why", "why-not", "rules", "help",
+pub const BUILT: [&str; 9] = [
+    "runs", "alerts", "models", "sla", "why", "why-not", "digest", "rules", "help",
 ];
 
 /// How each is used.
@@ -110,6 +113,8 @@ pub const MODELS_USAGE: &str = "use it as /models [slow|failed|regressed] [model
 /// How it is used.
 pub const SLA_USAGE: &str = "use it as /sla [job or objective] [30d]";
 
+/// How it is used.
+pub const DIGEST_USAGE: &str = "use it as /digest [name of a digest] [24h]";
 /// How it is used.
 pub const WHY_USAGE: &str = "use it as /why ALERT, with the id that every message shows";
 
@@ -137,6 +142,7 @@ pub fn parse(text: &str) -> Result<Command, ParseError> {
         "sla" => sla(rest),
         "why" => why(rest),
         "why-not" | "whynot" => why_not(rest),
+        "digest" => digest(rest),
         other => Err(unknown(other)),
     }
 }
@@ -263,6 +269,28 @@ fn sla(words: &[String]) -> Result<Command, ParseError> {
     }))
 }
 
+fn digest(words: &[String]) -> Result<Command, ParseError> {
+    let mut question = DigestQuestion::default();
+    for word in words {
+        match span(word) {
+            Some(within) if question.within_millis.is_none() => {
+                question.within_millis = Some(within.num_milliseconds());
+            }
+            None if question.name.is_none() => {
+                question.name = Some(word.trim_matches('"').to_owned());
+            }
+            _ => {
+                return Err(ParseError::Argument {
+                    command: "digest",
+                    word: word.clone(),
+                    usage: DIGEST_USAGE,
+                });
+            }
+        }
+    }
+    Ok(Command::Digest(question))
+}
+
 fn why(words: &[String]) -> Result<Command, ParseError> {
     match words {
         [alert] => Ok(Command::Why(alert.trim_matches('"').to_owned())),
@@ -371,6 +399,31 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_is_asked_for_by_name_or_period() {
+        for (text, name, within_millis) in [
+            ("/digest", None, None),
+            ("digest 7d", None, Some(7 * 86_400_000)),
+            ("/digest morning", Some("morning"), None),
+            (
+                "/digest 24h \"my digest\"",
+                Some("my digest"),
+                Some(86_400_000),
+            ),
+        ] {
+            let name = name.map(str::to_owned);
+            let expected = Command::Digest(DigestQuestion {
+                name,
+                within_millis,
+            });
+            assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+        assert_eq!(
+            parse("/digest a b").unwrap_err().to_string(),
+            "/digest does not take `b`; use it as /digest [name of a digest] [24h]"
+        );
+    }
+
+    #[test]
     fn alerts_take_matchers() {
         let Ok(Command::Alerts(question)) =
             parse("/alerts firing severity=critical job=~\"a b.*\"")
@@ -416,7 +469,7 @@ mod tests {
             ("/xyzzyplugh", "there is no command /xyzzyplugh"),
             (
                 "/plans",
-                "/plans is not built yet; built are /runs, /alerts, /models, /sla, /why, /why-not, /rules, /help",
+                "/plans is not built yet; built are /runs, /alerts, /models, /sla, /why, /why-not, /digest, /rules, /help",
             ),
             (
                 "/sla nightly weekly",

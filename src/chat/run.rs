@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::parse::{
-    ALERTS_USAGE, Command, MODELS_USAGE, RUNS_USAGE, SLA_USAGE, WHY_NOT_USAGE, WHY_USAGE,
+    ALERTS_USAGE, Command, DIGEST_USAGE, MODELS_USAGE, RUNS_USAGE, SLA_USAGE, WHY_NOT_USAGE,
+    WHY_USAGE,
 };
 use crate::engine::Engine;
+use crate::engine::digest::{DigestAnswer, digest_now};
 use crate::engine::query::{
     self, AlertRow, ModelRow, Page, RuleRow, RunRow, SlaAnswer, WhyAnswer, WhyNotAnswer,
 };
@@ -27,6 +29,8 @@ pub enum Answer {
     Why(WhyAnswer),
     /// Why a rule says nothing about a subject.
     WhyNot(WhyNotAnswer),
+    /// A summary of now.
+    Digest(DigestAnswer),
     /// Rules in force.
     Rules(Vec<RuleRow>),
     /// Words.
@@ -42,6 +46,7 @@ pub fn answer(engine: &Engine, command: &Command, now: Timestamp) -> Answer {
         Command::Sla(question) => Answer::Sla(query::sla(engine, question, now)),
         Command::Why(alert) => Answer::Why(query::why(engine, alert, now)),
         Command::WhyNot(question) => Answer::WhyNot(query::why_not(engine, question, now)),
+        Command::Digest(question) => Answer::Digest(digest_now(engine, question, now)),
         Command::Rules => Answer::Rules(query::rules(engine)),
         Command::Help => Answer::Text(help()),
     }
@@ -55,6 +60,7 @@ fn help() -> String {
         SLA_USAGE,
         WHY_USAGE,
         WHY_NOT_USAGE,
+        DIGEST_USAGE,
     ]
     .map(|usage| usage.trim_start_matches("use it as ").to_owned());
     format!("{}\n/rules\n/help", lines.join("\n"))

@@ -114,7 +114,11 @@ fn set_limit(command: &mut Command, limit: usize) {
         Command::Alerts(question) => question.limit = limit,
         Command::Models(question) => question.limit = limit,
         Command::Sla(question) => question.limit = limit,
-        Command::Help | Command::Rules | Command::Why(_) | Command::WhyNot(_) => {}
+        Command::Help
+        | Command::Rules
+        | Command::Why(_)
+        | Command::WhyNot(_)
+        | Command::Digest(_) => {}
     }
 }
 
@@ -130,6 +134,12 @@ fn show(answer: &Answer, context: &Context) {
         Answer::Sla(answer) => super::sla::show(answer, context),
         Answer::Why(answer) => super::why::show(answer, context),
         Answer::WhyNot(answer) => super::why_not::show(answer, context),
+        Answer::Digest(answer) => match &answer.digest {
+            Some(digest) => super::digest::show(digest, context),
+            None => context
+                .out
+                .line(&plain(answer.unknown_name.as_deref().unwrap_or_default())),
+        },
         Answer::Rules(rules) => show_rules(rules, context),
         Answer::Text(text) => context.out.line(text),
     }

@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand. The only module that prints.
 
 mod accept;
+mod ack;
 mod answers;
 mod chart;
 mod check;
@@ -8,12 +9,12 @@ mod completions;
 mod deliveries;
 mod demo;
 mod detect;
+mod digest;
 mod exit_code;
 mod gates;
 mod init;
 mod notify;
 mod output;
-mod planned;
 mod promised;
 mod reach;
 mod routes;
@@ -21,6 +22,7 @@ mod rows;
 mod rules;
 mod run;
 mod schema;
+mod silence;
 mod sim;
 mod sla;
 mod state;
@@ -134,10 +136,11 @@ enum Command {
     Store(store::StoreCommand),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
-    /// Take an alert on: reminders stop, it stays open (not built yet)
-    Ack(planned::PlannedArgs),
-    /// Keep alerts quiet for a while (not built yet)
-    Silence(planned::PlannedArgs),
+    /// Take an alert on: reminders and escalation stop, it stays open
+    Ack(ack::AckArgs),
+    /// Keep alerts quiet for a while
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
     /// Accept a regression's new level as normal, which ends its alert
     Accept(accept::AcceptArgs),
     /// Explain an alert: its rule, its history, each number that decided it
@@ -148,8 +151,8 @@ enum Command {
     Routes(routes::RoutesArgs),
     /// List what was told to whom, when, why, and what became of it
     Deliveries(deliveries::DeliveriesArgs),
-    /// Print or send a digest now (not built yet)
-    Digest(planned::PlannedArgs),
+    /// Print or send a digest now: promises, open alerts, what to look after
+    Digest(digest::DigestArgs),
 }
 
 impl Command {
@@ -245,6 +248,8 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Chart(args) => chart::run(&args, context),
         Command::Store(command) => store::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),
-        Command::Ack(_) | Command::Silence(_) | Command::Digest(_) => planned::run(name, context),
+        Command::Digest(args) => digest::run(&args, context),
+        Command::Ack(args) => ack::run(&args, context),
+        Command::Silence(command) => silence::run(&command, context),
     }
 }

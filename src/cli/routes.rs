@@ -65,7 +65,7 @@ fn draw(context: &Context) -> Result<ExitCode, ExitCode> {
         .iter()
         .map(|known| known.name.clone())
         .collect();
-    let digests = config.digests.iter();
+    let digests = config.policy.digests.iter();
     let elsewhere: Vec<Name> = digests
         .flat_map(|digest| digest.receivers.clone())
         .collect();

@@ -8,9 +8,8 @@ use super::output::{Tone, plain};
 use super::state;
 use super::{Context, ExitCode};
 use crate::app::control::SilencePreview;
-use crate::chat::parse::matchers;
 use crate::engine::acting::{ActKind, Outcome};
-use crate::engine::query::SilenceRow;
+use crate::engine::query::{SilenceRow, parse_matchers};
 use crate::engine::silence::Until;
 use crate::engine::time::{Span, Timestamp, human_span, human_time, parse_span};
 
@@ -97,7 +96,7 @@ pub(super) fn run(command: &SilenceCommand, context: &Context) -> ExitCode {
 }
 
 fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, ExitCode> {
-    let matchers = matchers(&args.matchers).map_err(|error| {
+    let matchers = parse_matchers(&args.matchers).map_err(|error| {
         context.out.error(&error.to_string());
         ExitCode::Problems
     })?;
@@ -206,7 +205,11 @@ fn cells(row: &SilenceRow, now: Timestamp) -> Vec<(Tone, String)> {
         (ended, false) => {
             let at = ended.as_ref().map_or(row.ends_at, |ended| ended.at);
             let why = row.why_over.as_deref().unwrap_or_default();
-            format!("{}: {}", human_time(at, now, chrono_tz::Tz::UTC), plain(why))
+            format!(
+                "{}: {}",
+                human_time(at, now, chrono_tz::Tz::UTC),
+                plain(why)
+            )
         }
     };
     let tone = if row.is_active { Tone::Bold } else { Tone::Dim };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Context, ExitCode};
 use crate::app::clock::{Clock as _, SystemClock};
-use crate::app::control::{self, ControlError, Request, Response};
+use crate::app::control::{self, ControlError, Request, Response, SilencePreview, SilencesAnswer};
 use crate::app::start::{self, Opened};
 use crate::app::status::{ReceiverStatus, SourceStatus, Status, StoreStatus, of_engine};
 use crate::app::{offline, past};
@@ -15,7 +15,7 @@ use crate::chat::run::{Answer, answer};
 use crate::config::{self, Config, Diagnostics};
 use crate::engine::acting::{Act, ActKind, Acted};
 use crate::engine::history::History;
-use crate::engine::labels::Labels;
+use crate::engine::labels::{Labels, Matcher};
 use crate::engine::observation::Name;
 use crate::engine::query::{
     self, DeliveriesAnswer, DeliveryQuestion, PictureAnswer, PictureQuestion, QuietNow,
@@ -160,6 +160,38 @@ pub(super) fn picture(
             let (opened, now) = open_store(&config, context)?;
             let engine = engine(&config, opened.loaded.history, opened.loaded.saved, now);
             Ok(query::picture(&engine, question))
+        }
+    }
+}
+
+/// Which silences there are.
+pub(super) fn silences(context: &Context) -> Result<SilencesAnswer, ExitCode> {
+    match ask_running(&Request::Silences, context)? {
+        Asked::Answered(Response::Silences(answer)) => Ok(answer),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(_) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => {
+            let (opened, now) = open_store(&config, context)?;
+            let engine = engine(&config, opened.loaded.history, opened.loaded.saved, now);
+            Ok(SilencesAnswer::of(&engine, now))
+        }
+    }
+}
+
+/// What a silence with these matchers would keep quiet.
+pub(super) fn silence_preview(
+    matchers: &[Matcher],
+    context: &Context,
+) -> Result<SilencePreview, ExitCode> {
+    match ask_running(&Request::Preview(matchers.to_vec()), context)? {
+        Asked::Answered(Response::Preview(preview)) => Ok(*preview),
+        Asked::Answered(Response::Refused(why)) => Err(failed(context, &why)),
+        Asked::Answered(_) => Err(ExitCode::Bug),
+        Asked::NotRunning(config) => {
+            let (opened, now) = open_store(&config, context)?;
+            let engine = engine(&config, opened.loaded.history, opened.loaded.saved, now);
+            SilencePreview::of(&engine, opened.store.as_ref(), matchers, now)
+                .map_err(|error| failed(context, &error.to_string()))
         }
     }
 }

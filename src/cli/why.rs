@@ -10,6 +10,7 @@ use super::output::{Output, Tone, plain};
 use super::rows::{head, minute, row, time};
 use super::state::{self, Question};
 use super::{Context, ExitCode};
+use crate::app::clock::{Clock as _, SystemClock};
 use crate::chat::parse::Command;
 use crate::chat::run::Answer;
 use crate::engine::acting::{ActKind, Acted, Outcome};

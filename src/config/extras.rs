@@ -1,7 +1,8 @@
-//! `[[digest]]`, `[chat]`, `[web]` and `[heartbeat]`: read and checked, though not built yet.
+//! `[[digest]]`; and `[chat]`, `[web]` and `[heartbeat]`: read and checked, though not built yet.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::engine::digest::DigestPolicy;
 use crate::engine::time::Span;
 
 use super::addresses;
@@ -15,12 +16,12 @@ use super::service::no_secret;
 use super::softness;
 use super::tree::{Spot, Table};
 use super::values::{self, Refusal};
-use super::{ChatDiscordConfig, ChatSlackConfig, DigestConfig, HeartbeatConfig, WebConfig};
+use super::{ChatDiscordConfig, ChatSlackConfig, HeartbeatConfig, WebConfig};
 
 /// What was read.
 #[derive(Default)]
 pub(super) struct Extras {
-    pub(super) digests: Vec<DigestConfig>,
+    pub(super) digests: Vec<DigestPolicy>,
     pub(super) chat_slack: Option<ChatSlackConfig>,
     pub(super) chat_discord: Option<ChatDiscordConfig>,
     pub(super) chat_act: Vec<String>,
@@ -38,7 +39,6 @@ pub(super) fn read(
     let mut extras = Extras::default();
     let mut names: Names<()> = Names::new("digest");
     for table in top.tables("digest") {
-        not_built.push(("[[digest]]".to_owned(), table.place));
         extras
             .digests
             .push(read_digest(context, table, known, &mut names));
@@ -62,7 +62,7 @@ fn read_digest(
     table: Spot<Table>,
     known: &Known,
     names: &mut Names<()>,
-) -> DigestConfig {
+) -> DigestPolicy {
     let mut cursor = Cursor::new(context, &keys::DIGEST, table);
     let name = cursor.unique_name();
     if let Some(name) = &name {
@@ -71,10 +71,10 @@ fn read_digest(
     let timezone = cursor.zone("timezone").unwrap_or(known.zone);
     let schedule = cursor.schedule(timezone);
     let period = cursor.parsed("period", values::positive_span);
-    let digest = DigestConfig {
+    let digest = DigestPolicy {
         name: name_or_default(name.as_ref()),
         schedule: schedule.map_or_else(softness::every_day, |schedule| schedule.value),
-        timezone,
+        zone: timezone,
         period: period.map_or(Span::hours(24), |period| period.value),
         receivers: known
             .receivers_of(&mut cursor, "receivers")

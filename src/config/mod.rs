@@ -68,8 +68,6 @@ pub struct Config {
     pub store: StoreConfig,
     /// Named destinations.
     pub receivers: Vec<Receiver>,
-    /// Periodic summaries. Not built yet.
-    pub digests: Vec<DigestConfig>,
     /// Commands from Slack. Not built yet.
     pub chat_slack: Option<ChatSlackConfig>,
     /// Commands from Discord. Not built yet.
@@ -136,23 +134,6 @@ pub enum StoreConfig {
         /// How long history is kept.
         retention: Span,
     },
-}
-
-/// One `[[digest]]`.
-#[derive(Clone, Debug)]
-pub struct DigestConfig {
-    /// Configured name.
-    pub name: Name,
-    /// When it is sent.
-    pub schedule: Cron,
-    /// Zone of the schedule.
-    pub timezone: Tz,
-    /// What it looks back on.
-    pub period: Span,
-    /// Who gets it.
-    pub receivers: Vec<Name>,
-    /// Sent also when nothing happened.
-    pub send_empty: bool,
 }
 
 /// `[chat.slack]`.

@@ -104,6 +104,7 @@ impl Service {
             inhibitions: self.inhibitions,
             owners: self.owners,
             sources: self.sources.iter().map(source_policy).collect(),
+            digests: self.extras.digests,
             zone: self.known.zone,
         };
         Config {
@@ -114,7 +115,6 @@ impl Service {
             sources: self.sources,
             store: self.store,
             receivers: self.receivers,
-            digests: self.extras.digests,
             chat_slack: self.extras.chat_slack,
             chat_discord: self.extras.chat_discord,
             chat_act: self.extras.chat_act,

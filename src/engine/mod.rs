@@ -13,6 +13,7 @@ mod aside;
 pub mod baseline;
 pub mod calendar;
 pub mod detect;
+pub mod digest;
 pub mod flapping;
 pub mod forecast;
 pub mod group;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use acting::{Act, Acted};
 use alert::{Alert, Transition};
 use chrono::NaiveDate;
+use digest::{DigestClock, DigestMark};
 use group::{Group, GroupKey};
 use health::Health;
 use history::{History, JobRecord, ProjectRecord};
@@ -158,6 +160,10 @@ pub struct Changed {
     pub groups: BTreeMap<GroupKey, Option<Group>>,
     /// Silences, by id.
     pub silences: BTreeMap<String, Option<Silence>>,
+    /// What was told of digests, by name.
+    pub digests: BTreeMap<Name, Option<DigestMark>>,
+    /// Rules that fired for the first time, and when.
+    pub fired: BTreeMap<Name, Timestamp>,
 }
 
 /// State put back from a store; the counterpart of [`Changed`].
@@ -175,6 +181,10 @@ pub struct Saved {
     pub groups: Vec<Group>,
     /// Silences, those that are over too.
     pub silences: Vec<Silence>,
+    /// What was told of digests, by name.
+    pub digests: BTreeMap<Name, DigestMark>,
+    /// Rules that have fired, and when first.
+    pub fired: BTreeMap<Name, Timestamp>,
     /// What became of promises.
     pub ledger: Ledger,
 }
@@ -210,6 +220,9 @@ pub struct Engine {
     witnesses: tending::Witnesses,
     /// Alerts that somebody has taken on; perhaps some that nobody has any more.
     acknowledged: BTreeSet<Fingerprint>,
+    digests: DigestClock,
+    /// Rules that have fired, and when first.
+    fired: BTreeMap<Name, Timestamp>,
     ledger: Ledger,
     rule_index: HashMap<Name, usize>,
     /// Restored alerts by rule and subject, until their watch is built.
@@ -247,6 +260,8 @@ impl Engine {
             silences: Silences::new(saved.silences),
             witnesses: tending::Witnesses::new(),
             acknowledged: BTreeSet::new(),
+            digests: DigestClock::new(saved.digests),
+            fired: saved.fired,
             ledger: saved.ledger,
             rule_index: HashMap::new(),
             unowned: HashMap::new(),
@@ -380,8 +395,10 @@ impl Engine {
             let kept_from = self.tell(now, &mut step);
             self.tend_silences(&kept_from, now, &mut step);
         }
-        step.wake_at = self.wake_at(now);
+        self.note_fired(now, &mut step);
         step.poll_at = self.watches.next_known_due();
+        self.tell_digests(now, &mut step);
+        step.wake_at = self.wake_at(now);
         if std::mem::take(&mut self.is_renamed) {
             self.forget_watches();
             step.wake_at = Some(now);
@@ -394,7 +411,7 @@ impl Engine {
         let people = self.next_silence_at(now).into_iter();
         let people = people.chain(self.next_unacknowledged_at());
         let due = self.watches.next_due().into_iter().chain(group);
-        due.chain(people).min()
+        due.chain(people).chain(self.digests.next_at()).min()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::{Digest, DigestState};
 use super::labels::{Fingerprint, Labels};
 use super::observation::Name;
 use super::rule::Severity;
@@ -76,7 +77,7 @@ impl Notification {
     pub fn is_ending(&self) -> bool {
         match &self.body {
             Body::Alerts(alerts) => alerts.iter().all(|alert| alert.ended_at.is_some()),
-            Body::Notice { .. } => true,
+            Body::Notice { .. } | Body::Digest(_) => true,
         }
     }
 
@@ -84,7 +85,7 @@ impl Notification {
     pub fn alert_ids(&self) -> Vec<String> {
         match &self.body {
             Body::Alerts(alerts) => alerts.iter().map(|alert| alert.id.clone()).collect(),
-            Body::Notice { .. } => Vec::new(),
+            Body::Notice { .. } | Body::Digest(_) => Vec::new(),
         }
     }
 
@@ -93,13 +94,21 @@ impl Notification {
         match &self.body {
             Body::Alerts(alerts) => alerts.first().map_or("", |alert| &alert.headline),
             Body::Notice { headline, .. } => headline,
+            Body::Digest(digest) => &digest.verdict,
         }
     }
 
     /// The worst severity among the alerts that still fire (or among all, when none does).
     pub fn severity(&self) -> Severity {
-        let Body::Alerts(alerts) = &self.body else {
-            return Severity::Warning;
+        let alerts = match &self.body {
+            Body::Alerts(alerts) => alerts,
+            Body::Notice { .. } => return Severity::Warning,
+            Body::Digest(digest) => {
+                return match digest.state {
+                    DigestState::Good => Severity::Info,
+                    DigestState::Bad | DigestState::Unsure => Severity::Warning,
+                };
+            }
         };
         let firing = alerts.iter().filter(|alert| alert.ended_at.is_none());
         firing
@@ -123,6 +132,8 @@ pub enum Body {
         /// More, for those who read on.
         text: String,
     },
+    /// A periodic summary.
+    Digest(Box<Digest>),
 }
 
 /// An alert as people are told of it.

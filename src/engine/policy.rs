@@ -2,6 +2,7 @@
 
 use chrono_tz::Tz;
 
+use super::digest::DigestPolicy;
 use super::labels::Labels;
 use super::observation::Name;
 use super::route::{Inhibition, Owner, Route};
@@ -25,6 +26,8 @@ pub struct Policy {
     pub owners: Vec<Owner>,
     /// Sources, with the zone in which their scheduler reads cron expressions.
     pub sources: Vec<SourcePolicy>,
+    /// Periodic summaries; names are unique.
+    pub digests: Vec<DigestPolicy>,
     /// Zone of rendered times.
     pub zone: Tz,
 }
@@ -57,14 +60,21 @@ impl Policy {
         self.sources.is_empty() || self.sources.iter().any(|source| &*source.name == name)
     }
 
-    /// Some route, the fallback or a rule tells a receiver.
+    /// Some route, the fallback, a rule or a digest tells a receiver.
     pub fn has_receiver(&self, name: &str) -> bool {
         let is_named = |names: &[Name]| names.iter().any(|known| &**known == name);
         let of_rules = self
             .rules
             .iter()
             .filter_map(|rule| rule.receivers.as_deref());
-        self.route.tells(name) || is_named(&self.fallback) || of_rules.into_iter().any(is_named)
+        let mut of_digests = self
+            .digests
+            .iter()
+            .map(|digest| digest.receivers.as_slice());
+        self.route.tells(name)
+            || is_named(&self.fallback)
+            || of_rules.into_iter().any(is_named)
+            || of_digests.any(is_named)
     }
 
     /// Whose an alert with these labels is: the owner of its model before that of its job before that of its
@@ -111,6 +121,7 @@ impl Policy {
             inhibitions: Vec::new(),
             owners: Vec::new(),
             sources: Vec::new(),
+            digests: Vec::new(),
             zone: Tz::UTC,
         }
     }

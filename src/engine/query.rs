@@ -25,7 +25,8 @@ pub use picture::{
 };
 pub use routes::{
     EscalationWhy, Hearer, LabelsError, NodeFate, NodeTrial, QuietBy, QuietNow, RouteNode,
-    RouteTrial, RoutesAnswer, WhenTold, WindowNow, parse_labels, quiet_now, route_trial, routes,
+    RouteTrial, RoutesAnswer, WhenTold, WindowNow, parse_labels, parse_matchers, quiet_now,
+    route_trial, routes,
 };
 pub use silences::{SilenceRow, silence_preview, silences};
 pub use sla::{BudgetRow, PromiseRow, SlaAnswer, SlaQuestion, SlaRow, sla};
@@ -128,7 +129,8 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    fn cut(mut rows: Vec<T>, limit: usize) -> Self {
+    /// The first rows, and how many are left out.
+    pub(in crate::engine) fn cut(mut rows: Vec<T>, limit: usize) -> Self {
         let more = rows.len().saturating_sub(limit);
         rows.truncate(limit);
         Self { rows, more }
@@ -139,7 +141,11 @@ impl<T> Page<T> {
 const MAX_NEAR: usize = 3;
 
 /// A name that nothing has, in backticks, and what near it there is; `else_where` says where to look when nothing is.
-fn near_names(mut names: Vec<String>, asked: &str, else_where: &str) -> String {
+pub(in crate::engine) fn near_names(
+    mut names: Vec<String>,
+    asked: &str,
+    else_where: &str,
+) -> String {
     names.sort();
     names.dedup();
     let mut near: Vec<(usize, &String)> = names

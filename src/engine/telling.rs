@@ -466,6 +466,7 @@ fn missed_lines(notification: &Notification) -> Vec<String> {
             .map(|alert| format!("{at} {}", alert.headline))
             .collect(),
         Body::Notice { headline, .. } => vec![format!("{at} {headline}")],
+        Body::Digest(digest) => vec![format!("{at} Digest: {}", digest.verdict)],
     }
 }
 

@@ -360,6 +360,6 @@ const SUBJECT_LABELS: [&str; 6] = [
 ];
 
 /// What is remembered of the instant a rule began to be watched.
-fn rule_key(rule: &Rule) -> String {
+pub(super) fn rule_key(rule: &Rule) -> String {
     format!("rule/{}/{}", rule.name, rule.kind.name())
 }

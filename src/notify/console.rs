@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 
+use super::digest::Sheet;
 use super::limits::console as limits;
 use super::message::{Card, Message, Runbook, Tone};
 use super::{BuildContext, Delivery, Notifier, Outcome, Writer};
@@ -102,6 +103,10 @@ impl Paint {
 
     fn cards(self, message: &Message) -> String {
         let mut lines = vec![self.head(message)];
+        if let Some(sheet) = &message.digest {
+            lines.extend(self.digest(sheet));
+            return format!("{}\n", lines.join("\n"));
+        }
         for line in message.notice.iter().flat_map(|notice| notice.lines()) {
             lines
                 .extend(wrap(line, limits::COLUMNS - 2).map(|line| self.edge(message.tone, &line)));
@@ -121,6 +126,29 @@ impl Paint {
             )
         }));
         format!("{}\n", lines.join("\n"))
+    }
+
+    /// The sections, under their titles.
+    fn digest(self, sheet: &Sheet) -> Vec<String> {
+        let tone = Tone::Notice;
+        let wrapped = |text: &str| wrap(text, limits::COLUMNS - 2).collect::<Vec<String>>();
+        let mut lines = Vec::new();
+        for text in std::iter::once(&sheet.about).chain(&sheet.notes) {
+            let dim = wrapped(text).into_iter();
+            lines.extend(dim.map(|line| self.edge(tone, &self.dim(&line))));
+        }
+        for section in &sheet.sections {
+            lines.push(self.edge(tone, ""));
+            let title = self.with(Style::new().bold(), &section.heading());
+            lines.push(self.edge(tone, &title));
+            let rows = section.rows.iter().map(|row| format!("- {}", row.line()));
+            let rest = section.remainder(section.rows.len());
+            for row in rows.chain(rest.map(|rest| format!("- {rest}"))) {
+                let row = wrapped(&row).into_iter();
+                lines.extend(row.map(|line| self.edge(tone, &line)));
+            }
+        }
+        lines
     }
 
     fn head(self, message: &Message) -> String {

@@ -12,7 +12,7 @@
 //! opens or escalates. Untrusted text is escaped Markdown.
 
 mod answers;
-mod body;
+pub(super) mod body;
 mod upload;
 
 use std::collections::VecDeque;

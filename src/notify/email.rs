@@ -9,6 +9,8 @@
 mod mime;
 mod smtp;
 
+pub(super) use self::mime::mjml_to_html;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};

@@ -179,3 +179,19 @@ pub mod http {
     /// Text of an answer that is repeated to people. O.
     pub const ECHO: usize = 160;
 }
+
+/// Digests. All O.
+pub mod digest {
+    /// Text of a cell.
+    pub const CELL: usize = 260;
+    /// The name of a digest.
+    pub const NAME: usize = 80;
+    /// The whole as plain text.
+    pub const TEXT: usize = 16_000;
+    /// A text in the JSON of the webhook.
+    pub const JSON_TEXT: usize = 1_024;
+    /// A text of a cell when the mail would be too large otherwise.
+    pub const SHORT_CELL: usize = 70;
+    /// Rows of a section when the mail would be too large otherwise.
+    pub const FEW_ROWS: usize = 5;
+}

@@ -15,6 +15,7 @@ use self::words::{
     alerts, first_line, kind_words, mentioned, severity_word, subject_of, summary, suppressed,
     topic,
 };
+use super::digest::Sheet;
 use super::limits::message as limits;
 use super::mask::mask;
 use super::text;
@@ -229,6 +230,8 @@ pub struct Message {
     pub hidden_alerts: usize,
     /// Text of a notice.
     pub notice: Option<String>,
+    /// A digest, ready to lay out; its plain text is the notice.
+    pub digest: Option<Sheet>,
     /// Alerts kept quiet: `4 kept quiet: 3 silenced by s1, 1 muted by weekend`.
     pub suppressed: Option<String>,
     /// What the conversation is about, without times: `finance nightly-refresh: run failed`.
@@ -257,6 +260,10 @@ impl Message {
         let counted = rollup.map_or(0, |rollup| rollup.left_out).min(alerts.len());
         let (alerts, counted) = alerts.split_at(alerts.len() - counted);
         let shown = alerts.len().min(limits::ALERTS);
+        let digest = match &notification.body {
+            Body::Digest(digest) => Some(Sheet::new(digest)),
+            Body::Alerts(_) | Body::Notice { .. } => None,
+        };
         Self {
             delivery_id: notification.delivery_id(),
             reason: notification.reason,
@@ -269,7 +276,8 @@ impl Message {
                 .and_then(|rollup| rollup.more.as_deref())
                 .map(|more| line(more, limits::NAME)),
             hidden_alerts: alerts.len() - shown + notification.omitted,
-            notice: notice_text(&notification.body),
+            notice: notice_text(&notification.body, digest.as_ref()),
+            digest,
             suppressed: suppressed(&notification.suppressed),
             topic: topic(notification),
             severity: severity_word(notification),
@@ -358,7 +366,7 @@ fn plain_rows(card: &Card) -> String {
     lines.join("\n")
 }
 
-fn line(text: &str, limit: usize) -> String {
+pub(in crate::notify) fn line(text: &str, limit: usize) -> String {
     text::line(&mask(&text::line(text, limit * 4)), limit)
 }
 
@@ -423,7 +431,7 @@ fn tone(alert: &AlertView) -> Tone {
 
 fn whole_tone(notification: &Notification) -> Tone {
     match &notification.body {
-        Body::Notice { .. } => Tone::Notice,
+        Body::Notice { .. } | Body::Digest(_) => Tone::Notice,
         Body::Alerts(_) if notification.is_ending() => Tone::Resolved,
         Body::Alerts(_) => Tone::of(notification.severity()),
     }
@@ -469,8 +477,9 @@ fn duration(alert: &AlertView, now: Timestamp, zone: Tz) -> Fact {
     Fact::new("Open", format!("{open}, since {began}"))
 }
 
-fn notice_text(body: &Body) -> Option<String> {
+fn notice_text(body: &Body, digest: Option<&Sheet>) -> Option<String> {
     match body {
+        Body::Digest(_) => digest.map(Sheet::plain).and_then(some),
         Body::Notice { text, .. } => Some(long(text, limits::NOTICE)).and_then(some),
         Body::Alerts(_) => None,
     }

@@ -10,6 +10,7 @@
 //! A new kind is one file here, one variant of [`ReceiverKind`], one arm of [`build`], and one row in
 //! `tests/notifiers.rs`.
 
+pub mod digest;
 pub mod http;
 pub mod limits;
 pub mod mask;

@@ -126,6 +126,8 @@ struct Envelope<'a> {
     omitted_alerts: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     notice: Option<Notice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<serde_json::Value>,
     suppressed: Vec<Quiet>,
 }
 
@@ -185,7 +187,7 @@ struct Silenced {
 fn body(notification: &Notification, message: &Message) -> serde_json::Result<Vec<u8>> {
     let alerts: &[AlertView] = match &notification.body {
         Body::Alerts(alerts) => alerts,
-        Body::Notice { .. } => &[],
+        Body::Notice { .. } | Body::Digest(_) => &[],
     };
     let cards = message.cards.iter().chain(&message.counted);
     let shown = cards.clone().count().min(limits::ALERTS);
@@ -207,6 +209,10 @@ fn body(notification: &Notification, message: &Message) -> serde_json::Result<Ve
             .map(|(alert, card)| self::alert(alert, card))
             .collect(),
         omitted_alerts: alerts.len() - shown + notification.omitted,
+        digest: match &notification.body {
+            Body::Digest(digest) => Some(super::digest::json(digest)?),
+            Body::Alerts(_) | Body::Notice { .. } => None,
+        },
         notice: message.notice.as_deref().map(|text| Notice {
             headline: &message.first_line,
             text,
@@ -289,8 +295,10 @@ fn labels(labels: &Labels) -> serde_json::Value {
 
 /// What happened, in the words receivers switch on.
 fn event(notification: &Notification) -> &'static str {
-    if matches!(notification.body, Body::Notice { .. }) {
-        return "notice";
+    match notification.body {
+        Body::Notice { .. } => return "notice",
+        Body::Digest(_) => return "digest",
+        Body::Alerts(_) => {}
     }
     if notification.is_ending() {
         return "resolved";

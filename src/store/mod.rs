@@ -7,6 +7,7 @@
 pub mod acts;
 mod averages;
 pub mod deliveries;
+mod digests;
 pub mod preview;
 mod promises;
 pub mod records;

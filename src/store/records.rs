@@ -15,15 +15,16 @@ use serde::{Deserialize, Serialize};
 pub use super::deliveries::{DeliveryOutcome, DeliveryRecord};
 use super::segment::{self, Segment};
 use super::{Commit, Store, StoreError, Table};
-use super::{acts, averages, promises};
+use super::{acts, averages, digests, promises};
 use crate::engine::acting::Acted;
 use crate::engine::alert::{Alert, Transition};
+use crate::engine::digest::DigestMark;
 use crate::engine::group::{Group, GroupKey};
 use crate::engine::history::{History, JobRecord, ProjectRecord};
 use crate::engine::labels::{Fingerprint, Labels};
 use crate::engine::ledger::{Ledger, LedgerRow};
 use crate::engine::notification::{ConversationId, Notification};
-use crate::engine::observation::{Observation, ProjectKey};
+use crate::engine::observation::{Name, Observation, ProjectKey};
 use crate::engine::rule::context::Memory;
 use crate::engine::silence::Silence;
 use crate::engine::time::Timestamp;
@@ -140,7 +141,7 @@ fn readable(key: &[u8]) -> String {
 }
 
 /// A key of fixed length from texts of any length: what it stands for is in the record.
-fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
+pub(super) fn hashed_key(prefix: &str, parts: &[&str]) -> Vec<u8> {
     let labels = (0..10)
         .zip(parts)
         .fold(Labels::default(), |labels, (index, part)| {
@@ -251,6 +252,7 @@ pub fn commit_step(
             silence.as_ref(),
         );
     }
+    digests::put(step, &mut commit);
     for (transition, index) in step.transitions.iter().zip(0_u32..) {
         let mut key = time_key(transition.recorded_at).to_vec();
         key.extend(print_key(transition.fingerprint));
@@ -274,7 +276,12 @@ fn put_since(step: &Step, commit: &mut Commit) {
     }
 }
 
-fn put_or_delete<T: Serialize>(commit: &mut Commit, table: Table, key: Vec<u8>, value: Option<&T>) {
+pub(super) fn put_or_delete<T: Serialize>(
+    commit: &mut Commit,
+    table: Table,
+    key: Vec<u8>,
+    value: Option<&T>,
+) {
     match value {
         Some(value) => commit.put(table, key, json(value)),
         None => commit.delete(table, key),
@@ -450,6 +457,7 @@ pub(super) fn read_under<T: DeserializeOwned>(
 fn load_meta(store: &dyn Store, loaded: &mut Loaded) -> Result<(), StoreError> {
     let since = read_under(store, Table::Meta, "since/", &mut loaded.problems)?;
     loaded.saved.since = since.into_iter().collect();
+    digests::load(store, &mut loaded.saved, &mut loaded.problems)?;
     loaded.owed = read_under(store, Table::Meta, "owed/", &mut loaded.problems)?;
     Ok(())
 }
@@ -566,6 +574,9 @@ pub fn check(table: Table, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
                 })
         }
         Table::History if averages::is_key(key) => averages::check(key, bytes),
+        Table::Meta if key.starts_with(b"digest/") => {
+            from_json::<(Name, DigestMark)>(table, key, bytes).map(drop)
+        }
         Table::Meta if key == b"format" => Ok(()),
         Table::Meta if key.starts_with(b"owed/") => from_json::<Owed>(table, key, bytes).map(drop),
         Table::Meta | Table::Cursor | Table::History => as_json(),

@@ -17,6 +17,7 @@ use tardy::app::poll::source_health;
 use tardy::app::start::{self, Notifiers, Surfaces};
 use tardy::config::{self, Config, Environment};
 use tardy::engine::acting::{Act, ActKind, Acted};
+use tardy::engine::notification::Notification;
 use tardy::engine::time::{Span, Timestamp};
 use tardy::engine::{Engine, Notice};
 use tardy::notify::{Delivery, Notifier, Outcome};
@@ -214,6 +215,10 @@ impl Notifier for Witness {
             "poisoned, as this test wants it"
         );
         self.inner.deliver(delivery)
+    }
+
+    fn wants_chart(&self, notification: &Notification) -> bool {
+        self.inner.wants_chart(notification)
     }
 }
 

@@ -420,6 +420,7 @@ pub(super) fn told(played: &Played, day: &Day) -> Vec<String> {
         }
         match &told.body {
             Body::Notice { headline, .. } => lines.push(format!("{head}: {headline}")),
+            Body::Digest(digest) => lines.push(format!("{head}: {}", digest.verdict)),
             Body::Alerts(alerts) => lines.extend(alerts.iter().map(|alert| {
                 let mark = match (alert.ended_at.is_some(), alert.is_new) {
                     (true, true) => "+-",

@@ -17,7 +17,7 @@ use super::super::time::Timestamp;
 
 pub use trial::{
     Hearer, LabelsError, NodeFate, NodeTrial, QuietBy, QuietNow, RouteTrial, WhenTold,
-    parse_labels, quiet_now, route_trial,
+    parse_labels, parse_matchers, quiet_now, route_trial,
 };
 
 /// The whole tree.

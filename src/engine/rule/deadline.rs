@@ -67,6 +67,7 @@ use chrono::NaiveTime;
 use chrono_tz::Tz;
 
 use super::super::alert::Verdict;
+use super::super::digest::Kept;
 use super::super::history::JobHistory;
 use super::super::labels::{Labels, Patterns};
 use super::super::ledger::Promise;
@@ -240,6 +241,28 @@ impl Deadline {
             judgement.wake_known(expires_at);
         }
         is_over
+    }
+
+    /// Promises due in `(from, to]` that were delivered, with the time that was left.
+    pub(in crate::engine) fn kept(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Vec<Kept> {
+        let windows = self.windows(ctx, job, from).into_iter();
+        let kept = windows
+            .filter(|window| window.by_at <= to)
+            .filter_map(|window| {
+                let delivered_at = qualifying(ctx, job, &window)?.settled_at();
+                Some(Kept {
+                    due_at: window.by_at,
+                    left: window.by_at - delivered_at,
+                    allowed: window.by_at - window.opens_at,
+                })
+            });
+        kept.collect()
     }
 
     /// How long the runs that served the last promises had, from the start of a clock until they were due;

@@ -27,6 +27,7 @@
 //! alert that counts them. It expires when the job is paused, gone, or has no ticks any more.
 
 use super::super::alert::{Alert, Evidence, Verdict};
+use super::super::digest::Kept;
 use super::super::history::JobHistory;
 use super::super::ledger::Promise;
 use super::super::notification::Fact;
@@ -94,6 +95,31 @@ impl MissedSchedule {
         }
         self.wake_next(ctx, job, &windows, &mut judgement);
         judgement
+    }
+
+    /// Ticks in `(from, to]` that were served, with the time that was left.
+    pub(in crate::engine) fn kept(
+        &self,
+        ctx: &Context<'_>,
+        job: &JobHistory,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Vec<Kept> {
+        let windows = self.windows(ctx, job, from).into_iter();
+        let kept = windows
+            .filter(|window| window.tick.at <= to)
+            .filter_map(|window| {
+                let Fate::Served(run) = fate(ctx, job, &window) else {
+                    return None;
+                };
+                let late = start_of(run) - window.tick.at;
+                Some(Kept {
+                    due_at: window.tick.at,
+                    left: window.grace - late,
+                    allowed: window.grace,
+                })
+            });
+        kept.collect()
     }
 
     /// Ticks after `from` that have begun to be due, each with its window.

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serenity::builder::{CreateEmbed, CreateEmbedFooter};
 
+use super::super::digest::Sheet;
+use super::super::digest::discord::digest_embeds;
 use super::super::limits::discord as limits;
 use super::super::message::{Card, Detail, Message, Runbook, Tone};
 use super::super::text;
@@ -90,6 +92,8 @@ impl Shown {
 pub(super) struct Page {
     content: String,
     embeds: Vec<Embed>,
+    /// Those of a digest, which has no alerts.
+    ready: Vec<CreateEmbed>,
     mentioned: Allowed,
     pub(super) picture: Option<Shown>,
     /// The same words without any form.
@@ -139,6 +143,7 @@ impl Page {
         Self {
             content: text::cut(&format!("{}\n{words}", self.content), limits::CONTENT),
             embeds: Vec::new(),
+            ready: Vec::new(),
             picture: None,
             ..self.clone()
         }
@@ -153,12 +158,11 @@ impl Page {
         let shown_at = self.embeds.iter().position(shows).unwrap_or(0);
         let url = self.picture.as_ref().map(Shown::name);
         let url = url.map(|name| format!("attachment://{name}"));
-        let embeds = self.embeds.iter().enumerate().map(|(index, embed)| {
-            let builder = embed.clone().into_builder();
-            match &url {
-                Some(url) if index == shown_at => builder.image(url),
-                Some(_) | None => builder,
-            }
+        let alerts = self.embeds.iter().cloned().map(Embed::into_builder);
+        let builders = alerts.chain(self.ready.iter().cloned());
+        let embeds = builders.enumerate().map(|(index, builder)| match &url {
+            Some(url) if index == shown_at => builder.image(url),
+            Some(_) | None => builder,
         });
         let body = Body {
             content: &self.content,
@@ -188,6 +192,9 @@ fn attachment(picture: &Shown) -> Attachment<'_> {
 
 /// The message and those in which it goes on: at least one.
 pub(super) fn pages(message: &Message, mentions: &Mentions, picture: Option<Shown>) -> Vec<Page> {
+    if let Some(sheet) = &message.digest {
+        return vec![digest_page(message, sheet, picture)];
+    }
     let mut filling = Filling::default();
     if let Some(notice) = &message.notice {
         filling.push(notice_embed(message.tone, notice));
@@ -208,6 +215,7 @@ pub(super) fn pages(message: &Message, mentions: &Mentions, picture: Option<Show
         0 => Page {
             content: first.clone(),
             embeds,
+            ready: Vec::new(),
             mentioned: mentions.allowed.clone(),
             picture: picture.clone(),
             words: message.plain(3),
@@ -231,6 +239,24 @@ pub(super) fn pages(message: &Message, mentions: &Mentions, picture: Option<Show
 fn titles(embeds: &[Embed]) -> String {
     let titles: Vec<&str> = embeds.iter().map(|embed| embed.title.as_str()).collect();
     titles.join("\n")
+}
+
+fn digest_page(message: &Message, sheet: &Sheet, picture: Option<Shown>) -> Page {
+    let (ready, left_out) = digest_embeds(sheet);
+    let about = format!("{} {}", message.tone.sign(), escape(&sheet.about));
+    let mut lines = vec![escape(&message.first_line), about];
+    lines.extend(sheet.notes.iter().map(|note| escape(note)));
+    if !left_out.is_empty() {
+        let left_out = escape(&left_out.join(", "));
+        lines.push(format!("No room for: {left_out}. See all: `tardy digest`"));
+    }
+    Page {
+        content: text::cut(&lines.join("\n"), limits::CONTENT),
+        words: message.plain(0),
+        ready,
+        picture,
+        ..Page::default()
+    }
 }
 
 /// The message that pings where an edit cannot.
@@ -412,7 +438,7 @@ fn fields(card: &Card) -> Vec<(String, String, bool)> {
 /// Untrusted text in Markdown: every sign that formats, links, mentions or starts a block is escaped.
 /// Discord resolves `@everyone` and links bare addresses in spite of a backslash; zero-width spaces take them
 /// apart.
-fn escape(text: &str) -> String {
+pub(in crate::notify) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
     let mut is_at_start = true;
     for c in text.chars() {

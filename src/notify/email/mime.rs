@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
 use super::super::message::{Card, Detail, Message, Runbook, Tone};
-use super::super::{Chart, text};
+use super::super::{Chart, digest, text};
 use crate::engine::notification::Notification;
 
 /// A mail before its recipient is known: rendered once, addressed often.
@@ -68,7 +68,13 @@ impl<'a> Letter<'a> {
                 text::line(receiver, 80),
                 message.decided
             ),
-            html: html(message, receiver, picture.as_ref()),
+            html: match &message.digest {
+                Some(sheet) => {
+                    let shown = picture.as_ref().map(|picture| picture.id.as_str());
+                    digest::mail::html(sheet, receiver, &message.decided, shown.zip(chart))
+                }
+                None => html(message, receiver, picture.as_ref()),
+            },
             picture,
             list_id: ListId::new(receiver, domain),
         }
@@ -326,7 +332,7 @@ fn filled(
     html.map_err(|error| error.to_string())
 }
 
-fn mjml_to_html(mjml: &str) -> Result<String, String> {
+pub(in crate::notify) fn mjml_to_html(mjml: &str) -> Result<String, String> {
     let parsed = mrml::parse(mjml).map_err(|error| error.to_string())?;
     let options = mrml::prelude::render::RenderOptions {
         fonts: std::collections::HashMap::new(),

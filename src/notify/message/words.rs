@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::digest as digest_words;
 use super::super::limits::message as limits;
 use super::super::text;
 use super::{headline, line, whole_tone};
@@ -13,7 +14,7 @@ use crate::engine::time::human_span;
 pub(super) fn alerts(notification: &Notification) -> &[AlertView] {
     match &notification.body {
         Body::Alerts(alerts) => alerts,
-        Body::Notice { .. } => &[],
+        Body::Notice { .. } | Body::Digest(_) => &[],
     }
 }
 
@@ -43,6 +44,7 @@ pub(super) fn first_line(notification: &Notification) -> String {
     let Some(alert) = lead(notification) else {
         return match &notification.body {
             Body::Notice { headline, .. } => line(headline, limits::HEADLINE),
+            Body::Digest(digest) => line(&digest.verdict, limits::HEADLINE),
             Body::Alerts(_) => "Nothing fires".to_owned(),
         };
     };
@@ -122,6 +124,9 @@ fn state(notification: &Notification, alert: &AlertView) -> String {
 }
 
 pub(super) fn summary(notification: &Notification) -> String {
+    if let Body::Digest(digest) = &notification.body {
+        return digest_words::about(digest);
+    }
     let mut parts = vec![whole_tone(notification).word().to_owned()];
     parts.extend(reason_words(notification.reason).map(str::to_owned));
     let alerts = alerts(notification);
@@ -207,7 +212,14 @@ pub(super) fn kind_words(alert: &AlertView) -> String {
 
 pub(super) fn topic(notification: &Notification) -> String {
     let Some(alert) = lead(notification) else {
-        return first_line(notification);
+        let said = first_line(notification);
+        return match &notification.body {
+            Body::Digest(digest) => match digest.name.as_deref() {
+                Some(name) => format!("{}: {said}", line(name, limits::NAME)),
+                None => said,
+            },
+            Body::Alerts(_) | Body::Notice { .. } => said,
+        };
     };
     let group = subject_of(&notification.group);
     let subject = if group.is_empty() {
@@ -224,6 +236,7 @@ pub(super) fn topic(notification: &Notification) -> String {
 pub(super) fn severity_word(notification: &Notification) -> &'static str {
     match notification.body {
         Body::Notice { .. } => "notice",
+        Body::Digest(_) => "digest",
         Body::Alerts(_) => notification.severity().as_str(),
     }
 }

@@ -98,7 +98,7 @@ fn payload(notification: &Notification, message: &Message, details: &Map<String,
 /// PagerDuty's words. What the fallback hears is an error: somebody was not told.
 fn severity(notification: &Notification) -> &'static str {
     match (&notification.body, notification.severity()) {
-        (Body::Notice { .. }, _) => "error",
+        (Body::Notice { .. } | Body::Digest(_), _) => "error",
         (Body::Alerts(_), Severity::Critical) => "critical",
         (Body::Alerts(_), Severity::Warning) => "warning",
         (Body::Alerts(_), Severity::Info) => "info",
@@ -108,7 +108,7 @@ fn severity(notification: &Notification) -> &'static str {
 fn lead(notification: &Notification) -> Option<&AlertView> {
     match &notification.body {
         Body::Alerts(alerts) => alerts.first(),
-        Body::Notice { .. } => None,
+        Body::Notice { .. } | Body::Digest(_) => None,
     }
 }
 
@@ -138,7 +138,7 @@ fn details(notification: &Notification, message: &Message) -> Map<String, Value>
 fn alerts(notification: &Notification, message: &Message) -> Vec<Value> {
     let views: &[AlertView] = match &notification.body {
         Body::Alerts(alerts) => alerts,
-        Body::Notice { .. } => &[],
+        Body::Notice { .. } | Body::Digest(_) => &[],
     };
     let mut used = 0;
     let mut alerts = Vec::new();

@@ -83,7 +83,7 @@ impl Plan {
 /// Decides.
 pub(super) fn plan(notification: &Notification, known: Option<&Incident>) -> Plan {
     let alerts = match (&notification.body, notification.reason) {
-        (_, Reason::Digest) => return Plan::of(Vec::new(), known.cloned()),
+        (Body::Digest(_), _) | (_, Reason::Digest) => return Plan::of(Vec::new(), known.cloned()),
         (Body::Notice { .. }, reason) => return notice(notification, reason),
         (Body::Alerts(alerts), _) => alerts,
     };

@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::digest::slack::digest_blocks;
 use super::super::limits::slack as limits;
 use super::super::message::{Card, Detail, Message, Runbook};
 use super::super::text;
@@ -52,6 +53,9 @@ impl Head<'_> {
 
     /// The blocks above the cards, of a message of at most `size`.
     pub(in crate::notify) fn blocks(&self, message: &Message, size: usize) -> Vec<Value> {
+        if let Some(sheet) = &message.digest {
+            return digest_blocks(sheet);
+        }
         let mut blocks = vec![json!({
             "type": "header",
             "text": plain_text(self.first_line, limits::HEADER),

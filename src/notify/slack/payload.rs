@@ -245,7 +245,7 @@ impl Letter<'_> {
     fn alerts(&self) -> &[AlertView] {
         match &self.notification.body {
             Body::Alerts(alerts) => alerts,
-            Body::Notice { .. } => &[],
+            Body::Notice { .. } | Body::Digest(_) => &[],
         }
     }
 

@@ -26,7 +26,7 @@ fn unsteady(count: i32) -> Timeline {
 fn endings(outcome: &Outcome) -> usize {
     let alerts = outcome.told.iter().filter_map(|told| match &told.body {
         Body::Alerts(alerts) => Some(alerts),
-        Body::Notice { .. } => None,
+        Body::Notice { .. } | Body::Digest(_) => None,
     });
     alerts
         .flatten()
@@ -37,7 +37,7 @@ fn endings(outcome: &Outcome) -> usize {
 fn announced(outcome: &Outcome) -> usize {
     let alerts = outcome.told.iter().filter_map(|told| match &told.body {
         Body::Alerts(alerts) => Some(alerts),
-        Body::Notice { .. } => None,
+        Body::Notice { .. } | Body::Digest(_) => None,
     });
     alerts.flatten().filter(|alert| alert.is_new).count()
 }

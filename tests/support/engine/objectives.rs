@@ -52,7 +52,7 @@ fn while_there_is_less_than_a_window_its_size_is_estimated_and_said() {
     let facts = bodies
         .filter_map(|body| match body {
             Body::Alerts(alerts) => Some(&alerts[0]),
-            Body::Notice { .. } => None,
+            Body::Notice { .. } | Body::Digest(_) => None,
         })
         .find(|alert| &*alert.kind == "objective")
         .map(|alert| alert.facts.clone())

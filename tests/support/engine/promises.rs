@@ -28,6 +28,7 @@ fn told_first(told: &Outcome) -> &AlertView {
     match &told.told[0].body {
         Body::Alerts(alerts) => &alerts[0],
         Body::Notice { headline, .. } => panic!("{headline}"),
+        Body::Digest(digest) => panic!("{}", digest.verdict),
     }
 }
 

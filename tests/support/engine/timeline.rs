@@ -64,6 +64,9 @@ pub struct Timeline {
     pub wishes: Vec<(Timestamp, Wish)>,
     /// The engine also runs at each `wake_at`, and polls at each `poll_at`.
     pub is_woken: bool,
+    /// The program is stopped in between, and started from what was stored: the first poll comes some seconds
+    /// after the start.
+    pub stopped: Option<(Timestamp, Timestamp)>,
 }
 
 /// Everything that was decided.
@@ -91,6 +94,7 @@ pub struct Stored {
     groups: BTreeMap<String, String>,
     memories: BTreeMap<String, String>,
     silences: BTreeMap<String, String>,
+    digests: BTreeMap<String, String>,
     ledger: Vec<LedgerRow>,
 }
 
@@ -113,6 +117,11 @@ impl Stored {
         for (id, silence) in &changed.silences {
             put(&mut self.silences, id, silence.as_ref());
         }
+        for (name, mark) in &changed.digests {
+            let record = mark.as_ref().map(|mark| (name, mark));
+            put(&mut self.digests, name, record.as_ref());
+        }
+        all.fired.extend(changed.fired.clone());
         for (key, memory) in &changed.memories {
             match memory {
                 Some(memory) => {
@@ -166,6 +175,8 @@ impl Stored {
             memories: read_all(&self.memories).into_iter().collect(),
             groups: read_all(&self.groups),
             silences: read_all(&self.silences),
+            digests: read_all(&self.digests).into_iter().collect(),
+            fired: self.changed.fired.clone(),
             ledger,
         };
         Engine::new(Arc::new(policy.clone()), history, saved)
@@ -219,6 +230,7 @@ impl Timeline {
             overlap: Span::seconds(60),
             wishes: Vec::new(),
             is_woken: true,
+            stopped: None,
         }
         .project(from - Span::days(400), |_| {})
     }
@@ -609,6 +621,7 @@ impl Timeline {
         wishes.reverse();
         let (mut poll_at, mut read_until) = (self.from, Timestamp::MIN);
         let mut regular_at = self.from;
+        let mut stopped = self.stopped;
         let mut wake_at: Option<Timestamp> = None;
         let mut is_source_failing = false;
         let mut is_restarted = false;
@@ -625,6 +638,15 @@ impl Timeline {
                 .min()
                 .unwrap()
                 .max(last);
+            let now = match stopped.take_if(|(from, to)| (*from..*to).contains(&now)) {
+                Some((_, to)) => {
+                    engine = stored.engine(&policy, |_| {});
+                    is_restarted = true;
+                    (regular_at, poll_at) = (to + Span::seconds(5), to + Span::seconds(5));
+                    to
+                }
+                None => now,
+            };
             if now > until {
                 break;
             }
@@ -776,6 +798,7 @@ impl Outcome {
             }
             match &told.body {
                 Body::Notice { headline, .. } => lines.push(format!("{head}: {headline}")),
+                Body::Digest(digest) => lines.push(format!("{head}: {}", digest.verdict)),
                 Body::Alerts(alerts) => lines.extend(alerts.iter().map(|alert| {
                     let mark = match (alert.ended_at.is_some(), alert.is_new) {
                         (true, true) => "+-",

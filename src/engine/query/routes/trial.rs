@@ -199,6 +199,23 @@ pub fn parse_labels(texts: &[String]) -> Result<Labels, LabelsError> {
     Ok(labels)
 }
 
+/// Reads the matchers of a silence, in one text with commas or in several.
+pub fn parse_matchers(texts: &[String]) -> Result<Vec<Matcher>, LabelsError> {
+    let mut matchers = Vec::new();
+    for text in texts {
+        let place = matchers.len() + 1;
+        let parts = split(text).ok_or(LabelsError::Open { place })?;
+        for (part, place) in parts.iter().zip(place..) {
+            let matcher = Matcher::parse(part).map_err(|why| LabelsError::Form { place, why })?;
+            matchers.push(matcher);
+        }
+    }
+    if matchers.is_empty() {
+        return Err(LabelsError::Empty);
+    }
+    Ok(matchers)
+}
+
 /// Parts between commas that stand outside quotes; `None`: a quote is not closed.
 fn split(text: &str) -> Option<Vec<String>> {
     let text = text.trim();
