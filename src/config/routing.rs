@@ -93,7 +93,7 @@ fn read_escalation(cursor: &mut Cursor<'_>, route: &mut Route, known: &Known) {
     }
 }
 
-/// Steps come one after the other, and tell nobody twice.
+/// Steps come one after the other.
 fn check_step(
     context: &Context<'_>,
     step: &EscalationStep,
@@ -107,16 +107,6 @@ fn check_step(
             Draft::error("escalation-order", place, message)
                 .label("not later than the step before it")
                 .help("write the steps in order, each with a longer `after`"),
-        );
-    }
-    let mut seen = HashSet::new();
-    let twice = step.receivers.iter().find(|name| !seen.insert(*name));
-    if let Some(name) = twice {
-        let message = format!("this step tells `{name}` twice");
-        context.push(
-            Draft::error("duplicate-receiver", place, message)
-                .label("named twice in `receivers`")
-                .help("name each receiver of a step once"),
         );
     }
 }

@@ -366,7 +366,7 @@ impl Engine {
     }
 }
 
-/// What was read longer ago than this is read again after a start before anybody is reminded.
+/// What was read longer ago than this is read again after a start before it escalates.
 const LONG_STOP: Span = Span::minutes(15);
 
 /// From whom each silence keeps something, by its id.

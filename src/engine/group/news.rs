@@ -77,7 +77,7 @@ impl Group {
                 (Some(told), AlertState::Firing) => {
                     news.is_upgraded |= alert.severity > told.severity;
                     news.change = news.change.max(change(alert, told));
-                    is_nobodys |= alert.acknowledged.is_none() && !(flush.is_unread)(alert);
+                    is_nobodys |= alert.acknowledged.is_none();
                 }
                 (None | Some(_), _) => {}
             }

@@ -202,7 +202,7 @@ fn reminders_of_a_group_go_on_while_one_that_was_told_is_nobodys() {
 
 #[test]
 fn an_acknowledgement_survives_restarts_and_rare_looks() {
-    let timeline = failing().acknowledge("06:06", "ada", A, "3h");
+    let timeline = failing().acknowledge("06:30", "ada", A, "3h");
     let until = timeline.at("11:00");
     let mut timeline = timeline;
     timeline.poll_every = Span::minutes(10);
