@@ -82,8 +82,7 @@ impl Exim {
             let files = fs::read_dir(&folder)
                 .unwrap_or_else(|error| panic!("{}: {error}: {}", folder.display(), self.log()));
             let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
-            // `seconds.M<microseconds>P…`
-            files.sort();
+            files.sort_by_key(|file| fs::metadata(file).and_then(|file| file.modified()).ok());
             let of = files.into_iter().map(|file| fs::read(file).unwrap());
             mails.extend(of.map(|mail| (format!("{person}@example.com"), mail)));
         }
