@@ -220,7 +220,8 @@ impl Chart {
     pub(crate) fn file_name(&self) -> &str {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let name = self.name.as_str();
-        let fits = (5..=limits::FILE_NAME).contains(&name.len()) && name.ends_with(".png");
+        let fits =
+            (5..=limits::FILE_NAME).contains(&name.len()) && name.strip_suffix(".png").is_some();
         if fits && name.chars().all(is_plain) {
             name
         } else {

@@ -75,6 +75,7 @@ fn shown(mail: &Mail, folder: &Path) -> String {
     html
 }
 
+#[allow(clippy::disallowed_methods)] // where programs are
 fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut found = std::env::split_paths(&path).map(|folder| folder.join(name));

@@ -8,6 +8,7 @@ use crate::told;
 use crate::world::{Kind, Mail, World, chart, deliver_with, handle_of};
 
 #[tokio::test]
+#[allow(clippy::disallowed_methods)] // whether a server has to be there
 async fn a_real_server_delivers_a_conversation_to_all_but_the_refused() {
     let Some(server) = Exim::start() else {
         let is_needed =

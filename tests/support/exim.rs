@@ -15,7 +15,7 @@ use std::time::Duration;
 const NOBODY: u32 = 65_534;
 
 /// Longest wait for a dialogue to end, deliveries included.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Exim {
     pub(crate) addr: SocketAddr,
@@ -31,9 +31,10 @@ impl Exim {
         let program = program.into_iter().find(|program| program.is_file())?;
         // Spools are synced often; in memory that costs nothing.
         let memory = Path::new("/dev/shm");
-        let folder = match memory.is_dir() {
-            true => tempfile::tempdir_in(memory),
-            false => tempfile::tempdir(),
+        let folder = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
         };
         let folder = folder.unwrap();
         let root = rustix::process::getuid().is_root();
@@ -53,7 +54,7 @@ impl Exim {
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let (begin, begun) = channel();
+        let (on_begin, begun) = channel();
         let (end, ended) = channel();
         let mut command = Command::new(program);
         command.arg("-C").arg(&config).args(["-bs", "-odi"]);
@@ -61,7 +62,7 @@ impl Exim {
         if root {
             command.uid(user).gid(group);
         }
-        thread::spawn(move || listen(&listener, command, &begin, &end));
+        thread::spawn(move || listen(&listener, command, &on_begin, &end));
         Some(Self {
             addr,
             folder,
@@ -82,8 +83,7 @@ impl Exim {
             let files = fs::read_dir(&folder)
                 .unwrap_or_else(|error| panic!("{}: {error}: {}", folder.display(), self.log()));
             let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
-            // `seconds.M<microseconds>P…`
-            files.sort();
+            files.sort_by_key(|file| fs::metadata(file).and_then(|file| file.modified()).ok());
             let of = files.into_iter().map(|file| fs::read(file).unwrap());
             mails.extend(of.map(|mail| (format!("{person}@example.com"), mail)));
         }

@@ -359,7 +359,7 @@ mod draftsman {
     use super::*;
     use crate::app::clock::ManualClock;
     use crate::app::live::Facts;
-    use crate::app::pipeline::{Pipeline, Sequences};
+    use crate::app::pipeline::Pipeline;
     use crate::engine::history::History;
     use crate::engine::observation::{Observation, ProjectKey, Run, Status};
     use crate::engine::policy::Policy;
@@ -368,6 +368,7 @@ mod draftsman {
     use crate::engine::schedule::{Cron, Dialect};
     use crate::engine::time::Span;
     use crate::engine::{Engine, Input, Saved};
+    use crate::store::records::Sequences;
 
     fn day(day: i64) -> Timestamp {
         Timestamp::parse("2026-10-01T04:00:00Z").unwrap() + Span::days(day)

@@ -57,7 +57,7 @@ impl<'a> Letter<'a> {
         let re = if message.is_opening { "" } else { "Re: " };
         let mut plain = message.plain(limits::ALERTS);
         if let Some(picture) = &picture {
-            plain.push_str(&format!("\n\nChart: {}", picture.alt));
+            plain = format!("{plain}\n\nChart: {}", picture.alt);
         }
         Self {
             notification,
