@@ -45,17 +45,13 @@ const OWN_SPREAD_RUNS: usize = 60;
 const SHAPE_WEIGHT: f64 = 12.0;
 const SHAPE_RUNS: f64 = 40.0;
 /// Share of the floor: outliers can come from anywhere.
-const FLOOR_SHARE: f64 = 0.05;
+const FLOOR_SHARE: f64 = 0.03;
 /// Runs resemble their predecessors a little: prior of the lag-one correlation, and its weight in runs.
 const PRIOR_CORRELATION: f64 = 0.1;
 const CORRELATION_RUNS: f64 = 12.0;
 const MAX_CORRELATION: f64 = 0.8;
 /// Shifts tried, as shares of the difference of the medians.
 const TRIED: [f64; 6] = [0.7, 0.8, 0.9, 1.0, 1.1, 1.2];
-/// Ends of a steady rise tried, as shares of twice the difference of the medians: its middle is half of it.
-const RISES_TRIED: [f64; 5] = [0.7, 0.85, 1.0, 1.15, 1.3];
-/// Fewer runs than this are not held against a rise.
-const RISE_RUNS: usize = 10;
 
 /// Compares; `None` when the medians differ by less than `min_moved` or too few of the group lie beyond the
 /// middle.
@@ -86,28 +82,13 @@ pub(super) fn compare(sample: &Sample<'_>, min_moved: f64, min_share: f64) -> Op
     if float(beyond) < min_share * float(sample.group.len()) {
         return None;
     }
-    let ratio = steady_rise(sample, &density, center, apart)
-        .map_or(ratio, |rise| ratio.max(rise - unmoved));
     let (base, group) = (float(sample.base.len()), float(sample.group.len()));
-    let strength = ratio * base / (base + group) / inflation(sample, center, spread);
+    let strength = ratio * base / (base + group) / inflation(sample.base, center, spread);
     Some(Evidence {
         moved,
         strength,
         beyond,
     })
-}
-
-/// Logarithm of the likelihood of a group that moves away from `center` by the same at each run, at the best end.
-fn steady_rise(sample: &Sample<'_>, density: &Density, center: f64, apart: f64) -> Option<f64> {
-    let runs = sample.group.len();
-    let likelihood = |share: &f64| -> f64 {
-        let each = 2.0 * share * apart / float(runs);
-        let logs = sample.group.iter().enumerate();
-        logs.map(|(index, log)| density.log_at(log - center - each * float(index + 1)))
-            .sum()
-    };
-    let tried = RISES_TRIED.iter().filter(|_| runs >= RISE_RUNS);
-    tried.map(likelihood).max_by(f64::total_cmp)
 }
 
 /// How many lie beyond a middle, in the direction of a move.
@@ -150,10 +131,8 @@ fn spread(base: &[f64], center: f64) -> f64 {
     ((prior + runs * own * own) / (PRIOR_RUNS + runs)).sqrt()
 }
 
-/// How much less runs say when each resembles the one before: the variance of the mean of the group against that
-/// of as many independent runs, which nears (1 + r) / (1 - r) for the correlation r of the base as runs grow many.
-fn inflation(sample: &Sample<'_>, center: f64, spread: f64) -> f64 {
-    let base = sample.base;
+/// How much less runs say when each resembles the one before: (1 + r) / (1 - r) for the correlation r.
+fn inflation(base: &[f64], center: f64, spread: f64) -> f64 {
     let scores: Vec<f64> = base
         .iter()
         .map(|log| ((log - center) / spread).clamp(-3.0, 3.0))
@@ -168,9 +147,7 @@ fn inflation(sample: &Sample<'_>, center: f64, spread: f64) -> f64 {
     let own = product + square / float(scores.len());
     let correlation = (own + PRIOR_CORRELATION * CORRELATION_RUNS) / (square + CORRELATION_RUNS);
     let correlation = correlation.clamp(0.0, MAX_CORRELATION);
-    let (rest, group) = (1.0 - correlation, float(sample.group.len()));
-    let ends = 2.0 * correlation * (1.0 - correlation.powf(group)) / (rest * rest * group);
-    (1.0 + correlation) / rest - ends
+    (1.0 + correlation) / (1.0 - correlation)
 }
 
 /// A density of residuals, as logarithms on a grid.

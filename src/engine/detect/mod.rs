@@ -6,7 +6,7 @@
 //! Durations are compared as logarithms, less what the hour and the weekday explain (`cycle`). For
 //! several lengths k, the last k runs are held against up to [`BASE_RUNS`] runs before them with a
 //! generalised likelihood ratio: how much likelier are they under the earlier runs' own distribution,
-//! moved by some factor or further with each run, than under that distribution as it is (`density`)? The distribution is
+//! moved by some factor, than under that distribution as it is (`density`)? The distribution is
 //! estimated, not assumed, so that a job with two usual durations, a skewed one or one with frequent
 //! outliers is held against its own habits. The ratio is reduced for the uncertainty of a short
 //! baseline and for runs that resemble their predecessors, and compared with a threshold.
@@ -48,12 +48,9 @@ const LENGTHS: [usize; 14] = [3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50];
 /// Fewer runs before a candidate than this say nothing.
 pub const MIN_BASE_RUNS: usize = 5;
 
-/// A shift is told when the logarithm of its likelihood ratio, after all reductions, is above this and what a
-/// short base adds. Calibrated on the development set of `benches/detection` (about one false alarm in 10 000 runs).
-const THRESHOLD: f64 = 11.0;
-
-/// Added to the threshold, divided by the runs of the base: how runs usually lie is not yet known well.
-const SHORT_BASE: f64 = 20.0;
+/// A shift is told when the logarithm of its likelihood ratio, after all reductions, is above this. Calibrated
+/// on the development set of `benches/detection` (about one false alarm in 10 000 runs).
+const THRESHOLD: f64 = 12.0;
 
 /// Smaller factors are no shift: slow growth of a few per cent a month is usual.
 const MIN_FACTOR: f64 = 1.08;
@@ -327,7 +324,7 @@ impl Detector {
             let Some(evidence) = density::compare(&sample, MIN_FACTOR.ln(), MIN_SHARE) else {
                 continue;
             };
-            let threshold = THRESHOLD + SHORT_BASE / float(base.len());
+            let threshold = THRESHOLD;
             let is_better = best.as_ref().is_none_or(|known| {
                 evidence.strength / threshold > known.evidence.strength / known.threshold
             });
