@@ -63,7 +63,8 @@ def outliers_log(r, n, hi=0.0, lo=0.0):
     return o
 
 FACTORS=[1.2,1.3,1.5,2.0,3.0]
-def make(family, r, idx):
+def make(family, r, idx, law=None):
+    '''A series; `law` is filled with what it is made of.'''
     base=math.exp(r.uniform(math.log(8),math.log(5400)))
     sched=r.choice(['hourly','quarter','daily','weekday','poisson','gappy'],p=[.3,.1,.2,.1,.2,.1])
     n=int(r.choice([120,200,300,500,800]))
@@ -134,6 +135,7 @@ def make(family, r, idx):
     v=base*np.exp(L+S+B+e+O)
     if quant: v=np.maximum(1.0,np.round(v/quant)*quant)
     else: v=np.round(v,3)
+    if law is not None: law.update(level=math.log(base)+S,change=L,noise=e,modes=bim,often=(hi,lo),quant=quant)
     sb=math.sqrt(bim[0]*(1-bim[0]))*bim[1] if bim else 0.0
     eff=math.sqrt(sigma**2*(1+phi)/(1-phi)+sb**2+(0.15*quant/base)**2)
     for x in ev:

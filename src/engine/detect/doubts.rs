@@ -30,6 +30,8 @@ const YOUNG_FACTOR: f64 = 1.45;
 const WORKING_DAY: i64 = 12 * 3_600;
 /// A rise after a weekend that ends less than this share above the days before it is a return.
 const RETURN_SHARE: f64 = 0.4;
+/// A move at the same time before that is below this share of the present one was none.
+const QUIET_SHARE: f64 = 0.35;
 /// Runs looked at for a wave.
 const WAVE_RUNS: usize = 200;
 /// A step must be better than a wave by this much, as the logarithm of a likelihood ratio.
@@ -54,12 +56,27 @@ impl Detector {
         }
     }
 
-    /// It is more than working hours make of a job, or has lasted longer than they do.
+    /// It is more than working hours make of a job, has lasted longer than they do, or is not of these hours.
     fn is_beyond_a_day(&self, candidate: &Candidate) -> bool {
         let (_, end) = self.bounds(candidate);
         let now = self.points[self.points.len() - 1].wall;
         candidate.evidence.moved.abs() >= YOUNG_FACTOR.ln()
             || now - self.points[end].wall >= WORKING_DAY
+            || self.is_new_today(candidate)
+    }
+
+    /// The day before was of the same kind, and at these hours of it nothing had moved.
+    fn is_new_today(&self, candidate: &Candidate) -> bool {
+        let (_, end) = self.bounds(candidate);
+        let changed_at = self.points[end].wall;
+        let is_weekend = |wall: i64| weekday(wall) >= 5;
+        is_weekend(changed_at) == is_weekend(changed_at - DAY) && self.was_quiet(candidate, LAGS[0])
+    }
+
+    /// At the same time before, runs had not moved.
+    fn was_quiet(&self, candidate: &Candidate, lag: (i64, i64)) -> bool {
+        let earlier = self.earlier_move(candidate, lag, &|_| 0.0);
+        earlier.is_some_and(|earlier| earlier < QUIET_SHARE * candidate.evidence.moved.abs())
     }
 
     fn bounds(&self, candidate: &Candidate) -> (usize, usize) {
@@ -174,11 +191,11 @@ impl Detector {
         self.of_monday(candidate, changed_at, start, end)
     }
 
-    /// A rise at the very beginning of a week waits for Tuesday.
+    /// A rise at the very beginning of a week waits for Tuesday, unless the week before began without one.
     fn of_monday(&self, candidate: &Candidate, changed_at: i64, start: usize, end: usize) -> Doubt {
         let week = 7 * DAY;
         let off = (changed_at - MONDAY + week / 2).rem_euclid(week) - week / 2;
-        if off.abs() > NEAR_MONDAY {
+        if off.abs() > NEAR_MONDAY || self.was_quiet(candidate, LAGS[1]) {
             return Doubt::None;
         }
         let tuesday = changed_at - off + DAY;
