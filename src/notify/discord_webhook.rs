@@ -21,7 +21,9 @@ use url::Url;
 use self::body::{Body, Mentions, body, short};
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::message::Message;
-use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Writer};
+use super::{
+    BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Preview, PreviewForm, Writer,
+};
 use crate::engine::route::Owner;
 
 /// Posts and edits through a webhook.
@@ -243,6 +245,28 @@ impl Notifier for DiscordWebhook {
                 .await
                 .unwrap_or_else(|outcome| outcome)
         })
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        let message = self.writer.message(delivery.notification);
+        let mentions = Mentions::of(&message, &self.owners);
+        let part = |title, body: &Body| Preview {
+            title,
+            form: PreviewForm::Json,
+            text: serde_json::to_string(body).unwrap_or_default(),
+        };
+        if message.is_opening {
+            return vec![part("POST", &body(&message, &mentions))];
+        }
+        let edit = body(&message, &Mentions::default());
+        let mut parts = vec![part("PATCH, of the first message", &edit)];
+        if message.is_pinging {
+            parts.push(part(
+                "POST, a new message",
+                &short(&message, None, &mentions),
+            ));
+        }
+        parts
     }
 }
 

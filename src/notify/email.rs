@@ -21,7 +21,8 @@ use self::mime::Letter;
 use self::smtp::{Failure, Relay, Session};
 use super::limits::mail as limits;
 use super::{
-    ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome, Writer,
+    ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome, Preview,
+    Writer,
 };
 
 /// Mails through a relay.
@@ -232,5 +233,21 @@ impl Notifier for EmailNotifier {
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         Box::pin(self.attempt(delivery))
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        let message = self.writer.message(delivery.notification);
+        let subject = mime::subject(&message);
+        let letter = Letter::new(
+            &message,
+            delivery.notification,
+            &subject,
+            &self.from,
+            &self.receiver,
+        );
+        self.to
+            .first()
+            .map(|to| letter.preview(to))
+            .unwrap_or_default()
     }
 }

@@ -14,8 +14,11 @@ use serde_json::{Value, json};
 
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::slack as limits;
-use super::message::{Card, Detail, Message, Runbook};
-use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Writer, text};
+use super::message::{Card, Detail, Message, Runbook, Span};
+use super::{
+    BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Preview, PreviewForm, Writer,
+    text,
+};
 use crate::engine::route::Owner;
 
 /// Posts to an incoming webhook.
@@ -44,17 +47,20 @@ impl SlackWebhook {
         })
     }
 
-    async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
+    /// The payload, and what is to be kept of the first message.
+    fn payload(&self, delivery: Delivery<'_>) -> (Value, Option<String>) {
         let message = self.writer.message(delivery.notification);
         let known = delivery.handle.and_then(reference);
         let first = known
             .clone()
             .or_else(|| message.lead_id().map(str::to_owned));
-        let payload = payload(
-            &message,
-            first.as_deref(),
-            &mentions(&message, &self.owners),
-        );
+        let mentions = mentions(&message, &self.owners);
+        let payload = payload(&message, first.as_deref(), &mentions);
+        (payload, first.filter(|_| known.is_none()))
+    }
+
+    async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
+        let (payload, first) = self.payload(delivery);
         let attempt = self.client.attempt();
         let mut reply = self.post(&attempt, &payload).await?;
         if reply.status == StatusCode::BAD_REQUEST && is_about_content(&reply) {
@@ -62,7 +68,7 @@ impl SlackWebhook {
             let plain = json!({ "text": payload["text"] });
             reply = self.post(&attempt, &plain).await?;
         }
-        Ok(self.outcome(&reply, first.filter(|_| known.is_none())))
+        Ok(self.outcome(&reply, first))
     }
 
     async fn post(&self, attempt: &Attempt<'_>, payload: &Value) -> Result<Reply, Outcome> {
@@ -111,6 +117,14 @@ impl Notifier for SlackWebhook {
                 .await
                 .unwrap_or_else(|outcome| outcome)
         })
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        vec![Preview {
+            title: "POST",
+            form: PreviewForm::Json,
+            text: self.payload(delivery).0.to_string(),
+        }]
     }
 }
 
@@ -274,11 +288,64 @@ fn blocks(message: &Message, first_line: &str, mentions: &str) -> Vec<Value> {
         blocks.push(mrkdwn_section(mentions));
     }
     blocks.extend(message.notice.as_deref().map(section));
-    let shown = add_cards(&mut blocks, message);
+    let shown = match &message.body {
+        Some(_) => add_body(&mut blocks, message),
+        None => add_cards(&mut blocks, message),
+    };
     if let Some(more) = message.remainder(shown) {
         blocks.push(context(&[plain_text(&more, limits::FIELD)]));
     }
     blocks
+}
+
+/// Adds the receiver's own text in place of the cards: as plain text, or, where it names a link, as mrkdwn in
+/// which nothing but that link is interpreted.
+fn add_body(blocks: &mut Vec<Value>, message: &Message) -> usize {
+    let has_link = message
+        .body_lines()
+        .iter()
+        .flatten()
+        .any(|span| matches!(span, Span::Link(..)));
+    let piece = |span: Span<'_>| match span {
+        Span::Text(text) if has_link => unformatted(text),
+        Span::Text(text) => escape(text),
+        Span::Link(url, word) => link(url, word),
+    };
+    let block = |piece: &str| match has_link {
+        true => mrkdwn_section(piece),
+        false => json!({
+            "type": "section",
+            "text": { "type": "plain_text", "text": piece, "emoji": false },
+        }),
+    };
+    // What is counted and kept quiet comes last and must fit too.
+    let mut used = json_size(blocks) + limits::BUDGET / 8;
+    for piece in message.body_pieces(limits::SECTION, piece) {
+        let block = block(&piece);
+        used += json_size(std::slice::from_ref(&block));
+        if used > limits::BUDGET || blocks.len() + 2 > limits::BLOCKS {
+            blocks.push(context(&[plain_text(
+                "the text was cut here",
+                limits::FIELD,
+            )]));
+            break;
+        }
+        blocks.push(block);
+    }
+    message.cards.len()
+}
+
+/// Untrusted text inside mrkdwn that is to stand there as it is: a zero-width space behind every sign that
+/// formats takes it apart.
+fn unformatted(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len() + 8);
+    for c in escape(text).chars() {
+        plain.push(c);
+        if matches!(c, '*' | '_' | '~' | '`') {
+            plain.push('\u{200b}');
+        }
+    }
+    plain
 }
 
 /// Adds as many cards as fit, in as much detail as fits; says how many.

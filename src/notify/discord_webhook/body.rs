@@ -4,7 +4,7 @@ use serde::Serialize;
 use serenity::builder::{CreateEmbed, CreateEmbedFooter};
 
 use super::super::limits::discord as limits;
-use super::super::message::{Card, Detail, Message, Runbook, Tone};
+use super::super::message::{Card, Detail, Message, Runbook, Span, Tone};
 use super::super::text;
 use super::is_id;
 use crate::engine::route::Owner;
@@ -88,7 +88,13 @@ pub(super) fn body(message: &Message, mentions: &Mentions) -> Body {
         left -= embed.size();
         embeds.push(embed);
     }
-    let shown = add_cards(&mut embeds, left, message);
+    let shown = match own_embed(message, left) {
+        Some(embed) => {
+            embeds.push(embed);
+            message.cards.len()
+        }
+        None => add_cards(&mut embeds, left, message),
+    };
     let mut lines = vec![escape(&message.first_line)];
     lines.push(format!(
         "{} {}",
@@ -151,6 +157,27 @@ fn notice_embed(tone: Tone, notice: &str) -> Embed {
         fields: Vec::new(),
         footer: String::new(),
     }
+}
+
+/// The receiver's own text in place of the cards.
+fn own_embed(message: &Message, left: usize) -> Option<Embed> {
+    let limit = limits::DESCRIPTION.min(left.saturating_sub(limits::TITLE));
+    let piece = |span: Span<'_>| match span {
+        Span::Text(text) => escape(text),
+        Span::Link(url, _) => format!("<{}>", link_target(url)),
+    };
+    let mut pieces = message.body_pieces(limit - 2, piece).into_iter();
+    let mut description = pieces.next()?;
+    if pieces.next().is_some() {
+        description.push_str("\n…");
+    }
+    Some(Embed {
+        tone: message.tone,
+        title: message.tone.word().to_owned(),
+        description,
+        fields: Vec::new(),
+        footer: String::new(),
+    })
 }
 
 /// An embed before it is handed to the builder, which neither counts nor cuts.

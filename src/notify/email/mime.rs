@@ -11,8 +11,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
-use super::super::message::{Card, Detail, Message, Runbook, Tone};
-use super::super::text;
+use super::super::message::{Card, Detail, Message, Runbook, Span, Tone};
+use super::super::{Preview, PreviewForm, text};
 use crate::engine::notification::Notification;
 
 /// A mail before its recipient is known: rendered once, addressed often.
@@ -24,9 +24,11 @@ pub(super) struct Letter<'a> {
     html: Option<String>,
 }
 
-/// `[critical] finance nightly-refresh: run failed`: without times, kept for the whole thread.
+/// The receiver's own, else `[critical] finance nightly-refresh: run failed`: without times. The first mail's is
+/// kept for the whole thread.
 pub(super) fn subject(message: &Message) -> String {
-    let subject = format!("[{}] {}", message.severity, message.topic);
+    let built_in = || format!("[{}] {}", message.severity, message.topic);
+    let subject = message.subject.clone().unwrap_or_else(built_in);
     text::line(&subject, limits::SUBJECT)
 }
 
@@ -84,6 +86,31 @@ impl<'a> Letter<'a> {
         };
         mail.map(|mail| mail.formatted())
             .map_err(|error| error.to_string())
+    }
+
+    /// The parts of the mail to one recipient, as people read them.
+    pub(super) fn preview(&self, to: &Mailbox) -> Vec<Preview> {
+        let recipient = hash(&to.email.to_string().to_lowercase());
+        let mut headers = vec![
+            format!("From: {}", self.from),
+            format!("To: {to}"),
+            format!("Subject: {}", self.subject),
+            format!(
+                "Message-ID: {}",
+                self.message_id(self.notification.sequence, &recipient)
+            ),
+        ];
+        if self.notification.sequence > 0 {
+            headers.push(format!("In-Reply-To: {}", self.message_id(0, &recipient)));
+        }
+        let part = |title, form, text| Preview { title, form, text };
+        let mut parts = vec![
+            part("headers", PreviewForm::Headers, headers.join("\n")),
+            part("plain text", PreviewForm::Text, self.text.clone()),
+        ];
+        let html = self.html.clone();
+        parts.extend(html.map(|html| part("HTML", PreviewForm::Html, html)));
+        parts
     }
 
     /// `<conversation-sequence.recipient@domain>`.
@@ -163,10 +190,18 @@ struct Page<'a> {
     summary: &'a str,
     color: String,
     notice: Option<&'a str>,
+    body: Vec<Vec<SpanView<'a>>>,
     cards: Vec<CardView>,
     more: Option<String>,
     receiver: String,
     decided: &'a str,
+}
+
+/// A part of a line of the receiver's own text.
+#[derive(Serialize)]
+struct SpanView<'a> {
+    text: &'a str,
+    is_link: bool,
 }
 
 #[derive(Serialize)]
@@ -203,13 +238,17 @@ fn html(message: &Message, receiver: &str) -> Option<String> {
 }
 
 fn filled(message: &Message, receiver: &str, full_cards: usize) -> Result<String, String> {
-    let shown = message.cards.len().min(limits::ALERTS);
+    let (shown, written) = match message.body {
+        Some(_) => (message.cards.len(), 0),
+        None => [message.cards.len().min(limits::ALERTS); 2].into(),
+    };
     let page = Page {
         first_line: &message.first_line,
         summary: &message.summary,
         color: color(message.tone),
         notice: message.notice.as_deref(),
-        cards: cards(&message.cards[..shown], message, full_cards),
+        body: own_lines(message),
+        cards: cards(&message.cards[..written], message, full_cards),
         more: message.remainder(shown),
         receiver: text::line(receiver, 80),
         decided: &message.decided,
@@ -218,6 +257,24 @@ fn filled(message: &Message, receiver: &str, full_cards: usize) -> Result<String
     let template = environment.get_template("mail");
     let html = template.and_then(|template| template.render(Serde(page)));
     html.map_err(|error| error.to_string())
+}
+
+/// The lines of the receiver's own text; none when there is none.
+fn own_lines(message: &Message) -> Vec<Vec<SpanView<'_>>> {
+    let view = |span| match span {
+        Span::Text(text) => SpanView {
+            text,
+            is_link: false,
+        },
+        Span::Link(text, _) => SpanView {
+            text,
+            is_link: true,
+        },
+    };
+    let lines = message.body_lines().into_iter();
+    lines
+        .map(|line| line.into_iter().map(view).collect())
+        .collect()
 }
 
 fn mjml_to_html(mjml: &str) -> Result<String, String> {

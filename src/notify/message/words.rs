@@ -18,7 +18,7 @@ pub(super) fn alerts(notification: &Notification) -> &[AlertView] {
 }
 
 /// The alert the first line is about: the worst one; the worst new one when others joined.
-fn lead(notification: &Notification) -> Option<&AlertView> {
+pub(super) fn lead(notification: &Notification) -> Option<&AlertView> {
     let alerts = alerts(notification);
     let worst = |is_wanted: &dyn Fn(&AlertView) -> bool| {
         let wanted = alerts.iter().filter(|alert| is_wanted(alert));
