@@ -18,7 +18,8 @@ use super::status::Status;
 use crate::chat::parse::Command;
 use crate::chat::run::{Answer, answer};
 use crate::engine::acting::{Act, ActKind, Acted};
-use crate::engine::query::{PictureAnswer, PictureQuestion, picture};
+use crate::engine::notification::AlertView;
+use crate::engine::query::{PictureAnswer, PictureQuestion, newest_alert, picture};
 use crate::notify::mask;
 
 /// What can be asked.
@@ -40,6 +41,8 @@ pub enum Request {
     },
     /// What a picture of durations shows.
     Picture(PictureQuestion),
+    /// The newest open alert of a rule.
+    Newest(String),
 }
 
 /// What is answered.
@@ -54,6 +57,8 @@ pub enum Response {
     Acted(Box<Acted>),
     /// What a picture of durations shows.
     Picture(Box<PictureAnswer>),
+    /// The newest open alert of a rule.
+    Newest(Option<Box<AlertView>>),
     /// The question could not be read.
     Refused(String),
 }
@@ -207,6 +212,10 @@ async fn respond(request: Request, asked: &Asked) -> Response {
         Request::Picture(question) => {
             let answer = shared.read(|engine| picture(engine, &question));
             Response::Picture(Box::new(answer))
+        }
+        Request::Newest(rule) => {
+            let alert = shared.read(|engine| newest_alert(engine, &rule));
+            Response::Newest(alert.map(Box::new))
         }
     }
 }

@@ -14,6 +14,7 @@ mod output;
 mod planned;
 mod promised;
 mod reach;
+mod render;
 mod rules;
 mod run;
 mod schema;
@@ -123,6 +124,8 @@ enum Command {
     /// Try a receiver
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
+    /// Show the exact message that a receiver would get of a rule, without sending it
+    Render(render::RenderArgs),
     /// Look after the store
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -162,6 +165,7 @@ impl Command {
             Self::Ask(_) => "ask",
             Self::Rules(_) => "rules",
             Self::Notify(_) => "notify",
+            Self::Render(_) => "render",
             Self::Store(_) => "store",
             Self::Completions(_) => "completions",
             Self::Ack(_) => "ack",
@@ -230,6 +234,7 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Detect(args) => detect::run(&args, context),
         Command::Rules(args) => rules::run(&args, context),
         Command::Notify(command) => notify::run(&command, context),
+        Command::Render(args) => render::run(&args, context),
         Command::Sla(args) => sla::run(&args, context),
         Command::Accept(args) => accept::run(&args, context),
         Command::Why(args) => why::run(&args, context),

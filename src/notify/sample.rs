@@ -159,13 +159,23 @@ pub fn told(receiver: &str, reason: Reason, alert: AlertView, now: Timestamp) ->
         sequence: u32::from(!is_first),
         reason,
         decided_at: now,
-        group: alert.labels.clone(),
+        group: group(&alert.labels),
         route: "root".into(),
         body: Body::Alerts(alerts(reason, alert, now)),
         omitted: 0,
         rollup: None,
         suppressed: Vec::new(),
     }
+}
+
+/// As alerts are grouped unless a route says otherwise.
+fn group(labels: &Labels) -> Labels {
+    let pairs = labels
+        .iter()
+        .filter(|(name, _)| matches!(*name, "project" | "job"));
+    pairs.fold(Labels::default(), |group, (name, value)| {
+        group.with(name, value)
+    })
 }
 
 fn alerts(reason: Reason, alert: AlertView, now: Timestamp) -> Vec<AlertView> {
