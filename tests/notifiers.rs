@@ -21,6 +21,8 @@ mod email;
 mod payloads;
 #[path = "notifiers/slack_webhook.rs"]
 mod slack_webhook;
+#[path = "notifiers/templates.rs"]
+mod templates;
 #[path = "notifiers/webhook.rs"]
 mod webhook;
 #[path = "notifiers/world.rs"]
@@ -348,7 +350,7 @@ async fn forty_alerts_are_shown_as_far_as_they_fit_and_counted() {
 }
 
 /// No message was sent twice because of its content, and none holds what no message may hold.
-fn check_received(world: &World) {
+pub(crate) fn check_received(world: &World) {
     for seen in world.chat.said() {
         let body = seen.json();
         match world.kind {

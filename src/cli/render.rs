@@ -251,7 +251,7 @@ fn print(rendered: &Rendered<'_>, args: &RenderArgs, context: &Context) -> Resul
         out.line("");
         out.line(&out.paint(Tone::Bold, &format!("{}:", part.title)));
         match part.form {
-            PreviewForm::Json => out.line(&text::clean(&indented(&part.text))),
+            PreviewForm::Json => out.line(&visible(&indented(&part.text))),
             PreviewForm::Headers | PreviewForm::Text => out.line(&text::clean(&part.text)),
             PreviewForm::Html => {
                 let path = write_html(&part.text, rendered, args, context);
@@ -360,6 +360,24 @@ fn indented(json: &str) -> String {
     text
 }
 
+/// JSON whose characters can all be seen: what shows nothing, or would move the cursor, as its escape, which says
+/// the same.
+fn visible(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        let is_seen = c.is_ascii_graphic() || matches!(c, ' ' | '\n');
+        if is_seen || !text::clean(c.encode_utf8(&mut [0; 4])).trim().is_empty() {
+            text.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut units) {
+            let _ = write!(text, "\\u{unit:04x}");
+        }
+    }
+    text
+}
+
 fn new_line(text: &mut String, depth: usize) {
     text.push('\n');
     text.extend(std::iter::repeat_n("  ", depth));
@@ -368,6 +386,18 @@ fn new_line(text: &mut String, depth: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_seen_is_shown_as_its_escape() {
+        let json = "{\"a\":\"@\u{200b}everyone \u{202e}x\u{9b}é🚀\u{e0041}\"}";
+        let shown = visible(json);
+        assert_eq!(
+            shown,
+            "{\"a\":\"@\\u200beveryone \\u202ex\\u009bé🚀\\udb40\\udc41\"}"
+        );
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!(parsed(&shown), parsed(json));
+    }
 
     #[test]
     fn json_is_shown_in_its_order() {

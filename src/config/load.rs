@@ -266,6 +266,9 @@ pub(super) fn add_file(
         Ok(bytes) => bytes,
         Err(error) => {
             let help = match error.kind() {
+                std::io::ErrorKind::NotFound if asked_at.is_some() => {
+                    format!("create {name}, or correct its path")
+                }
                 std::io::ErrorKind::NotFound => format!(
                     "create {name} (`tardy init` writes a first one), or name another file with --config"
                 ),

@@ -52,7 +52,7 @@ fn read_body(cursor: &mut Cursor<'_>) -> Option<Spot<String>> {
                 file.place,
                 "`body` and `body_file` are both written",
             )
-            .label("the body is written above already")
+            .label("only one of them can be the body")
             .related(cursor.place_of("body"), "the other one")
             .help("keep one of them"),
         );
