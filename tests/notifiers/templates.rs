@@ -69,20 +69,14 @@ async fn hostile_texts_in_own_texts_stay_texts() {
 #[tokio::test]
 async fn own_texts_of_any_length_fit_the_limits() {
     for kind in KINDS {
-        for unit in [
-            "x",
-            "word ",
-            "<&>",
-            "**",
-            "🚀",
-            "`",
-            "\"\\\n",
-            "@everyone ",
-            "a\n\n",
-        ] {
-            let own = || texts("{{ headline }}", EVERYTHING);
-            told_with(*kind, own(), &told::long(unit)).await;
-            told_with(*kind, texts("t", &unit.repeat(3_000)), &told::many()).await;
+        told_with(
+            *kind,
+            texts("{{ headline }}", EVERYTHING),
+            &told::long("<&>"),
+        )
+        .await;
+        for unit in ["word ", "<&>", "🚀", "`", "\"\\\n", "@everyone ", "a\n\n"] {
+            told_with(*kind, texts("t", &unit.repeat(3_000)), &told::first()).await;
         }
     }
 }
