@@ -852,7 +852,7 @@ fn what_cannot_be_rendered_says_what_there_is() {
         &["nothing is called `alert.rul`", "did you mean `rule`?"],
     );
     home.run(&["check", "--offline"])
-        .assert(2, &["bad-template", "--> tardy.toml:30:28"]);
+        .assert(2, &["bad-template", "tardy.toml:30:28"]);
 }
 
 #[test]
