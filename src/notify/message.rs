@@ -11,7 +11,7 @@ mod words;
 use chrono_tz::Tz;
 use url::Url;
 
-pub use self::pieces::Span;
+pub use self::pieces::BodySpan;
 use self::words::{
     alerts, first_line, kind_words, lead, mentioned, severity_word, subject_of, summary,
     suppressed, topic,

@@ -250,9 +250,10 @@ pub(super) fn every() -> Vec<(String, Notification)> {
                     severity,
                     ..alert(has_details)
                 };
-                let words = match has_details {
-                    true => "an alert with everything known",
-                    false => "an alert without facts, error, owner and links",
+                let words = if has_details {
+                    "an alert with everything known"
+                } else {
+                    "an alert without facts, error, owner and links"
                 };
                 let reason_words = reason.as_str().replace('_', " ");
                 let words = format!("{words} ({}, reason {reason_words})", severity.as_str());

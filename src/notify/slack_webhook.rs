@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::slack as limits;
-use super::message::{Card, Detail, Message, Runbook, Span};
+use super::message::{BodySpan, Card, Detail, Message, Runbook};
 use super::{
     BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Preview, PreviewForm, Writer,
     text,
@@ -305,18 +305,20 @@ fn add_body(blocks: &mut Vec<Value>, message: &Message) -> usize {
         .body_lines()
         .iter()
         .flatten()
-        .any(|span| matches!(span, Span::Link(..)));
-    let piece = |span: Span<'_>| match span {
-        Span::Text(text) if has_link => unformatted(text),
-        Span::Text(text) => escape(text),
-        Span::Link(url, word) => link(url, word),
+        .any(|span| matches!(span, BodySpan::Link(..)));
+    let piece = |span: BodySpan<'_>| match span {
+        BodySpan::Text(text) if has_link => unformatted(text),
+        BodySpan::Text(text) => escape(text),
+        BodySpan::Link(url, word) => link(url, word),
     };
-    let block = |piece: &str| match has_link {
-        true => mrkdwn_section(piece),
-        false => json!({
+    let block = |piece: &str| {
+        if has_link {
+            return mrkdwn_section(piece);
+        }
+        json!({
             "type": "section",
             "text": { "type": "plain_text", "text": piece, "emoji": false },
-        }),
+        })
     };
     // What is counted and kept quiet comes last and must fit too.
     let mut used = json_size(blocks) + limits::BUDGET / 8;

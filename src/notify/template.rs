@@ -21,7 +21,6 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, es
 use super::TemplateTexts;
 use super::limits::{mail, message as limits, template as bounds};
 use super::message::{Message, line, long};
-use super::text;
 use crate::engine::notification::{Body, Notification};
 
 pub use context::{ALERT_NAMES, NAMES};
@@ -223,16 +222,16 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// A text for a context: what comes from outside never gets there uncleaned.
+/// A name for a context: nothing from outside gets there uncleaned.
 fn name(text: &str) -> String {
-    text::line(&line(text, limits::NAME), limits::NAME)
+    line(text, limits::NAME)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::notification::{AlertView, Reason};
-    use crate::notify::sample;
+    use crate::notify::{sample, text};
 
     fn texts(title: &str, body: &str) -> TemplateTexts {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serenity::builder::{CreateEmbed, CreateEmbedFooter};
 
 use super::super::limits::discord as limits;
-use super::super::message::{Card, Detail, Message, Runbook, Span, Tone};
+use super::super::message::{BodySpan, Card, Detail, Message, Runbook, Tone};
 use super::super::text;
 use super::is_id;
 use crate::engine::route::Owner;
@@ -162,9 +162,9 @@ fn notice_embed(tone: Tone, notice: &str) -> Embed {
 /// The receiver's own text in place of the cards.
 fn own_embed(message: &Message, left: usize) -> Option<Embed> {
     let limit = limits::DESCRIPTION.min(left.saturating_sub(limits::TITLE));
-    let piece = |span: Span<'_>| match span {
-        Span::Text(text) => escape(text),
-        Span::Link(url, _) => format!("<{}>", link_target(url)),
+    let piece = |span: BodySpan<'_>| match span {
+        BodySpan::Text(text) => escape(text),
+        BodySpan::Link(url, _) => format!("<{}>", link_target(url)),
     };
     let mut pieces = message.body_pieces(limit - 2, piece).into_iter();
     let mut description = pieces.next()?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
-use super::super::message::{Card, Detail, Message, Runbook, Span, Tone};
+use super::super::message::{BodySpan, Card, Detail, Message, Runbook, Tone};
 use super::super::{Preview, PreviewForm, text};
 use crate::engine::notification::Notification;
 
@@ -262,11 +262,11 @@ fn filled(message: &Message, receiver: &str, full_cards: usize) -> Result<String
 /// The lines of the receiver's own text; none when there is none.
 fn own_lines(message: &Message) -> Vec<Vec<SpanView<'_>>> {
     let view = |span| match span {
-        Span::Text(text) => SpanView {
+        BodySpan::Text(text) => SpanView {
             text,
             is_link: false,
         },
-        Span::Link(text, _) => SpanView {
+        BodySpan::Link(text, _) => SpanView {
             text,
             is_link: true,
         },

@@ -8,7 +8,7 @@ use super::{Message, Runbook};
 
 /// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Span<'a> {
+pub enum BodySpan<'a> {
     /// Text.
     Text(&'a str),
     /// A link that was checked, and the word for what it leads to.
@@ -17,15 +17,19 @@ pub enum Span<'a> {
 
 impl Message {
     /// The lines of the own text, each in its parts; none when there is no own text.
-    pub fn body_lines(&self) -> Vec<Vec<Span<'_>>> {
+    pub fn body_lines(&self) -> Vec<Vec<BodySpan<'_>>> {
         let links = self.links();
-        let lines = self.body.iter().flat_map(|body| body.lines());
-        lines.map(|line| spans(line, &links)).collect()
+        let body = self.body.as_deref().unwrap_or_default();
+        body.lines().map(|line| spans(line, &links)).collect()
     }
 
     /// The own text as `written` writes each part of it, in pieces of at most `limit` units, broken between lines
     /// where that is possible. None when there is no own text: then the cards are shown.
-    pub fn body_pieces(&self, limit: usize, written: impl Fn(Span<'_>) -> String) -> Vec<String> {
+    pub fn body_pieces(
+        &self,
+        limit: usize,
+        written: impl Fn(BodySpan<'_>) -> String,
+    ) -> Vec<String> {
         let mut pieces: Vec<String> = Vec::new();
         for line in self.body_lines() {
             let mut is_first = true;
@@ -64,7 +68,11 @@ impl Message {
 }
 
 /// A line as it is written: whole when it fits, else in its parts, long texts cut further.
-fn fitting(line: &[Span<'_>], limit: usize, written: &impl Fn(Span<'_>) -> String) -> Vec<String> {
+fn fitting(
+    line: &[BodySpan<'_>],
+    limit: usize,
+    written: &impl Fn(BodySpan<'_>) -> String,
+) -> Vec<String> {
     let whole: String = line.iter().map(|span| written(*span)).collect();
     if measure(&whole) <= limit {
         return vec![whole];
@@ -74,25 +82,25 @@ fn fitting(line: &[Span<'_>], limit: usize, written: &impl Fn(Span<'_>) -> Strin
     let mut parts = Vec::new();
     for span in line {
         match span {
-            Span::Text(text) if measure(&written(*span)) > limit => {
+            BodySpan::Text(text) if measure(&written(*span)) > limit => {
                 let mut rest = *text;
                 while !rest.is_empty() {
                     let end = rest
                         .char_indices()
                         .nth(chars)
                         .map_or(rest.len(), |(at, _)| at);
-                    parts.push(written(Span::Text(&rest[..end])));
+                    parts.push(written(BodySpan::Text(&rest[..end])));
                     rest = &rest[end..];
                 }
             }
-            Span::Text(_) | Span::Link(..) => parts.push(written(*span)),
+            BodySpan::Text(_) | BodySpan::Link(..) => parts.push(written(*span)),
         }
     }
     parts.retain(|part| measure(part) <= limit);
     parts
 }
 
-fn spans<'a>(line: &'a str, links: &[(&str, &'static str)]) -> Vec<Span<'a>> {
+fn spans<'a>(line: &'a str, links: &[(&str, &'static str)]) -> Vec<BodySpan<'a>> {
     let mut spans = Vec::new();
     let mut rest = line;
     let next = |rest: &str| {
@@ -103,13 +111,13 @@ fn spans<'a>(line: &'a str, links: &[(&str, &'static str)]) -> Vec<Span<'a>> {
     };
     while let Some((at, len, word)) = next(rest) {
         if at > 0 {
-            spans.push(Span::Text(&rest[..at]));
+            spans.push(BodySpan::Text(&rest[..at]));
         }
-        spans.push(Span::Link(&rest[at..at + len], word));
+        spans.push(BodySpan::Link(&rest[at..at + len], word));
         rest = &rest[at + len..];
     }
     if !rest.is_empty() || spans.is_empty() {
-        spans.push(Span::Text(rest));
+        spans.push(BodySpan::Text(rest));
     }
     spans
 }
@@ -124,25 +132,28 @@ mod tests {
         assert_eq!(
             spans("see https://x/runs/12, not https://evil", &links),
             [
-                Span::Text("see "),
-                Span::Link("https://x/runs/12", "run"),
-                Span::Text(", not https://evil"),
+                BodySpan::Text("see "),
+                BodySpan::Link("https://x/runs/12", "run"),
+                BodySpan::Text(", not https://evil"),
             ]
         );
-        assert_eq!(spans("", &links), [Span::Text("")]);
+        assert_eq!(spans("", &links), [BodySpan::Text("")]);
     }
 
     #[test]
     fn long_lines_are_cut_and_links_stay_whole() {
-        let link = "https://x/1";
-        let line = [Span::Text("aaaaaaaaaaaaaaaaaaaa"), Span::Link(link, "run")];
-        let written = |span: Span<'_>| match span {
-            Span::Text(text) => text.replace('a', "&a;"),
-            Span::Link(url, _) => format!("<{url}>"),
+        let url = "https://x/1";
+        let line = [
+            BodySpan::Text("aaaaaaaaaaaaaaaaaaaa"),
+            BodySpan::Link(url, "run"),
+        ];
+        let written = |span: BodySpan<'_>| match span {
+            BodySpan::Text(text) => text.replace('a', "&a;"),
+            BodySpan::Link(url, _) => format!("<{url}>"),
         };
         let parts = fitting(&line, 20, &written);
         assert!(parts.iter().all(|part| measure(part) <= 20), "{parts:?}");
         assert_eq!(parts.concat().matches('a').count(), 20);
-        assert!(parts.contains(&format!("<{link}>")));
+        assert!(parts.contains(&format!("<{url}>")));
     }
 }

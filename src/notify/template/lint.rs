@@ -1,10 +1,13 @@
 //! Mistakes in a template, found before anything is sent: by reading it, and by trying it on every sort of
 //! message.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use chrono_tz::Tz;
 use minijinja::{Environment, Error, ErrorKind};
+use regex::Regex;
 
 use super::super::limits::template as bounds;
 use super::super::message::Message;
@@ -66,6 +69,7 @@ pub fn lint(part: Part, source: &str) -> Vec<Fault> {
         return vec![of_error(&error, source, "is not a template", None)];
     }
     let mut faults = unknown_names(&environment, part, source);
+    faults.extend(unknown_in_loops(source));
     if faults.is_empty() {
         faults.extend(tried(&environment, part, source));
     }
@@ -116,6 +120,63 @@ fn unknown_names(environment: &Environment<'_>, part: Part, source: &str) -> Vec
         .collect();
     faults.dedup();
     faults
+}
+
+static LOOP: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\bfor\s+(\w+)\s+in\s+([\w.]+)").expect("a constant that a test runs")
+});
+static NAME: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(\w+)\s*\.\s*(\w+)").expect("a constant that a test runs"));
+
+/// Names that no alert has, of the variables of loops over `alerts`: those in a branch that no trial takes are
+/// found here only.
+fn unknown_in_loops(source: &str) -> Vec<Fault> {
+    let mut over: BTreeMap<&str, bool> = BTreeMap::new();
+    for found in LOOP.captures_iter(source) {
+        let (_, [variable, list]) = found.extract();
+        *over.entry(variable).or_insert(true) &= list == "alerts";
+    }
+    let is_set = |variable: &str| {
+        let set = format!("set {variable} ");
+        source.contains(&set) || source.contains(&set.replace(' ', "  "))
+    };
+    over.retain(|variable, is_alert| *is_alert && !is_set(variable));
+    let unknown = NAME.captures_iter(source).filter_map(|found| {
+        let whole = found.get(0)?;
+        let (_, [variable, written]) = found.extract();
+        let is_wrong = over.contains_key(variable) && !ALERT_NAMES.contains(&written);
+        let is_name = is_code(source, whole.start()) && !source[..whole.start()].ends_with('.');
+        (is_wrong && is_name).then(|| Fault {
+            range: Some(whole.range()),
+            line: Some(line_of(source, whole.start())),
+            message: format!("nothing is called `{variable}.{written}`"),
+            remedy: Remedy::Names {
+                written: written.to_owned(),
+                what: OF_ALERT,
+                names: ALERT_NAMES.to_vec(),
+            },
+        })
+    });
+    unknown.collect()
+}
+
+/// Between `{{` and `}}` or `{%` and `%}`, and not within quotes there.
+fn is_code(source: &str, at: usize) -> bool {
+    let before = &source[..at];
+    let opened = before.rfind("{{").max(before.rfind("{%"));
+    let closed = before.rfind("}}").max(before.rfind("%}"));
+    let Some(start) = opened.filter(|_| opened > closed) else {
+        return false;
+    };
+    let mut quote = None;
+    for c in before[start..].chars() {
+        match quote {
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            Some(open) if c == open => quote = None,
+            _ => {}
+        }
+    }
+    quote.is_none()
 }
 
 /// Tries the template on every sort of message; the first failure is told.
@@ -190,7 +251,7 @@ fn missing(detail: &str) -> Remedy {
         what,
         names: names.to_vec(),
     };
-    if of.ends_with(".fact") || of == "fact" {
+    if of.rsplit('.').next() == Some("fact") {
         return names(OF_FACT, FACT_NAMES);
     }
     if of.ends_with("acknowledged") || of.ends_with("silenced") {
@@ -206,11 +267,8 @@ fn place_of(path: &str, source: &str) -> Option<Range<usize>> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let found = source.match_indices(path).find(|(at, _)| {
         let (before, after) = (&source[..*at], &source[at + path.len()..]);
-        let opened = before.rfind("{{").max(before.rfind("{%"));
-        let closed = before.rfind("}}").max(before.rfind("%}"));
-        let is_inside = opened.is_some() && opened > closed;
         let is_whole = !before.ends_with(|c| is_part(c) || c == '.') && !after.starts_with(is_part);
-        is_inside && is_whole
+        is_whole && is_code(source, *at)
     });
     found.map(|(at, _)| at..at + path.len())
 }
@@ -238,6 +296,7 @@ mod tests {
             "{% for alert in alerts %}{{ loop.index }} {{ alert.id }} {{ alert.fact.usual }}{% endfor %}",
             "{% if alert.acknowledged %}{{ alert.acknowledged.by }}{% endif %}",
             "{{ alerts[0].headline }} {{ alerts|length }} {{ alerts|map(attribute='rule')|unique|join(', ') }}",
+            "{% for a in alerts %}{{ a.id ~ ' a.b ' }}{% endfor %} a.b {% for x in alert.facts %}{{ x.name }}{% endfor %}",
             "{% set worst = alerts|first %}{{ worst.error or 'no error' }}",
             "{% for name, value in alert.labels|items %}{{ name }}={{ value }} {% endfor %}",
             "{{ nothing|default('x') if nothing is defined else 'y' }}{% set nothing = 1 %}",
@@ -269,6 +328,15 @@ mod tests {
     }
 
     #[test]
+    fn unknown_names_in_a_branch_that_no_trial_takes_are_found() {
+        let fault = first(
+            "{% for alert in alerts %}\n{% if alert.labels.team == 'x' %}{{ alert.ownr }}{% endif %}{% endfor %}",
+        );
+        assert_eq!(fault.message, "nothing is called `alert.ownr`");
+        assert_eq!(fault.line, Some(2));
+    }
+
+    #[test]
     fn what_fails_for_some_messages_only_is_found() {
         for (source, part) in [
             (
@@ -276,7 +344,7 @@ mod tests {
                 "`alert.acknowledged.by` is undefined",
             ),
             (
-                "{% for a in alerts %}{{ a.headlin }}{% endfor %}",
+                "{% set a = alerts[0] %}{{ a.headlin }}",
                 "`a.headlin` is undefined",
             ),
             ("{{ alert.fact.usul }}", "`alert.fact.usul` is undefined"),
