@@ -61,7 +61,7 @@ fn home() -> Home {
 }
 
 /// Every command that is built.
-const BUILT: [&str; 27] = [
+const BUILT: [&str; 28] = [
     "init",
     "test",
     "run",
@@ -79,6 +79,7 @@ const BUILT: [&str; 27] = [
     "sla",
     "chart",
     "notify",
+    "render",
     "store",
     "completions",
     "accept",
@@ -891,6 +892,128 @@ from = "Tardy <tardy@example.com>"
     assert_eq!(json["delivered"], false);
     home.run(&["notify", "test", "slakc"])
         .assert(2, &["slack, discord, mail, hook, bot"]);
+}
+
+const RENDERED: &str = r#"
+[[receiver]]
+name = "slack"
+kind = "slack_webhook"
+url = { env = "SLACK_URL" }
+template = { title = "Own: {{ alert.labels.job }}", body = "see {{ alert.run_url }}" }
+[[receiver]]
+name = "mail"
+kind = "email"
+to = ["a@example.com"]
+template = { subject = "{{ alert.rule }}" }
+[[smtp]]
+name = "office"
+host = "127.0.0.1"
+from = "Tardy <tardy@example.com>"
+"#;
+
+fn rendering() -> Home {
+    let mut home = Home::new(&format!("{SERVICE}{RENDERED}"), RULES);
+    home.set("DAGCTL_TOKEN", "dctl_x");
+    let url = format!("https://hooks.slack.com/services/T1/B1/{}", chat::SECRET);
+    home.set("SLACK_URL", &url);
+    home
+}
+
+#[test]
+fn a_message_is_shown_as_it_would_be_sent_and_no_secret_with_it() {
+    let home = rendering();
+    let ran = home.run(&["render", "slack", "run-failed"]);
+    ran.assert(
+        0,
+        &[
+            "slack (slack_webhook), rule run-failed, reason first: a made-up alert (no alert of the rule is open)",
+            "\nOwn: nightly-refresh\nWarning\n\nsee https://app.example.com/runs/r1\n",
+            "POST:\n{\n  \"blocks\"",
+            "<https://app.example.com/runs/r1|run>",
+        ],
+    );
+    assert!(
+        !ran.out.contains(chat::SECRET) && ran.err.is_empty(),
+        "{ran:?}"
+    );
+    assert!(!home.path("data").exists(), "looking makes no store");
+    let args = [
+        "render",
+        "slack",
+        "run-failed",
+        "--reason",
+        "resolved",
+        "--json",
+    ];
+    let json = home.run(&args).assert(0, &[]).json();
+    assert_eq!(json["reason"], "all_resolved");
+    assert_eq!(json["first_line"], "Own: nightly-refresh");
+    assert_eq!(json["sent"][0]["form"], "json");
+    let header = &json["sent"][0]["content"]["blocks"][0]["text"]["text"];
+    assert_eq!(header, "Update on k3x9pq: Own: nightly-refresh");
+}
+
+#[test]
+fn a_mail_is_shown_with_its_html_in_a_file() {
+    let home = rendering();
+    let args = [
+        "render",
+        "mail",
+        "run-failed",
+        "--out",
+        "mails",
+        "--reason",
+        "reminder",
+    ];
+    home.run(&args).assert(
+        0,
+        &[
+            "Subject: Re: run-failed",
+            "In-Reply-To: <",
+            "mails/mail-run-failed.html",
+        ],
+    );
+    let html = std::fs::read_to_string(home.path("mails/mail-run-failed.html")).unwrap();
+    assert!(html.contains("prefers-color-scheme"));
+    let out = home.run(&["render", "mail", "run-failed"]).out;
+    let path = out.lines().find(|line| line.contains(".html")).unwrap();
+    assert!(Path::new(path).starts_with(home.folder.path()) && Path::new(path).exists());
+    home.run(&["render", "mail", "run-failed", "--out", "tardy.toml"])
+        .assert(1, &["cannot make tardy.toml"]);
+}
+
+#[test]
+fn what_cannot_be_rendered_says_what_there_is() {
+    let home = rendering();
+    for ([receiver, rule, reason], part) in [
+        (
+            ["slak", "run-failed", "first"],
+            "did you mean `slack`? The receivers are terminal, slack, mail",
+        ),
+        (
+            ["slack", "run-faild", "first"],
+            "did you mean `run-failed`?",
+        ),
+        (
+            ["slack", "run-failed", "remindr"],
+            "did you mean `reminder`?",
+        ),
+        (
+            ["zzzzzzzzzzzz", "run-failed", "first"],
+            "`zzzzzzzzzzzz`; the receivers are terminal",
+        ),
+    ] {
+        home.run(&["render", receiver, rule, "--reason", reason])
+            .assert(2, &[part]);
+    }
+    let wrong = format!("{SERVICE}{RENDERED}").replace("alert.rule", "alert.rul");
+    home.write("tardy.toml", &wrong);
+    home.run(&["render", "mail", "run-failed"]).assert(
+        2,
+        &["nothing is called `alert.rul`", "did you mean `rule`?"],
+    );
+    home.run(&["check", "--offline"])
+        .assert(2, &["bad-template", "tardy.toml:30:28"]);
 }
 
 #[test]

@@ -617,7 +617,8 @@ fn the_annotated_configuration_runs_as_it_stands() {
 }
 
 /// Keys that have a commented default above the line in force, or that belong to another kind.
-const ALTERNATIVES: [&str; 4] = [
+const ALTERNATIVES: [&str; 5] = [
+    "body_file = ",
     "rules = ",
     "path = ",
     "url = { env = \"DATABASE_URL\" }",
@@ -1157,6 +1158,165 @@ fn files_of_other_systems_are_read() {
         (found.0.len(), found.0[0].line, found.0[0].column),
         (1, 114, 11),
         "{found}"
+    );
+}
+
+/// A receiver's own texts, after a relay and a receiver that can have all of them.
+fn with_template(kind: &str, template: &str) -> Result<config::Loaded, Diagnostics> {
+    let relay = "[[smtp]]\nname = \"o\"\nhost = \"smtp.example.com\"\nfrom = \"t@example.com\"\n";
+    let receiver = format!("[[receiver]]\nname = \"r\"\nkind = {kind}\n");
+    let text = format!("{SMALL}{relay}{receiver}[receiver.template]\n{template}\n");
+    config::load_texts(("tardy.toml", &text), &[], &small_environment())
+}
+
+/// No more than [`SMALL`] needs.
+fn small_environment() -> Environment {
+    Environment::from_pairs([("DAGCTL_TOKEN", "secret-dagctl-0001")])
+}
+
+const MAIL: &str = "\"email\"\nto = [\"a@example.com\"]";
+
+#[test]
+fn own_texts_of_a_receiver_are_read() {
+    let template = r#"
+title = "{{ headline }}"
+subject = 'x {{ alert.id }}'
+body = """
+{% if alert.error %}
+{{ alert.error }}{% endif %}"""
+"#;
+    let loaded = with_template(MAIL, template).unwrap();
+    let texts = &loaded.config.receivers[0].template;
+    assert_eq!(texts.title.as_deref(), Some("{{ headline }}"));
+    assert_eq!(texts.subject.as_deref(), Some("x {{ alert.id }}"));
+    assert!(texts.body.as_deref().unwrap().starts_with("{% if"));
+}
+
+/// Kind, template, part of the message, line and column within the template's table, part of the remedy.
+type WrongTemplate = (
+    &'static str,
+    &'static str,
+    &'static str,
+    (usize, usize),
+    &'static str,
+);
+
+const WRONG_TEMPLATES: [WrongTemplate; 9] = [
+    (
+        MAIL,
+        r#"title = "{{ hedline }}""#,
+        "nothing is called `hedline`",
+        (0, 13),
+        "did you mean `headline`?",
+    ),
+    (
+        MAIL,
+        "body = '''\n\n{{ alert.id }}\n  {{ alert.ownr }}'''",
+        "nothing is called `alert.ownr`",
+        (3, 6),
+        "did you mean `owner`?",
+    ),
+    (
+        MAIL,
+        r#"body = "{% for a in alerts %}\n{{ a.id }}""#,
+        "template `body`, line 2 of it: this is not a template",
+        (0, 8),
+        "{% endfor %}",
+    ),
+    (
+        MAIL,
+        "body = '''\n{% if reason == \"reminder\" %}\n{{ alert.fact.usul }}{% endif %}'''",
+        "reason reminder): `alert.fact.usul` is undefined",
+        (2, 4),
+        "did you mean `usual`?",
+    ),
+    (
+        MAIL,
+        r#"title = "{{ alert.silenced.by }}""#,
+        "`alert.silenced.by` is undefined",
+        (0, 13),
+        "ask first whether anybody did",
+    ),
+    (
+        "\"console\"",
+        r#"subject = "x""#,
+        "has no subject",
+        (0, 1),
+        "write `title`",
+    ),
+    (
+        MAIL,
+        "body = \"x\"\nbody_file = \"y\"",
+        "both",
+        (1, 13),
+        "keep one of them",
+    ),
+    (
+        MAIL,
+        r#"body_file = "no/such/file.txt""#,
+        "cannot read no/such/file.txt",
+        (0, 13),
+        "correct its path",
+    ),
+    (
+        MAIL,
+        r#"titel = "x""#,
+        "unknown key `titel`",
+        (0, 1),
+        "did you mean `title`?",
+    ),
+];
+
+#[test]
+fn mistakes_in_own_texts_have_their_place_and_a_remedy() {
+    for (kind, template, message, (line, column), help) in WRONG_TEMPLATES {
+        let mistakes = with_template(kind, template).unwrap_err();
+        assert_eq!(mistakes.0.len(), 1, "{template}: {mistakes}");
+        let found = &mistakes.0[0];
+        assert!(found.message.contains(message), "{template}: {mistakes}");
+        let first = if kind == MAIL { 15 } else { 14 };
+        let place = (found.line, found.column);
+        assert_eq!(place, (first + line, column), "{template}: {mistakes}");
+        let remedy = found.help.as_ref().unwrap();
+        assert!(remedy.contains(help), "{template}: {mistakes}");
+        assert_explained(found);
+    }
+}
+
+#[test]
+fn templates_that_never_end_are_refused_at_once() {
+    let bomb = r#"body = "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}""#;
+    let begun = std::time::Instant::now();
+    let mistakes = with_template(MAIL, bomb).unwrap_err().to_string();
+    assert!(begun.elapsed().as_secs() < 5);
+    assert!(mistakes.contains("too much work"), "{mistakes}");
+}
+
+#[test]
+fn a_body_may_stand_in_a_file_of_its_own_and_mistakes_show_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tardy.toml");
+    let receiver =
+        "[[receiver]]\nname = \"r\"\nkind = \"console\"\ntemplate = { body_file = \"body.txt\" }\n";
+    std::fs::write(&path, format!("{SMALL}{receiver}")).unwrap();
+    let body = folder.path().join("body.txt");
+    std::fs::write(&body, "{{ headline }}\n").unwrap();
+    let loaded = config::load(&path, &small_environment()).unwrap();
+    let texts = &loaded.config.receivers[0].template;
+    assert_eq!(texts.body.as_deref(), Some("{{ headline }}\n"));
+    std::fs::write(&body, "a\n\n  {{ hedline }}\n").unwrap();
+    let mistakes = config::load(&path, &small_environment()).unwrap_err();
+    let found = mistakes
+        .iter()
+        .find(|found| found.code == "bad-template")
+        .unwrap();
+    assert!(found.file.ends_with("body.txt"), "{mistakes}");
+    assert_eq!((found.line, found.column), (3, 6), "{mistakes}");
+    std::fs::write(&body, " \n").unwrap();
+    let mistakes = config::load(&path, &small_environment()).unwrap_err();
+    assert!(
+        mistakes.to_string().contains("body.txt is empty"),
+        "{mistakes}"
     );
 }
 

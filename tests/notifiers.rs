@@ -35,6 +35,8 @@ mod slack;
 mod slack_webhook;
 #[path = "notifiers/teams.rs"]
 mod teams;
+#[path = "notifiers/templates.rs"]
+mod templates;
 #[path = "notifiers/webhook.rs"]
 mod webhook;
 #[path = "notifiers/world.rs"]

@@ -216,6 +216,11 @@ async fn a_failing_run_is_told_within_seconds_and_answers_are_the_same_running_o
     );
     assert_eq!(answers[3][0]["subjects"], 3, "{}", answers[3]);
 
+    let rendered = ["render", "ops", "run-failed", "--json"];
+    let shown = home.run(&rendered).assert(0, &[]).json();
+    assert_eq!(shown["alert"], answers[0]["alerts"]["rows"][0]["id"]);
+    assert_eq!(shown["sample"], Value::Null, "a real alert is shown");
+
     let second = home.run(&["run"]);
     second.assert(
         1,
@@ -242,6 +247,9 @@ async fn a_failing_run_is_told_within_seconds_and_answers_are_the_same_running_o
             "{question:?}"
         );
     }
+    let stopped = home.run(&rendered).assert(0, &[]).json();
+    let alert = |json: &Value| json["sent"][1]["content"]["alerts"].clone();
+    assert_eq!(alert(&stopped), alert(&shown), "{stopped}");
     assert_eq!(files(home), before, "questions leave nothing behind");
     for line in home.log().lines() {
         assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");

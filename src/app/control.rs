@@ -20,10 +20,11 @@ use crate::chat::run::{Answer, answer};
 use crate::engine::Engine;
 use crate::engine::acting::{Act, ActKind, Acted};
 use crate::engine::labels::{Labels, Matcher};
+use crate::engine::notification::AlertView;
 use crate::engine::observation::Name;
 use crate::engine::query::{
     self, AlertRow, DeliveriesAnswer, DeliveryQuestion, PictureAnswer, PictureQuestion, QuietNow,
-    SilenceRow, picture, quiet_now,
+    SilenceRow, newest_alert, picture, quiet_now,
 };
 use crate::engine::time::{Span, Timestamp};
 use crate::notify::mask;
@@ -57,6 +58,8 @@ pub enum Request {
     Silences,
     /// What a silence with these matchers would keep quiet.
     Preview(Vec<Matcher>),
+    /// The newest open alert of a rule.
+    Newest(String),
 }
 
 /// What is answered.
@@ -79,6 +82,8 @@ pub enum Response {
     Silences(SilencesAnswer),
     /// What a silence would keep quiet.
     Preview(Box<SilencePreview>),
+    /// The newest open alert of a rule.
+    Newest(Option<Box<AlertView>>),
     /// The question could not be read.
     Refused(String),
 }
@@ -286,6 +291,10 @@ async fn respond(request: Request, asked: &Asked) -> Response {
         Request::Quiet(labels) => {
             let now = shared.clock.now();
             Response::Quiet(shared.read(|engine| quiet_now(engine, &labels, now)))
+        }
+        Request::Newest(rule) => {
+            let alert = shared.read(|engine| newest_alert(engine, &rule));
+            Response::Newest(alert.map(Box::new))
         }
     }
 }

@@ -17,6 +17,7 @@ mod notify;
 mod output;
 mod promised;
 mod reach;
+mod render;
 mod routes;
 mod rows;
 mod rules;
@@ -131,6 +132,8 @@ enum Command {
     /// Try a receiver
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
+    /// Show the exact message that a receiver would get of a rule, without sending it
+    Render(render::RenderArgs),
     /// Look after the store
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -171,6 +174,7 @@ impl Command {
             Self::Ask(_) => "ask",
             Self::Rules(_) => "rules",
             Self::Notify(_) => "notify",
+            Self::Render(_) => "render",
             Self::Store(_) => "store",
             Self::Completions(_) => "completions",
             Self::Ack(_) => "ack",
@@ -239,6 +243,7 @@ fn dispatch(command: Command, name: &'static str, context: &Context) -> ExitCode
         Command::Detect(args) => detect::run(&args, context),
         Command::Rules(args) => rules::run(&args, context),
         Command::Notify(command) => notify::run(&command, context),
+        Command::Render(args) => render::run(&args, context),
         Command::Sla(args) => sla::run(&args, context),
         Command::Accept(args) => accept::run(&args, context),
         Command::Why(args) => why::run(&args, context),

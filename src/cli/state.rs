@@ -16,6 +16,7 @@ use crate::config::{self, Config, Diagnostics};
 use crate::engine::acting::{Act, ActKind, Acted};
 use crate::engine::history::History;
 use crate::engine::labels::{Labels, Matcher};
+use crate::engine::notification::AlertView;
 use crate::engine::observation::Name;
 use crate::engine::query::{
     self, DeliveriesAnswer, DeliveryQuestion, PictureAnswer, PictureQuestion, QuietNow,
@@ -231,6 +232,37 @@ pub(super) fn quiet(labels: &Labels, context: &Context) -> Result<Option<QuietNo
             Ok(Some(query::quiet_now(&engine, labels, now)))
         }
     }
+}
+
+/// The newest open alert of a rule. Without a bot and without a store there is none; `Err` says why it cannot be
+/// known.
+pub(super) fn newest_alert(
+    config: &Config,
+    rule: &str,
+    context: &Context,
+) -> Result<Option<AlertView>, String> {
+    let Some((path, _)) = start::store_path(config) else {
+        return Ok(None);
+    };
+    let socket = control::socket_path(&path);
+    let request = Request::Newest(rule.to_owned());
+    let runtime = runtime(context).map_err(|_| "no bot can be asked".to_owned())?;
+    match runtime.block_on(control::ask(&socket, &request)) {
+        Ok(Response::Newest(alert)) => return Ok(alert.map(|alert| *alert)),
+        Ok(Response::Refused(why)) => return Err(why),
+        Ok(_) => return Err("the bot gave another answer".to_owned()),
+        Err(ControlError::NotRunning) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    if !path.exists() {
+        return Ok(None);
+    }
+    let now = SystemClock::default().now();
+    let loaded = start::open(&path, now)
+        .map_err(|error| error.to_string())?
+        .loaded;
+    let engine = engine(config, loaded.history, loaded.saved, now);
+    Ok(query::newest_alert(&engine, rule))
 }
 
 /// The state of the whole program.

@@ -246,7 +246,11 @@ fn syntax_help(message: &str) -> &'static str {
 }
 
 /// Reads a file into the context. A mistake is noted at `asked_at`, or at the file itself.
-fn add_file(context: &Context<'_>, path: &Path, asked_at: Option<Place>) -> Option<Place> {
+pub(super) fn add_file(
+    context: &Context<'_>,
+    path: &Path,
+    asked_at: Option<Place>,
+) -> Option<Place> {
     let name = shown(path);
     let origin = path
         .strip_prefix(&context.folder)
@@ -262,6 +266,9 @@ fn add_file(context: &Context<'_>, path: &Path, asked_at: Option<Place>) -> Opti
         Ok(bytes) => bytes,
         Err(error) => {
             let help = match error.kind() {
+                std::io::ErrorKind::NotFound if asked_at.is_some() => {
+                    format!("create {name}, or correct its path")
+                }
                 std::io::ErrorKind::NotFound => format!(
                     "create {name} (`tardy init` writes a first one), or name another file with --config"
                 ),

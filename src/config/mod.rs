@@ -26,6 +26,7 @@ mod schema;
 mod secret;
 mod service;
 mod softness;
+mod templates;
 mod tree;
 mod values;
 mod windows;

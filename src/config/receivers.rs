@@ -11,6 +11,7 @@ use super::keys::{self, Variant};
 use super::known::{Known, Names, name_or_default};
 use super::place::Place;
 use super::service::{address, no_secret};
+use super::templates;
 use super::tree::{Spot, Table};
 use super::values::Refusal;
 
@@ -142,11 +143,12 @@ fn read_receiver(
     if matches!(kind, ReceiverKind::Discord(_)) {
         not_built.push((format!("receiver kind \"{}\"", kind.name()), kind_place));
     }
+    let template = templates::read(&mut cursor, &kind);
     cursor.finish();
     Some(Receiver {
         name: name_or_default(name.as_ref()),
         kind,
-        template: TemplateTexts::default(),
+        template,
     })
 }
 

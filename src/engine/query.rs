@@ -41,7 +41,7 @@ use super::alert::{Alert, AlertState};
 use super::baseline::{Baseline, seconds, span};
 use super::history::{Outcome, ProjectHistory};
 use super::labels::{Glob, Matcher};
-use super::notification::SuppressionReason;
+use super::notification::{AlertView, SuppressionReason};
 use super::observation::{Run, Status};
 use super::rule::context::is_like;
 use super::rule::{RuleKind, Severity};
@@ -360,6 +360,15 @@ fn by_weight(a: &AlertRow, b: &AlertRow) -> Ordering {
         .then(b.severity.cmp(&a.severity))
         .then(a.began_at.cmp(&b.began_at))
         .then_with(|| a.id.cmp(&b.id))
+}
+
+/// The newest open alert of a rule, as people are told of it: one that fires before one that does not yet.
+pub fn newest_alert(engine: &Engine, rule: &str) -> Option<AlertView> {
+    let open = engine
+        .alerts()
+        .filter(|alert| alert.is_open() && &*alert.rule == rule);
+    open.max_by_key(|alert| (alert.state, alert.began_at, alert.fingerprint))
+        .map(|alert| alert.view(false))
 }
 
 fn alert_row(engine: &Engine, alert: &Alert) -> AlertRow {

@@ -13,7 +13,7 @@ use anstyle::{AnsiColor, Style};
 use super::digest::Sheet;
 use super::limits::console as limits;
 use super::message::{Card, Message, Runbook, Tone};
-use super::{BuildContext, Delivery, Notifier, Outcome, Writer};
+use super::{BuildContext, Delivery, Notifier, Outcome, Preview, PreviewForm, Writer};
 
 /// Writes cards.
 pub(super) struct Console {
@@ -31,13 +31,17 @@ impl Console {
         }
     }
 
-    fn write(&self, delivery: Delivery<'_>) -> std::io::Result<()> {
+    fn text(&self, paint: Paint, delivery: Delivery<'_>) -> String {
         let message = self.writer.message(delivery.notification);
-        let text = if message.is_opening && !message.is_ending || message.notice.is_some() {
-            self.paint.cards(&message)
+        if message.is_opening && !message.is_ending || message.notice.is_some() {
+            paint.cards(&message)
         } else {
-            self.paint.change(&message)
-        };
+            paint.change(&message)
+        }
+    }
+
+    fn write(&self, delivery: Delivery<'_>) -> std::io::Result<()> {
+        let text = self.text(self.paint, delivery);
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         out.write_all(text.as_bytes())?;
         out.flush()
@@ -58,6 +62,14 @@ impl Notifier for Console {
             },
         };
         Box::pin(std::future::ready(outcome))
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        vec![Preview {
+            title: "on the terminal",
+            form: PreviewForm::Text,
+            text: self.text(Paint(false), delivery),
+        }]
     }
 }
 
@@ -98,7 +110,10 @@ impl Paint {
         let line = shorten(&message.first_line, room);
         let word = self.tone(message.tone, message.tone.word());
         let line = format!("{}  {word}  {}  {line}\n", self.dim(time), self.dim(id));
-        line
+        match &message.note {
+            Some(note) => format!("{line}{}\n", self.dim(&shorten(note, limits::COLUMNS))),
+            None => line,
+        }
     }
 
     fn cards(self, message: &Message) -> String {
@@ -111,8 +126,15 @@ impl Paint {
             lines
                 .extend(wrap(line, limits::COLUMNS - 2).map(|line| self.edge(message.tone, &line)));
         }
-        let shown = message.cards.len().min(limits::ALERTS);
-        for (index, card) in message.cards[..shown].iter().enumerate() {
+        for line in message.body.iter().flat_map(|body| body.lines()) {
+            lines
+                .extend(wrap(line, limits::COLUMNS - 2).map(|line| self.edge(message.tone, &line)));
+        }
+        let (shown, written) = match message.body {
+            Some(_) => (message.cards.len(), 0),
+            None => [message.cards.len().min(limits::ALERTS); 2].into(),
+        };
+        for (index, card) in message.cards[..written].iter().enumerate() {
             lines.extend(self.title(message, card));
             match index {
                 0 => lines.extend(self.rows(card)),

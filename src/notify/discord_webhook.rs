@@ -29,7 +29,10 @@ use self::body::{Mentions, Page, Shown, pages, short};
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::discord as limits;
 use super::message::{Message, lead};
-use super::{BuildContext, BuildError, Chart, Delivery, Handle, Notifier, Outcome, Writer, text};
+use super::{
+    BuildContext, BuildError, Chart, Delivery, Handle, Notifier, Outcome, Preview, PreviewForm,
+    Writer, text,
+};
 use crate::engine::notification::Notification;
 use crate::engine::route::Owner;
 
@@ -434,7 +437,40 @@ impl Notifier for DiscordWebhook {
     fn wants_chart(&self, _notification: &Notification) -> bool {
         true
     }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        let message = self.writer.message(delivery.notification);
+        let mentions = Mentions::of(&message, &self.owners);
+        let part = |title, page: &Page, is_post| Preview {
+            title,
+            form: PreviewForm::Json,
+            text: String::from_utf8_lossy(&page.json(is_post)).into_owned(),
+        };
+        let mut parts = Vec::new();
+        if message.is_opening {
+            for (page, title) in pages(&message, &mentions, None).iter().zip(TITLES) {
+                parts.push(part(title, page, true));
+            }
+            return parts;
+        }
+        for page in pages(&message, &Mentions::default(), None).iter().take(1) {
+            parts.push(part("PATCH, of the first message", page, false));
+        }
+        if message.is_pinging {
+            let page = short(&message, None, &mentions);
+            parts.push(part("POST, a new message", &page, true));
+        }
+        parts
+    }
 }
+
+/// Posts of one message, as they are named where nothing is sent.
+const TITLES: [&str; 4] = [
+    "POST",
+    "POST, where it goes on",
+    "POST, where it goes on again",
+    "POST, its end",
+];
 
 fn lead_id(notification: &Notification) -> String {
     let id = lead(notification).map(|alert| alert.id.as_str());

@@ -23,7 +23,8 @@ use self::mime::Letter;
 use self::smtp::{Failure, Relay, Session};
 use super::limits::mail as limits;
 use super::{
-    ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome, Writer,
+    ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome, Preview,
+    Writer,
 };
 use crate::engine::notification::Notification;
 
@@ -240,5 +241,22 @@ impl Notifier for EmailNotifier {
 
     fn wants_chart(&self, _notification: &Notification) -> bool {
         true
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        let message = self.writer.message(delivery.notification);
+        let subject = mime::subject(&message);
+        let letter = Letter::new(
+            &message,
+            delivery.notification,
+            &subject,
+            &self.from,
+            &self.receiver,
+            None,
+        );
+        self.to
+            .first()
+            .map(|to| letter.preview(to))
+            .unwrap_or_default()
     }
 }

@@ -30,6 +30,23 @@ pub mod message {
     pub const SUPPRESSION_REASONS: usize = 5;
     /// Alerts looked at; the rest is counted.
     pub const ALERTS: usize = 200;
+    /// A receiver's own text in place of the cards: one Discord embed, two sections on Slack.
+    pub const BODY: usize = 4_000;
+    /// What is said of a template that failed.
+    pub const NOTE: usize = 400;
+}
+
+/// A receiver's own templates. All O.
+pub mod template {
+    /// Work one rendering may do: instructions, and bytes by the 64. A list of 200 alerts with ten facts each
+    /// takes a fifth of it; all of it takes some milliseconds and at most 13 MB.
+    pub const FUEL: u64 = 200_000;
+    /// Macros and includes within one another.
+    pub const DEPTH: usize = 50;
+    /// Bytes of one template.
+    pub const SOURCE_BYTES: usize = 32 * 1024;
+    /// Different failures that are logged for each receiver.
+    pub const WARNINGS: usize = 30;
 }
 
 /// Slack: the bot and incoming webhooks.

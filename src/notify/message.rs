@@ -5,11 +5,13 @@
 //! Guarantees: pure; the same notification gives the same message; the first line stands alone; every alert
 //! has a word for how bad it is, never a colour alone. It does not escape anything.
 
+mod pieces;
 mod words;
 
 use chrono_tz::Tz;
 use url::Url;
 
+pub use self::pieces::BodySpan;
 pub(crate) use self::words::lead;
 use self::words::{
     alerts, first_line, kind_words, mentioned, severity_word, subject_of, summary, suppressed,
@@ -232,6 +234,12 @@ pub struct Message {
     pub notice: Option<String>,
     /// A digest, ready to lay out; its plain text is the notice.
     pub digest: Option<Sheet>,
+    /// The receiver's own text, which is shown in place of the cards: see [`Message::body_pieces`].
+    pub body: Option<String>,
+    /// The receiver's own subject, for mail.
+    pub subject: Option<String>,
+    /// What went wrong with the receiver's own texts; [`Message::remainder`] says it too.
+    pub note: Option<String>,
     /// Alerts kept quiet: `4 kept quiet: 3 silenced by s1, 1 muted by weekend`.
     pub suppressed: Option<String>,
     /// What the conversation is about, without times: `finance nightly-refresh: run failed`.
@@ -278,6 +286,9 @@ impl Message {
             hidden_alerts: alerts.len() - shown + notification.omitted,
             notice: notice_text(&notification.body, digest.as_ref()),
             digest,
+            body: None,
+            subject: None,
+            note: None,
             suppressed: suppressed(&notification.suppressed),
             topic: topic(notification),
             severity: severity_word(notification),
@@ -289,12 +300,21 @@ impl Message {
         }
     }
 
+    /// Which of the cards the first line is about.
+    pub(super) fn lead_index(&self, notification: &Notification) -> usize {
+        let lead = lead(notification);
+        let alerts = alerts(notification);
+        let index = lead.and_then(|lead| alerts.iter().position(|alert| std::ptr::eq(alert, lead)));
+        index.filter(|index| *index < self.cards.len()).unwrap_or(0)
+    }
+
     /// Id of the alert that leads, which names the conversation for people.
     pub fn lead_id(&self) -> Option<&str> {
         self.cards.first().map(|card| card.id.as_str())
     }
 
-    /// What is not shown when only `shown` cards are: `and 37 more`, and what is kept quiet.
+    /// What is not shown when only `shown` cards are: `and 37 more`, what is kept quiet, and a template that
+    /// failed.
     pub fn remainder(&self, shown: usize) -> Option<String> {
         let hidden = self.cards.len().saturating_sub(shown) + self.hidden_alerts;
         let others = (hidden > 0).then(|| format!("and {hidden} more"));
@@ -302,10 +322,9 @@ impl Message {
             (Some(counted), Some(others)) => Some(format!("{counted}; {others}")),
             (counted, others) => counted.or(others),
         };
-        match (more, self.suppressed.clone()) {
-            (Some(more), Some(quiet)) => Some(format!("{more}; {quiet}")),
-            (more, quiet) => more.or(quiet),
-        }
+        let parts = [more, self.suppressed.clone(), self.note.clone()];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 
     /// What stands above a card; `None` when the first line has said it.
@@ -318,8 +337,15 @@ impl Message {
     pub fn plain(&self, alerts: usize) -> String {
         let mut lines = vec![self.first_line.clone(), self.summary.clone()];
         lines.extend(self.notice.iter().map(|notice| format!("\n{notice}")));
-        let shown = self.cards.len().min(alerts);
-        for (index, card) in self.cards[..shown].iter().enumerate() {
+        if let Some(body) = &self.body {
+            lines.push(format!("\n{body}"));
+        }
+        let shown = match self.body {
+            Some(_) => self.cards.len(),
+            None => self.cards.len().min(alerts),
+        };
+        let written = if self.body.is_some() { 0 } else { shown };
+        for (index, card) in self.cards[..written].iter().enumerate() {
             let detail = if index < 3 {
                 Detail::Full
             } else {
@@ -366,11 +392,13 @@ fn plain_rows(card: &Card) -> String {
     lines.join("\n")
 }
 
+/// One line from outside: cleaned, masked, bounded.
 pub(in crate::notify) fn line(text: &str, limit: usize) -> String {
     text::line(&mask(&text::line(text, limit * 4)), limit)
 }
 
-fn long(text: &str, limit: usize) -> String {
+/// Lines from outside: cleaned, masked, bounded.
+pub(super) fn long(text: &str, limit: usize) -> String {
     text::block(&mask(&text::block(text, limit * 4)), limit)
 }
 

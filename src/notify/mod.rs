@@ -20,9 +20,11 @@ mod console;
 mod discord_webhook;
 mod email;
 mod pagerduty;
+pub mod sample;
 mod slack;
 mod slack_webhook;
 mod teams;
+pub mod template;
 pub(crate) mod text;
 mod webhook;
 mod writer;
@@ -269,9 +271,51 @@ pub trait Notifier: Send + Sync {
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
+    /// What would be sent, without sending it; no secret, so no address of a webhook. Empty when the kind cannot
+    /// say.
+    fn preview(&self, _delivery: Delivery<'_>) -> Vec<Preview> {
+        Vec::new()
+    }
+
     /// A chart is shown with this one, if there is any.
     fn wants_chart(&self, _notification: &Notification) -> bool {
         false
+    }
+}
+
+/// A part of what would be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// What it is, in words: `POST`, `headers`, `text`.
+    pub title: &'static str,
+    /// Its form.
+    pub form: PreviewForm,
+    /// The part as it would be sent.
+    pub text: String,
+}
+
+/// The form of a part of what would be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreviewForm {
+    /// JSON.
+    Json,
+    /// HTML.
+    Html,
+    /// Lines `Name: value`.
+    Headers,
+    /// Plain text.
+    Text,
+}
+
+impl PreviewForm {
+    /// As data: `json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Html => "html",
+            Self::Headers => "headers",
+            Self::Text => "text",
+        }
     }
 }
 

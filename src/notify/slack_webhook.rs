@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::slack as limits;
 use super::message::{Card, Message};
-use super::slack::blocks::{Head, Room, add_cards, words};
+use super::slack::blocks::{Head, Room, add_body, add_cards, words};
 use super::slack::escape::mentions;
-use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Writer};
+use super::{
+    BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Preview, PreviewForm, Writer,
+};
 use crate::engine::route::Owner;
 
 /// Posts to an incoming webhook.
@@ -45,17 +47,20 @@ impl SlackWebhook {
         })
     }
 
-    async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
+    /// The payload, and what is to be kept of the first message.
+    fn payload(&self, delivery: Delivery<'_>) -> (Value, Option<String>) {
         let message = self.writer.message(delivery.notification);
         let known = delivery.handle.and_then(reference);
         let first = known
             .clone()
             .or_else(|| message.lead_id().map(str::to_owned));
-        let payload = payload(
-            &message,
-            first.as_deref(),
-            &mentions(&message, &self.owners),
-        );
+        let mentions = mentions(&message, &self.owners);
+        let payload = payload(&message, first.as_deref(), &mentions);
+        (payload, first.filter(|_| known.is_none()))
+    }
+
+    async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
+        let (payload, first) = self.payload(delivery);
         let attempt = self.client.attempt();
         let mut reply = self.post(&attempt, &payload).await?;
         if reply.status == StatusCode::BAD_REQUEST && is_about_content(&reply) {
@@ -63,7 +68,7 @@ impl SlackWebhook {
             let plain = json!({ "text": payload["text"] });
             reply = self.post(&attempt, &plain).await?;
         }
-        Ok(self.outcome(&reply, first.filter(|_| known.is_none())))
+        Ok(self.outcome(&reply, first))
     }
 
     async fn post(&self, attempt: &Attempt<'_>, payload: &Value) -> Result<Reply, Outcome> {
@@ -112,6 +117,14 @@ impl Notifier for SlackWebhook {
                 .await
                 .unwrap_or_else(|outcome| outcome)
         })
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        vec![Preview {
+            title: "POST",
+            form: PreviewForm::Json,
+            text: self.payload(delivery).0.to_string(),
+        }]
     }
 }
 
@@ -166,7 +179,10 @@ fn payload(message: &Message, first: Option<&str>, mentions: &str) -> Value {
     // The line about the rest comes last and must fit too.
     let room = Room::before(limits::BUDGET, &message.remainder(0).unwrap_or_default());
     let cards: Vec<&Card> = message.cards.iter().collect();
-    let shown = add_cards(&mut blocks, message, &cards, limits::FULL_CARDS, &room);
+    let shown = match &message.body {
+        Some(_) => add_body(&mut blocks, message, &room),
+        None => add_cards(&mut blocks, message, &cards, limits::FULL_CARDS, &room),
+    };
     blocks.extend(message.remainder(shown).as_deref().map(words));
     json!({
         "text": head.text(message),

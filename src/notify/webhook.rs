@@ -13,7 +13,9 @@ use super::http::{self, Client, Endpoint, Reply};
 use super::limits::webhook as limits;
 use super::mask::mask;
 use super::message::{Card, Message, Runbook};
-use super::{BuildContext, BuildError, Delivery, Notifier, Outcome, Writer, text};
+use super::{
+    BuildContext, BuildError, Delivery, Notifier, Outcome, Preview, PreviewForm, Writer, text,
+};
 use crate::engine::labels::Labels;
 use crate::engine::notification::{AlertView, Body, Fact, Notification, Reason, Suppressed};
 use crate::engine::time::Timestamp;
@@ -96,6 +98,32 @@ impl Notifier for Webhook {
                 .unwrap_or_else(|outcome| outcome)
         })
     }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        let notification = delivery.notification;
+        let message = self.writer.message(notification);
+        let Ok(body) = body(notification, &message) else {
+            return Vec::new();
+        };
+        let timestamp = notification.decided_at.as_millis().div_euclid(1000);
+        let signature = match self.secret {
+            Some(_) => "\nX-Tardy-Signature: v1=… (made when it is sent)",
+            None => "",
+        };
+        let headers = format!(
+            "Content-Type: application/json\nX-Tardy-Delivery: {}\nX-Tardy-Timestamp: {timestamp}{signature}",
+            message.delivery_id
+        );
+        let part = |title, form, text| Preview { title, form, text };
+        vec![
+            part("headers", PreviewForm::Headers, headers),
+            part(
+                "POST",
+                PreviewForm::Json,
+                String::from_utf8_lossy(&body).into_owned(),
+            ),
+        ]
+    }
 }
 
 /// The value of `X-Tardy-Signature`: `v1=` and the hex HMAC-SHA256, keyed with the secret, of
@@ -121,6 +149,10 @@ struct Envelope<'a> {
     route: String,
     severity: &'static str,
     headline: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template_error: Option<&'a str>,
     group: serde_json::Value,
     alerts: Vec<Alert<'a>>,
     omitted_alerts: usize,
@@ -204,6 +236,8 @@ fn body(notification: &Notification, message: &Message) -> serde_json::Result<Ve
         route: text::line(&notification.route, limits::LABEL),
         severity: message.severity,
         headline: &message.first_line,
+        text: message.body.as_deref(),
+        template_error: message.note.as_deref(),
         group: labels(&notification.group),
         alerts: pairs
             .map(|(alert, card)| self::alert(alert, card))

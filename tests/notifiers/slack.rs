@@ -90,7 +90,7 @@ fn softly(mut notification: Notification, reason: Reason) -> Notification {
 fn alerts(notification: &mut Notification) -> &mut Vec<AlertView> {
     match &mut notification.body {
         Body::Alerts(alerts) => alerts,
-        Body::Notice { .. } => unreachable!(),
+        Body::Notice { .. } | Body::Digest(_) => unreachable!(),
     }
 }
 

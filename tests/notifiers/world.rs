@@ -169,6 +169,15 @@ impl World {
         build(&self.receiver(), &self.context()).unwrap()
     }
 
+    /// With texts of its own.
+    pub(crate) fn with_texts(&self, template: TemplateTexts) -> Box<dyn Notifier> {
+        let receiver = Receiver {
+            template,
+            ..self.receiver()
+        };
+        build(&receiver, &self.context()).unwrap()
+    }
+
     /// Everything the receiver's people can see, one text for each message.
     pub(crate) fn received(&self) -> Vec<String> {
         match self.kind {

@@ -12,7 +12,7 @@ mod service;
 mod types;
 
 pub use extras::{CHAT, CHAT_DISCORD, CHAT_PERMISSIONS, CHAT_SLACK, DIGEST, HEARTBEAT, OWNER, WEB};
-pub use receivers::{RECEIVER, SMTP};
+pub use receivers::{RECEIVER, RECEIVER_TEMPLATE, SMTP};
 pub use routing::{ESCALATE, INHIBIT, ROUTE, ROUTE_CHILD};
 pub use rules::{ANNOTATIONS, DEFAULTS, RULE, RULES_FILE};
 pub use service::{CALENDAR, EVALUATION, MUTE, SERVICE_FILE, SOURCE, STORE};
@@ -134,13 +134,14 @@ const fn sections(name: &'static str, section: &'static Section) -> Key {
 }
 
 /// Every section of the service file, in the order of the reference, starting with its top level.
-pub fn service_sections() -> [&'static Section; 20] {
+pub fn service_sections() -> [&'static Section; 21] {
     [
         &SERVICE_FILE,
         &EVALUATION,
         &SOURCE,
         &STORE,
         &RECEIVER,
+        &RECEIVER_TEMPLATE,
         &SMTP,
         &ROUTE,
         &ROUTE_CHILD,

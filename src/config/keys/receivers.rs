@@ -1,7 +1,7 @@
 //! Keys of receivers and mail relays.
 
 use super::service::{NAME, plain};
-use super::{Section, Type, Variant, key, optional, required};
+use super::{Section, Type, Variant, key, optional, required, section};
 
 /// `[[receiver]]`
 pub static RECEIVER: Section = Section {
@@ -12,6 +12,7 @@ pub static RECEIVER: Section = Section {
     keys: &[
         NAME,
         required("kind", Type::Kind, "\"slack_webhook\"", "Kind of receiver."),
+        section("template", &RECEIVER_TEMPLATE),
     ],
     variants: &[
         Variant {
@@ -147,6 +148,40 @@ pub static RECEIVER: Section = Section {
         },
     ],
 };
+
+/// `[receiver.template]`
+pub static RECEIVER_TEMPLATE: Section = plain(
+    "[receiver.template]",
+    "template",
+    "receiver.template",
+    "A receiver's own texts: minijinja templates that replace the built-in ones, described in docs/templates.md.",
+    &[
+        optional(
+            "title",
+            Type::Text,
+            "\"{{ severity }}: {{ headline }}\"",
+            "The first line, which stands alone on a phone.",
+        ),
+        optional(
+            "body",
+            Type::Text,
+            "\"{% for alert in alerts %}{{ alert.headline }}\\n{% endfor %}\"",
+            "What stands below it, in place of what is said of each alert.",
+        ),
+        optional(
+            "body_file",
+            Type::Text,
+            "\"templates/team.txt\"",
+            "A file that holds the body, instead of `body`; relative to the configuration.",
+        ),
+        optional(
+            "subject",
+            Type::Text,
+            "\"[{{ severity }}] {{ alert.labels.job }}\"",
+            "The subject, for receivers of kind \"email\" only; replies keep the first one.",
+        ),
+    ],
+);
 
 /// `[[smtp]]`
 pub static SMTP: Section = plain(

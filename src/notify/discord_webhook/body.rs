@@ -6,7 +6,7 @@ use serenity::builder::{CreateEmbed, CreateEmbedFooter};
 use super::super::digest::Sheet;
 use super::super::digest::discord::digest_embeds;
 use super::super::limits::discord as limits;
-use super::super::message::{Card, Detail, Message, Runbook, Tone};
+use super::super::message::{BodySpan, Card, Detail, Message, Runbook, Tone};
 use super::super::text;
 use super::answers::is_id;
 use super::{Chart, Picture};
@@ -203,7 +203,13 @@ pub(super) fn pages(message: &Message, mentions: &Mentions, picture: Option<Show
     if let Some(notice) = &message.notice {
         filling.push(notice_embed(message.tone, notice));
     }
-    let shown = filling.add_cards(message);
+    let shown = match own_embed(message, limits::EMBEDS_TOTAL) {
+        Some(embed) => {
+            filling.push(embed);
+            message.cards.len()
+        }
+        None => filling.add_cards(message),
+    };
     let pages = filling.end();
     let all = pages.len();
     let mut lines = vec![escape(&message.first_line)];
@@ -352,6 +358,28 @@ fn notice_embed(tone: Tone, notice: &str) -> Embed {
         fields: Vec::new(),
         footer: String::new(),
     }
+}
+
+/// The receiver's own text in place of the cards.
+fn own_embed(message: &Message, left: usize) -> Option<Embed> {
+    let limit = limits::DESCRIPTION.min(left.saturating_sub(limits::TITLE));
+    let piece = |span: BodySpan<'_>| match span {
+        BodySpan::Text(text) => escape(text),
+        BodySpan::Link(url, _) => format!("<{}>", link_target(url)),
+    };
+    let mut pieces = message.body_pieces(limit - 2, piece).into_iter();
+    let mut description = pieces.next()?;
+    if pieces.next().is_some() {
+        description.push_str("\n…");
+    }
+    Some(Embed {
+        id: message.lead_id().unwrap_or_default().to_owned(),
+        tone: message.tone,
+        title: message.tone.word().to_owned(),
+        description,
+        fields: Vec::new(),
+        footer: String::new(),
+    })
 }
 
 /// An embed before it is handed to the builder, which neither counts nor cuts.

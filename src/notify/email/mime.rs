@@ -11,8 +11,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::super::limits::mail as limits;
-use super::super::message::{Card, Detail, Message, Runbook, Tone};
-use super::super::{Chart, digest, text};
+use super::super::message::{BodySpan, Card, Detail, Message, Runbook, Tone};
+use super::super::{Chart, Preview, PreviewForm, digest, text};
 use crate::engine::notification::Notification;
 
 /// A mail before its recipient is known: rendered once, addressed often.
@@ -35,9 +35,11 @@ struct Picture<'a> {
     png: &'a [u8],
 }
 
-/// `[critical] finance nightly-refresh: run failed`: without times, kept for the whole thread.
+/// The receiver's own, else `[critical] finance nightly-refresh: run failed`: without times. The first mail's is
+/// kept for the whole thread.
 pub(super) fn subject(message: &Message) -> String {
-    let subject = format!("[{}] {}", message.severity, message.topic);
+    let built_in = || format!("[{}] {}", message.severity, message.topic);
+    let subject = message.subject.clone().unwrap_or_else(built_in);
     text::line(&subject, limits::SUBJECT)
 }
 
@@ -114,6 +116,31 @@ impl<'a> Letter<'a> {
         };
         mail.map(|mail| mail.formatted())
             .map_err(|error| error.to_string())
+    }
+
+    /// The parts of the mail to one recipient, as people read them.
+    pub(super) fn preview(&self, to: &Mailbox) -> Vec<Preview> {
+        let recipient = hash(&to.email.to_string().to_lowercase());
+        let mut headers = vec![
+            format!("From: {}", self.from),
+            format!("To: {to}"),
+            format!("Subject: {}", self.subject),
+            format!(
+                "Message-ID: {}",
+                self.message_id(self.notification.sequence, &recipient)
+            ),
+        ];
+        if self.notification.sequence > 0 {
+            headers.push(format!("In-Reply-To: {}", self.message_id(0, &recipient)));
+        }
+        let part = |title, form, text| Preview { title, form, text };
+        let mut parts = vec![
+            part("headers", PreviewForm::Headers, headers.join("\n")),
+            part("plain text", PreviewForm::Text, self.text.clone()),
+        ];
+        let html = self.html.clone();
+        parts.extend(html.map(|html| part("HTML", PreviewForm::Html, html)));
+        parts
     }
 
     /// `<conversation-sequence.recipient@domain>`.
@@ -260,10 +287,18 @@ struct Page<'a> {
     color: String,
     notice: Option<&'a str>,
     chart: Option<PictureView<'a>>,
+    body: Vec<Vec<SpanView<'a>>>,
     cards: Vec<CardView>,
     more: Option<String>,
     receiver: String,
     decided: &'a str,
+}
+
+/// A part of a line of the receiver's own text.
+#[derive(Serialize)]
+struct SpanView<'a> {
+    text: &'a str,
+    is_link: bool,
 }
 
 #[derive(Serialize)]
@@ -311,7 +346,10 @@ fn filled(
     picture: Option<&Picture<'_>>,
     full_cards: usize,
 ) -> Result<String, String> {
-    let shown = message.cards.len().min(limits::ALERTS);
+    let (shown, written) = match message.body {
+        Some(_) => (message.cards.len(), 0),
+        None => [message.cards.len().min(limits::ALERTS); 2].into(),
+    };
     let page = Page {
         first_line: &message.first_line,
         summary: &message.summary,
@@ -321,7 +359,8 @@ fn filled(
             id: &picture.id,
             alt: &picture.alt,
         }),
-        cards: cards(&message.cards[..shown], message, full_cards),
+        body: own_lines(message),
+        cards: cards(&message.cards[..written], message, full_cards),
         more: message.remainder(shown),
         receiver: text::line(receiver, 80),
         decided: &message.decided,
@@ -330,6 +369,24 @@ fn filled(
     let template = environment.get_template("mail");
     let html = template.and_then(|template| template.render(Serde(page)));
     html.map_err(|error| error.to_string())
+}
+
+/// The lines of the receiver's own text; none when there is none.
+fn own_lines(message: &Message) -> Vec<Vec<SpanView<'_>>> {
+    let view = |span| match span {
+        BodySpan::Text(text) => SpanView {
+            text,
+            is_link: false,
+        },
+        BodySpan::Link(text, _) => SpanView {
+            text,
+            is_link: true,
+        },
+    };
+    let lines = message.body_lines().into_iter();
+    lines
+        .map(|line| line.into_iter().map(view).collect())
+        .collect()
 }
 
 pub(in crate::notify) fn mjml_to_html(mjml: &str) -> Result<String, String> {

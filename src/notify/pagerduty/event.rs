@@ -121,8 +121,8 @@ fn details(notification: &Notification, message: &Message) -> Map<String, Value>
     let mut details = Map::new();
     let mut say = |name: &str, value: Value| details.insert(name.to_owned(), value);
     say("what", json!(message.summary));
-    if let Some(notice) = &message.notice {
-        say("text", json!(notice));
+    if let Some(text) = message.notice.as_ref().or(message.body.as_ref()) {
+        say("text", json!(text));
     }
     let alerts = alerts(notification, message);
     if let Some(more) = message.remainder(alerts.len()) {

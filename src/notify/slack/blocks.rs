@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::digest::slack::digest_blocks;
 use super::super::limits::slack as limits;
-use super::super::message::{Card, Detail, Message, Runbook};
+use super::super::message::{BodySpan, Card, Detail, Message, Runbook};
 use super::super::text;
 use super::escape::{code, code_block, escape, escape_within, link};
 
@@ -125,6 +125,55 @@ impl Room {
             blocks: limits::BLOCKS - 1,
         }
     }
+}
+
+/// Adds the receiver's own text in place of the cards: as plain text, or, where it names a link, as mrkdwn in
+/// which nothing but that link is interpreted. Counts all cards as shown.
+pub(in crate::notify) fn add_body(
+    blocks: &mut Vec<Value>,
+    message: &Message,
+    room: &Room,
+) -> usize {
+    let lines = message.body_lines();
+    let mut spans = lines.iter().flatten();
+    let has_link = spans.any(|span| matches!(span, BodySpan::Link(..)));
+    let piece = |span: BodySpan<'_>| match span {
+        BodySpan::Text(text) if has_link => unformatted(text),
+        BodySpan::Text(text) => escape(text),
+        BodySpan::Link(url, word) => link(url, word),
+    };
+    let mut used = json_size(blocks) + CUT_BYTES;
+    for piece in message.body_pieces(limits::SECTION, piece) {
+        let block = if has_link {
+            mrkdwn_section(&piece)
+        } else {
+            let text = json!({ "type": "plain_text", "text": piece, "emoji": false });
+            json!({ "type": "section", "text": text })
+        };
+        used += json_size(std::slice::from_ref(&block));
+        if used > room.size || blocks.len() + 1 >= room.blocks {
+            blocks.push(words("the text was cut here"));
+            break;
+        }
+        blocks.push(block);
+    }
+    message.cards.len()
+}
+
+/// What the block about a cut takes, as JSON.
+const CUT_BYTES: usize = 120;
+
+/// Untrusted text inside mrkdwn that is to stand there as it is: a zero-width space behind every sign that
+/// formats takes it apart.
+fn unformatted(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len() + 8);
+    for c in escape(text).chars() {
+        plain.push(c);
+        if matches!(c, '*' | '_' | '~' | '`') {
+            plain.push('\u{200b}');
+        }
+    }
+    plain
 }
 
 /// Adds as many cards as fit, in as much detail as fits; says how many. The first `full` may have full detail.

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::super::limits::slack as limits;
 use super::super::message::{Card, Message, Tone};
 use super::super::text;
-use super::blocks::{Head, Room, add_cards, error_section, mrkdwn_section, section, words};
+use super::blocks::{
+    Head, Room, add_body, add_cards, error_section, mrkdwn_section, section, words,
+};
 use super::escape::{escape, escape_within};
 use crate::engine::notification::{AlertView, Body, Notification, Reason};
 
@@ -128,7 +130,10 @@ impl Letter<'_> {
         blocks.extend(self.buttons());
         let room = Room::before(budget, &message.remainder(0).unwrap_or_default());
         let cards: Vec<&Card> = message.cards.iter().collect();
-        let shown = add_cards(&mut blocks, message, &cards, limits::FULL_CARDS, &room);
+        let shown = match &message.body {
+            Some(_) => add_body(&mut blocks, message, &room),
+            None => add_cards(&mut blocks, message, &cards, limits::FULL_CARDS, &room),
+        };
         let (parts, placed) = self.parts(shown, continued, budget);
         blocks.extend(closing(message, shown, placed).as_deref().map(words));
         let text = head.text(message);

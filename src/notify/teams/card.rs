@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use crate::notify::limits::teams as limits;
-use crate::notify::message::{Card, Detail, Message, Runbook, Tone};
+use crate::notify::message::{BodySpan, Card, Detail, Message, Runbook, Tone};
 use crate::notify::text;
 
 /// The whole message. `first` names the conversation in every message but the first; `mentioned` are
@@ -94,6 +94,10 @@ fn add_cards(body: &mut Vec<Value>, message: &Message, envelope: usize) -> usize
     // The line about the rest comes last and must fit too.
     let rest = paragraph(&[plain(&message.remainder(0).unwrap_or_default())]);
     let mut used = envelope + weight(&rest) + body.iter().map(weight).sum::<usize>();
+    if message.body.is_some() {
+        add_own_text(body, message, used);
+        return message.cards.len();
+    }
     for (index, card) in message.cards.iter().enumerate() {
         let details = match index {
             0..3 => &[Detail::Full, Detail::Brief, Detail::Minimal][..],
@@ -111,6 +115,21 @@ fn add_cards(body: &mut Vec<Value>, message: &Message, envelope: usize) -> usize
         used += size;
     }
     message.cards.len()
+}
+
+/// Adds the receiver's own text in place of the cards, as far as it fits.
+fn add_own_text(body: &mut Vec<Value>, message: &Message, mut used: usize) {
+    for line in message.body_lines() {
+        let parts = line.into_iter().map(|span| match span {
+            BodySpan::Text(text) | BodySpan::Link(text, _) => text,
+        });
+        let added = paragraph(&[plain(&parts.collect::<String>())]);
+        used += weight(&added);
+        if used > limits::BYTES {
+            return;
+        }
+        body.push(added);
+    }
 }
 
 /// Bytes as JSON with the comma behind it, as UTF-8 or UTF-16, whichever is more.

@@ -151,6 +151,8 @@ fn silence(timeline: &Timeline, matcher: &str, from: &str, to: &str) -> Silence 
         has_matched: false,
         is_end_announced: false,
         is_idle_announced: false,
+        idle_since: None,
+        receivers: std::collections::BTreeSet::default(),
     }
 }
 

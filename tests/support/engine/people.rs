@@ -142,7 +142,7 @@ fn timeline(world: Timeline, deeds: &[Deed]) -> (Timeline, Timestamp) {
 fn views(told: &Notification) -> &[AlertView] {
     match &told.body {
         Body::Alerts(alerts) => alerts,
-        Body::Notice { .. } => &[],
+        Body::Notice { .. } | Body::Digest(_) => &[],
     }
 }
 

@@ -28,7 +28,7 @@ fn notices(played: &Outcome) -> Vec<(String, String)> {
         .filter(|told| told.reason == Reason::Notice);
     let texts = bodies.filter_map(|told| match &told.body {
         Body::Notice { headline, text } => Some((headline.clone(), text.clone())),
-        Body::Alerts(_) => None,
+        Body::Alerts(_) | Body::Digest(_) => None,
     });
     texts.collect()
 }
