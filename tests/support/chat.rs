@@ -49,6 +49,7 @@ pub(crate) enum Scripted {
     /// This answer; the request is not acted on.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// The request is acted on, and its answer lost on the way: a gateway says that it timed out.
+    #[allow(dead_code, reason = "not every test needs it")]
     LostAnswer,
     /// The request is acted on, and no answer ever comes.
     Silence,
