@@ -891,7 +891,7 @@ from = "Tardy <tardy@example.com>"
         .json();
     assert_eq!(json["delivered"], false);
     home.run(&["notify", "test", "slakc"])
-        .assert(2, &["slack, discord, mail, hook, bot"]);
+        .assert(2, &["slack, discord, mail, hook, pager, teams, bot"]);
 }
 
 const RENDERED: &str = r#"

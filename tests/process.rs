@@ -810,3 +810,112 @@ fn endings(hook: &Chat) -> BTreeMap<String, bool> {
     }
     endings
 }
+
+const BROKEN: &str = "[[rule]]\nname = \"broken\"\nkind = \"run_failed\"\nseverity = \"warning\"\n";
+
+/// The only open alert.
+fn open_alert(home: &Home) -> String {
+    let alerts = home.run(&["alerts", "--json"]).assert(0, &[]).json();
+    let id = alerts["alerts"]["rows"][0]["id"].as_str().unwrap();
+    id.to_owned()
+}
+
+fn reasons(chat: &Chat) -> Vec<String> {
+    let told = told(chat).into_iter();
+    told.map(|told| told["reason"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn what_people_take_on_and_silence_outlives_a_kill_and_its_end_is_told() {
+    let mut world = World::with(1, "0 0 1 1 *", BROKEN).await;
+    world.home.set("USER", "ada");
+    let home = &world.home;
+    let bot = home.start();
+    world.is_watching().await;
+    let begun = now() - Span::minutes(2);
+    world.add(PlannedRun::failure(
+        "bad",
+        &job(0),
+        begun,
+        Span::minutes(1),
+        "audit failed",
+    ));
+    until(20, "the failure is told", || world.hook.said().len() == 1).await;
+    let id = open_alert(home);
+    home.run(&["ack", "zzzzzz"])
+        .assert(2, &["there is no alert `zzzzzz`", &id]);
+    home.run(&["ack", &id, "--for", "3x"]).assert(2, &["--for"]);
+    home.run(&["ack", &id, "--for", "2h", "--comment", "on it"])
+        .assert(0, &["by ada"]);
+    home.run(&["ack", &id])
+        .assert(1, &["acknowledged already by ada"]);
+    until(20, "it is told who has it", || world.hook.said().len() == 2).await;
+    // Silences.
+    let add = [
+        "silence",
+        "add",
+        "job=job-000",
+        "--for",
+        "1h",
+        "--comment",
+        "migration",
+    ];
+    home.run(&["silence", "add", "job=job-000", "--for", "1h"])
+        .assert(2, &["--comment"]);
+    home.run(&["silence", "add", "job ~ x", "--for", "1h", "--comment", "x"])
+        .assert(2, &["job ~ x"]);
+    home.run(&["silence", "add", "job=job-000", "--preview"])
+        .assert(0, &["Fits 1 alert now:", &id, "1 of broken"]);
+    home.run(&["silence", "list"])
+        .assert(0, &["No silence is in force"]);
+    home.run(&add)
+        .assert(0, &["Fits 1 alert now:", "tardy silence expire s"]);
+    home.run(&add).assert(1, &["silenced already"]);
+    bot.kill();
+
+    // Without a bot the store answers, and takes what is done.
+    home.run(&["alerts"]).assert(0, &[&id, "silenced by s"]);
+    home.run(&["silence", "list"])
+        .assert(0, &["ada", "migration", "job = \"job-000\""]);
+    let listed = home
+        .run(&["silence", "list", "--json"])
+        .assert(0, &[])
+        .json();
+    let silence = listed[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (&listed[0]["quiet"], &listed[0]["is_active"]),
+        (&1.into(), &true.into())
+    );
+    let mut bot = home.start();
+    world.is_watching().await;
+    let begun = now() - Span::minutes(1);
+    world.add(PlannedRun::success(
+        "good",
+        &job(0),
+        begun,
+        Span::seconds(30),
+    ));
+    until(30, "the end is told, silenced or not", || {
+        reasons(&world.hook)
+            .last()
+            .is_some_and(|last| last == "all_resolved")
+    })
+    .await;
+    home.run(&["silence", "expire", "sqqqqq"])
+        .assert(2, &["there is no silence `sqqqqq`", &silence]);
+    home.run(&["silence", "expire", &silence[..4]])
+        .assert(0, &[]);
+    home.run(&["silence", "expire", &silence])
+        .assert(1, &["over already"]);
+    home.run(&["silence", "list", "--all"])
+        .assert(0, &[&silence, "ended by ada"]);
+    home.run(&["ack", &id]).assert(1, &["over"]);
+    bot.signal(Signal::TERM);
+    assert_eq!(bot.end().await, 0);
+    let heard = reasons(&world.hook);
+    let count = |reason: &str| heard.iter().filter(|heard| *heard == reason).count();
+    assert_eq!((count("first"), count("all_resolved")), (1, 1), "{heard:?}");
+    home.run(&["store", "verify"])
+        .assert(0, &["all records are good"]);
+}

@@ -142,7 +142,7 @@ enum Command {
     /// Take an alert on: reminders and escalation stop, it stays open
     Ack(ack::AckArgs),
     /// Keep alerts quiet for a while
-    #[command(subcommand)]
+    #[command(subcommand, after_help = silence::EXAMPLES)]
     Silence(silence::SilenceCommand),
     /// Accept a regression's new level as normal, which ends its alert
     Accept(accept::AcceptArgs),

@@ -13,6 +13,14 @@ use crate::engine::query::{SilenceRow, parse_matchers};
 use crate::engine::silence::Until;
 use crate::engine::time::{Span, Timestamp, human_span, human_time, parse_span};
 
+/// Shown below the help of `tardy silence`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  tardy silence add job=nightly --for 2h --comment \"migration\"
+  tardy silence add job=nightly --preview
+  tardy silence list
+  tardy silence expire sk3x9q";
+
 /// What can be done about silences.
 #[derive(Debug, Subcommand)]
 pub(super) enum SilenceCommand {

@@ -21,7 +21,10 @@ use url::Url;
 use self::plan::{Event, Incident, plan};
 use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::message::Message;
-use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, PagerDuty, Writer};
+use super::{
+    BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, PagerDuty, Preview, PreviewForm,
+    Writer,
+};
 use crate::engine::notification::Notification;
 
 /// Sends events.
@@ -160,6 +163,18 @@ impl Notifier for PagerDutyNotifier {
                 .await
                 .unwrap_or_else(|outcome| outcome)
         })
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        let notification = delivery.notification;
+        let message = self.writer.message(notification);
+        let plan = plan(notification, delivery.handle.and_then(incident).as_ref());
+        let shown = |event: &Event| Preview {
+            title: "POST, with the routing key",
+            form: PreviewForm::Json,
+            text: event::body(event, notification, &message).to_string(),
+        };
+        plan.events.iter().map(shown).collect()
     }
 }
 

@@ -19,7 +19,9 @@ use url::Url;
 
 use super::http::{self, Client, Endpoint, Reply};
 use super::message::Message;
-use super::{BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Writer};
+use super::{
+    BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Preview, PreviewForm, Writer,
+};
 use crate::engine::route::Owner;
 
 /// Posts cards to a workflow.
@@ -56,7 +58,8 @@ impl Teams {
         })
     }
 
-    async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
+    /// What is posted; and how later messages name it, when it opens the conversation.
+    fn body(&self, delivery: Delivery<'_>) -> (serde_json::Value, Option<String>) {
         let message = self.writer.message(delivery.notification);
         let known = delivery.handle.and_then(reference);
         let first = known
@@ -67,10 +70,15 @@ impl Teams {
             first.as_deref(),
             &mentioned(&message, &self.owners),
         );
+        (body, first.filter(|_| known.is_none()))
+    }
+
+    async fn attempt(&self, delivery: Delivery<'_>) -> Result<Outcome, Outcome> {
+        let (body, first) = self.body(delivery);
         let url = self.client.endpoint().url().clone();
         let request = http::json(Method::POST, url, body.to_string().into_bytes());
         let reply = self.client.attempt().send(request).await?;
-        Ok(self.outcome(&reply, first.filter(|_| known.is_none())))
+        Ok(self.outcome(&reply, first))
     }
 
     fn outcome(&self, reply: &Reply, first: Option<String>) -> Outcome {
@@ -109,6 +117,14 @@ impl Notifier for Teams {
                 .await
                 .unwrap_or_else(|outcome| outcome)
         })
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        vec![Preview {
+            title: "POST",
+            form: PreviewForm::Json,
+            text: self.body(delivery).0.to_string(),
+        }]
     }
 }
 

@@ -32,7 +32,7 @@ async fn look_as_reviewed() {
 
 #[tokio::test]
 async fn the_verdict_stands_alone_and_leads() {
-    for kind in KINDS {
+    for kind in KINDS.iter().filter(|kind| **kind != Kind::PagerDuty) {
         let world = World::new(*kind).await;
         handle_of(deliver(&*world.notifier(), &told::digest(), None).await);
         let received = world.received();
@@ -68,7 +68,7 @@ async fn the_webhook_has_the_whole_structure() {
 #[tokio::test]
 async fn texts_stay_texts_and_fit_however_hostile_and_many_they_are() {
     let units = ["x", "word ", "<&>", "**", "🚀", "`", "\"\\\n", "@everyone "];
-    for kind in KINDS {
+    for kind in KINDS.iter().filter(|kind| **kind != Kind::PagerDuty) {
         for text in told::HOSTILE.iter().copied().chain(units) {
             let all = format!("{text} ");
             let notifications = [

@@ -216,7 +216,15 @@ async fn a_preview_is_what_is_sent_and_holds_no_secret() {
                         world.mails()[0].html.replace("\r\n", "\n").trim_end()
                     );
                 }
-                _ => assert_eq!(part(PreviewForm::Json).unwrap(), sent),
+                _ => {
+                    let without_key = |text: &str| {
+                        let mut json: serde_json::Value = serde_json::from_str(text).unwrap();
+                        json.as_object_mut().unwrap().remove("routing_key");
+                        json
+                    };
+                    let previewed = part(PreviewForm::Json).unwrap();
+                    assert_eq!(without_key(&previewed), without_key(&sent), "{kind:?}");
+                }
             }
         }
     }

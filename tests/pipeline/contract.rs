@@ -375,7 +375,8 @@ async fn contract_10_hundreds_of_alerts_are_told_in_a_bounded_message() {
     }
     rig.start();
     rig.run_to(minute(30)).await;
-    assert_eq!(rig.counts(), [1, 1, 1, 1, 0], "{:?}", Rig::story(&rig.hook));
+    // What does not fit into one of Discord's messages goes on in at most three more.
+    assert_eq!(rig.counts(), [1, 4, 1, 1, 0], "{:?}", Rig::story(&rig.hook));
     assert!(
         rig.settled
             .iter()

@@ -124,6 +124,9 @@ fn details(notification: &Notification, message: &Message) -> Map<String, Value>
     if let Some(text) = message.notice.as_ref().or(message.body.as_ref()) {
         say("text", json!(text));
     }
+    if message.body.is_some() {
+        return details;
+    }
     let alerts = alerts(notification, message);
     if let Some(more) = message.remainder(alerts.len()) {
         say("more", json!(more));

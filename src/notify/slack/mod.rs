@@ -27,17 +27,20 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use self::api::Api;
 use self::escape::mentions;
 use self::look_up::LookUp;
 use self::pace::Pace;
-use self::payload::Letter;
+use self::payload::{Continued, Letter, Sheet, Size};
 use self::picture::Pictures;
 use self::progress::Open;
 use self::talk::Talk;
 use super::limits::slack as limits;
-use super::{BuildContext, BuildError, Delivery, Notifier, Outcome, Slack, Writer};
+use super::{
+    BuildContext, BuildError, Delivery, Notifier, Outcome, Preview, PreviewForm, Slack, Writer,
+};
 use crate::engine::notification::{Body, Notification, Reason};
 use crate::engine::route::Owner;
 
@@ -138,6 +141,35 @@ impl Notifier for SlackBot {
         );
         let is_about_alerts = matches!(notification.body, Body::Alerts(_));
         is_time && is_about_alerts && !notification.is_ending() && self.pictures.are_allowed()
+    }
+
+    fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
+        let message = self.writer.message(delivery.notification);
+        let (id, is_opening) = (message.delivery_id.clone(), message.is_opening);
+        let letter = Letter {
+            mentions: mentions(&message, &self.owners),
+            notification: delivery.notification,
+            has_buttons: self.has_buttons,
+            message,
+        };
+        let part = |title, sheet: Sheet, number| {
+            let mut body = sheet.body(Size::Full.metadata(&id, number));
+            body["channel"] = json!(self.channel);
+            Preview {
+                title,
+                form: PreviewForm::Json,
+                text: body.to_string(),
+            }
+        };
+        if is_opening {
+            let (sheet, _) = letter.whole(Size::Full, Continued::All, &letter.mentions);
+            return vec![part("chat.postMessage", sheet, None)];
+        }
+        let (sheet, _) = letter.whole(Size::Full, Continued::None, "");
+        vec![
+            part("chat.update, of the first message", sheet, None),
+            part("chat.postMessage, in its thread", letter.line(), Some(0)),
+        ]
     }
 }
 

@@ -123,7 +123,11 @@ fn add_own_text(body: &mut Vec<Value>, message: &Message, mut used: usize) {
         let parts = line.into_iter().map(|span| match span {
             BodySpan::Text(text) | BodySpan::Link(text, _) => text,
         });
-        let added = paragraph(&[plain(&parts.collect::<String>())]);
+        let text = parts.collect::<String>();
+        if text.trim().is_empty() {
+            continue;
+        }
+        let added = paragraph(&[plain(&text)]);
         used += weight(&added);
         if used > limits::BYTES {
             return;
