@@ -848,7 +848,7 @@ async fn what_people_take_on_and_silence_outlives_a_kill_and_its_end_is_told() {
     home.run(&["ack", &id, "--for", "3x"]).assert(2, &["--for"]);
     home.run(&["ack", &id, "--for", "2h", "--comment", "on it"])
         .assert(0, &["by ada"]);
-    home.run(&["ack", &id])
+    home.run(&["ack", &id, "--for", "1h"])
         .assert(1, &["acknowledged already by ada"]);
     until(20, "it is told who has it", || world.hook.said().len() == 2).await;
     // Silences.

@@ -44,7 +44,10 @@ pub(super) fn first_line(notification: &Notification) -> String {
     let Some(alert) = lead(notification) else {
         return match &notification.body {
             Body::Notice { headline, .. } => line(headline, limits::HEADLINE),
-            Body::Digest(digest) => line(&digest.verdict, limits::HEADLINE),
+            Body::Digest(digest) => match line(&digest.verdict, limits::HEADLINE) {
+                verdict if verdict.is_empty() => "A digest".to_owned(),
+                verdict => verdict,
+            },
             Body::Alerts(_) => "Nothing fires".to_owned(),
         };
     };

@@ -19,7 +19,12 @@ pub(super) fn message(message: &Message, first: Option<&str>, mentioned: &[&str]
     };
     let mut body = vec![heading(message, &first_line)];
     body.extend(mentions(mentioned));
-    body.extend(message.notice.iter().flat_map(|notice| head_lines(notice)));
+    body.extend(
+        message
+            .notice
+            .iter()
+            .flat_map(|notice| notice_lines(notice)),
+    );
     let entities: Vec<Value> = mentioned.iter().map(|user| mention(user)).collect();
     let envelope = |body: Vec<Value>| {
         json!({
@@ -213,6 +218,23 @@ fn head_lines(text: &str) -> Vec<Value> {
         .collect();
     if lines.count() > limits::LINES {
         shown.push(paragraph(&[plain("…")]));
+    }
+    shown
+}
+
+/// A notice or a digest, as far as it fits beside the head and what is counted.
+fn notice_lines(text: &str) -> Vec<Value> {
+    let mut left = limits::BYTES - limits::BYTES / 4;
+    let mut shown = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let line = paragraph(&[plain(line)]);
+        let size = weight(&line);
+        if size > left {
+            shown.push(paragraph(&[plain("…")]));
+            break;
+        }
+        left -= size;
+        shown.push(line);
     }
     shown
 }
