@@ -264,14 +264,17 @@ impl Case {
         self.model.uncertain += usize::from(matches!(event, Event::LoseAnswer(_)));
     }
 
-    /// Everything is well again for long enough that whatever was tried again has arrived.
+    /// Everything is well again for long enough that whatever was tried again has arrived, and what flapped is
+    /// steady.
     async fn heal(&mut self, at: i64) {
         self.rig.run_to(minute(at)).await;
         self.mute(false);
         self.unsilence(at).await;
         self.rig.run_to(minute(at + 4)).await;
         self.run(at + 4, None).await;
-        self.rig.run_to(minute(at + 30)).await;
+        // What flapped is over when it has been steady for two hours.
+        self.rig.poll_every = Span::minutes(5);
+        self.rig.run_to(minute(at + 140)).await;
     }
 }
 
