@@ -14,7 +14,7 @@ use crate::engine::digest::{Digest, DigestQuestion, due};
 use crate::engine::labels::Labels;
 use crate::engine::time::parse_span;
 use crate::notify::digest::{Mark, Section, Sheet};
-use crate::notify::{self, BuildContext, Delivery, Outcome, Receiver};
+use crate::notify::{self, BuildContext, Delivery, Outcome, Receiver, ReceiverKind};
 
 /// Options of `tardy digest`.
 #[derive(Debug, Args)]
@@ -133,6 +133,12 @@ fn send(
     let name = &receiver.name;
     if !context.out.is_json {
         context.out.note(&format!("sending to {name} …"));
+    }
+    if matches!(receiver.kind, ReceiverKind::PagerDuty(_)) {
+        context.out.error(&format!(
+            "{name} is a pager (kind \"pagerduty\"), which is sent no digests: they wake nobody; name another receiver"
+        ));
+        return Err(ExitCode::Problems);
     }
     let outcome = state::runtime(context)?.block_on(async {
         let notifier = notify::build(receiver, &build).map_err(|error| error.to_string())?;

@@ -423,14 +423,15 @@ pub(super) fn read_owners(top: &mut Cursor<'_>) -> Vec<Owner> {
 /// An owner that nobody can reach, or that owns nothing, is nobody's intention.
 fn check_owner(context: &Context<'_>, owner: &Owner, place: Place) {
     let name = &owner.name;
-    if owner.slack.is_none() && owner.discord.is_none() && owner.email.is_none() {
+    let contacts = [&owner.slack, &owner.discord, &owner.teams, &owner.email];
+    if contacts.iter().all(|contact| contact.is_none()) {
         context.push(
             Draft::warning(
                 "owner-without-contact",
                 place,
                 format!("owner `{name}` has no contact: nobody is mentioned"),
             )
-            .help("add slack = \"<@U…>\", discord = \"<@id>\" or email = \"…\""),
+            .help("add slack = \"<@U…>\", discord = \"<@id>\", teams = \"…\" or email = \"…\""),
         );
     }
     if owner.projects.is_empty() && owner.jobs.is_empty() && owner.models.is_empty() {

@@ -13,7 +13,7 @@ pub(super) use self::mime::mjml_to_html;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
@@ -22,11 +22,13 @@ use tokio::time::Instant;
 use self::mime::Letter;
 use self::smtp::{Failure, Relay, Session};
 use super::limits::mail as limits;
+use super::message::Message;
 use super::{
     ATTEMPT_BUDGET, BuildContext, BuildError, Delivery, Email, Handle, Notifier, Outcome, Preview,
     Writer,
 };
 use crate::engine::notification::Notification;
+use crate::engine::route::Owner;
 
 /// Mails through a relay.
 pub(super) struct EmailNotifier {
@@ -35,6 +37,7 @@ pub(super) struct EmailNotifier {
     from: Mailbox,
     relay: Relay,
     writer: Writer,
+    owners: Arc<[Owner]>,
     progress: Mutex<Progress>,
 }
 
@@ -95,12 +98,13 @@ impl EmailNotifier {
             from: mailbox("from", &email.smtp.from)?,
             relay: Relay::new(receiver, &email.smtp, context.timeouts)?,
             writer: context.writer(),
+            owners: context.owners.clone(),
             progress: Mutex::default(),
         })
     }
 
     async fn attempt(&self, delivery: Delivery<'_>) -> Outcome {
-        let message = self.writer.message(delivery.notification);
+        let message = self.message(delivery.notification);
         let known = delivery
             .handle
             .and_then(|handle| Thread::deserialize(&handle.0).ok());
@@ -121,6 +125,19 @@ impl EmailNotifier {
         let outcome = self.unsettled(&results, &failed);
         self.progress().keep(&message.delivery_id, results);
         outcome
+    }
+
+    /// With the addresses of owners beside their names.
+    fn message(&self, notification: &Notification) -> Message {
+        let mut message = self.writer.message(notification);
+        for card in &mut message.cards {
+            let mut owners = self.owners.iter();
+            let known = owners.find(|owner| card.owner.as_deref() == Some(&owner.name));
+            if let Some(address) = known.and_then(|owner| owner.email.as_deref()) {
+                card.owner = card.owner.as_ref().map(|name| format!("{name}, {address}"));
+            }
+        }
+        message
     }
 
     fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
@@ -244,7 +261,7 @@ impl Notifier for EmailNotifier {
     }
 
     fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
-        let message = self.writer.message(delivery.notification);
+        let message = self.message(delivery.notification);
         let subject = mime::subject(&message);
         let letter = Letter::new(
             &message,

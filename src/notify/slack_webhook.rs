@@ -15,9 +15,10 @@ use super::http::{self, Attempt, Client, Endpoint, Reply};
 use super::limits::slack as limits;
 use super::message::{Card, Message};
 use super::slack::blocks::{Head, Room, add_body, add_cards, words};
-use super::slack::escape::mentions;
+use super::slack::escape::{escape_within, mentions};
 use super::{
     BuildContext, BuildError, Delivery, Handle, Notifier, Outcome, Preview, PreviewForm, Writer,
+    text,
 };
 use crate::engine::route::Owner;
 
@@ -65,10 +66,23 @@ impl SlackWebhook {
         let mut reply = self.post(&attempt, &payload).await?;
         if reply.status == StatusCode::BAD_REQUEST && is_about_content(&reply) {
             // Better plain than lost.
-            let plain = json!({ "text": payload["text"] });
+            let plain = self.plain(delivery);
             reply = self.post(&attempt, &plain).await?;
         }
         Ok(self.outcome(&reply, first))
+    }
+
+    /// Everything in words, for when Slack does not take the form.
+    fn plain(&self, delivery: Delivery<'_>) -> Value {
+        let message = self.writer.message(delivery.notification);
+        let mentions = mentions(&message, &self.owners);
+        let room = limits::TEXT.saturating_sub(text::measure(&mentions) + 1);
+        let words = escape_within(&message.plain(limits::FULL_CARDS), room);
+        json!({
+            "text": format!("{words}\n{mentions}").trim_end(),
+            "unfurl_links": false,
+            "unfurl_media": false,
+        })
     }
 
     async fn post(&self, attempt: &Attempt<'_>, payload: &Value) -> Result<Reply, Outcome> {

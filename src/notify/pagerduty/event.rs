@@ -124,11 +124,15 @@ fn details(notification: &Notification, message: &Message) -> Map<String, Value>
     if let Some(text) = message.notice.as_ref().or(message.body.as_ref()) {
         say("text", json!(text));
     }
-    if message.body.is_some() {
-        return details;
-    }
-    let alerts = alerts(notification, message);
-    if let Some(more) = message.remainder(alerts.len()) {
+    let (alerts, shown) = match message.body {
+        Some(_) => (Vec::new(), message.cards.len()),
+        None => {
+            let alerts = alerts(notification, message);
+            let shown = alerts.len();
+            (alerts, shown)
+        }
+    };
+    if let Some(more) = message.remainder(shown) {
         say("more", json!(more));
     }
     if !alerts.is_empty() {

@@ -249,7 +249,8 @@ fn origins(card: &Card) -> Vec<Value> {
         parts.push(format!("{} more facts", card.hidden_facts));
     }
     if !card.notes.is_empty() {
-        parts.push(card.notes.join(", "));
+        // People's own words are among them.
+        parts.push(unformatted(&card.notes.join(", ")));
     }
     parts.extend(
         card.owner

@@ -112,7 +112,9 @@ impl SlackBot {
             },
         };
         let outcome = talk.tell().await.unwrap_or_else(|outcome| outcome);
-        if let Outcome::Retry { .. } = outcome {
+        if let Outcome::Retry { is_uncertain, .. } = outcome {
+            // What this attempt may have posted is looked for anew.
+            talk.progress.is_looked_up &= !is_uncertain;
             self.open().keep(&id, talk.progress);
         }
         outcome

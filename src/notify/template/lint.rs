@@ -123,7 +123,8 @@ fn unknown_names(environment: &Environment<'_>, part: Part, source: &str) -> Vec
 }
 
 static LOOP: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\bfor\s+(\w+)\s+in\s+([\w.]+)").expect("a constant that a test runs")
+    Regex::new(r"\bfor\s+(\w+)\s+in\s+([\w.]+(?:\s*\|\s*\w+)?)")
+        .expect("a constant that a test runs")
 });
 static NAME: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(\w+)\s*\.\s*(\w+)").expect("a constant that a test runs"));
@@ -134,6 +135,7 @@ fn unknown_in_loops(source: &str) -> Vec<Fault> {
     let mut over: BTreeMap<&str, bool> = BTreeMap::new();
     for found in LOOP.captures_iter(source) {
         let (_, [variable, list]) = found.extract();
+        // What a filter gives may be anything, as groups are: the trials find what is wrong with that.
         *over.entry(variable).or_insert(true) &= list == "alerts";
     }
     let is_set = |variable: &str| {
