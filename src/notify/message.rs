@@ -203,6 +203,14 @@ impl Card {
         }
     }
 
+    /// `Warning: Failed: finance orders`. The headline of an end says by itself that it is one.
+    pub fn worded_headline(&self) -> String {
+        match self.tone {
+            Tone::Resolved => self.headline.clone(),
+            tone => format!("{}: {}", tone.word(), self.headline),
+        }
+    }
+
     /// How to ask for the whole evidence.
     pub fn why_command(&self) -> String {
         format!("tardy why {}", self.id)
@@ -327,10 +335,10 @@ impl Message {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// What stands above a card; `None` when the first line has said it.
+    /// What stands above a card; `None` when it is the only one and the first line has said it.
     pub fn title(&self, card: &Card) -> Option<String> {
-        let is_said = self.cards.len() == 1 && card.headline == self.first_line;
-        (!is_said).then(|| format!("{}: {}", card.tone.word(), card.headline))
+        let is_said = self.cards.len() == 1 && self.first_line.contains(&card.headline);
+        (!is_said).then(|| card.worded_headline())
     }
 
     /// Plain text: for mail, and wherever nothing else is understood.

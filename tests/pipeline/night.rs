@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --test pipeline night` writes the page anew.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -206,7 +207,7 @@ impl Night {
         let at = self.looked_at(rig);
         self.happens(
             at,
-            &format!("`tardy ack {alert} --comment \"{comment}\"`, by oncall"),
+            &format!("oncall: `tardy ack {alert} --comment \"{comment}\"`"),
         );
         let what = ActKind::Acknowledge {
             alert,
@@ -217,10 +218,19 @@ impl Night {
     }
 }
 
-fn first_lines(lines: &[String], most: usize) -> Vec<String> {
-    let shown = lines.iter().filter(|line| !line.is_empty());
-    shown.take(most).cloned().collect()
-}
+/// What the page is about, and what is configured.
+const BEFORE: &str = "\
+# One broken night
+
+<!-- Made by a test: `UPDATE_DOCS=1 cargo test --test pipeline night` writes it anew. -->
+
+What people see in each channel when the nightly job of a project fails, is late, is acknowledged, is escalated and
+recovers. It is a recording: a test plays the night on a virtual clock through everything that runs live, with servers
+in the places of Slack, Discord, PagerDuty and the others that hold messages to the documented limits, and writes down
+what they got. [routing.md](routing.md) tells the rules of it. Times are New York's.
+";
+
+const WIDTH: usize = 118;
 
 /// Lines as they stand, in a block.
 fn put_block(page: &mut String, lines: &[String]) {
@@ -228,88 +238,135 @@ fn put_block(page: &mut String, lines: &[String]) {
     let _ = writeln!(page, "```text\n{}\n```\n", text.trim_matches('\n'));
 }
 
-/// A time, and lines below each other after it.
-fn put_timed(block: &mut Vec<String>, at: Timestamp, how: &str, lines: &[String]) {
-    let mut before = format!("{}  {how:<6}  ", clock(at));
-    for line in lines {
-        block.push(format!("{before}{line}").trim_end().to_owned());
-        before = " ".repeat(before.chars().count());
+/// `line` on as many lines as it needs; where it goes on, below its beginning.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let indent: String = line.chars().take_while(|c| *c == ' ').collect();
+    let mut lines = vec![indent.clone()];
+    for word in line.split_whitespace() {
+        let last = lines.last_mut().unwrap();
+        if last.trim().is_empty() {
+            last.push_str(word);
+        } else if last.chars().count() + 1 + word.chars().count() <= width {
+            let _ = write!(last, " {word}");
+        } else {
+            lines.push(format!("{indent}  {word}"));
+        }
     }
+    lines
+}
+
+/// A time, how it was told, and lines below each other after it.
+fn put_timed(block: &mut Vec<String>, at: Timestamp, how: &str, lines: &[String]) {
+    let mut before = clock(at);
+    if !how.is_empty() {
+        let _ = write!(before, "  {how:<6}");
+    }
+    let indent = before.chars().count() + 2;
+    for line in lines {
+        for part in wrapped(line, WIDTH - indent) {
+            block.push(format!("{before:<0$}{part}", indent).trim_end().to_owned());
+            before.clear();
+        }
+    }
+}
+
+fn said<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// The first line of a Slack message, whole.
+fn slack_line(message: &Value) -> Vec<String> {
+    said(message, "text")
+        .lines()
+        .take(1)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn put_story(page: &mut String, night: &Night, rig: &Rig) {
-    page.push_str("| New York | what happens | what Tardy tells, and to how many receivers |\n|---|---|---|\n");
-    let mut rows: Vec<(Timestamp, String, String)> = Vec::new();
-    for (at, what) in &night.done {
-        rows.push((*at, what.clone(), String::new()));
-    }
-    for record in &rig.settled {
-        assert_eq!(record.outcome, DeliveryOutcome::Delivered, "{record:?}");
-        assert_eq!(record.attempts, 1, "{record:?}");
-        let minute = clock(record.decided_at);
-        let told = format!("`{}`", record.reason.as_str());
-        match rows.iter_mut().find(|(at, _, before)| {
-            clock(*at) == minute && (before.is_empty() || before.starts_with(&told))
-        }) {
-            Some((_, _, before)) if before.is_empty() => *before = format!("{told} 1"),
-            Some((_, _, before)) => {
-                let count: usize = before.rsplit(' ').next().unwrap().parse().unwrap();
-                *before = format!("{told} {}", count + 1);
-            }
-            None => rows.push((record.decided_at, String::new(), format!("{told} 1"))),
+    let _ = write!(
+        page,
+        "\n```toml\n{ROUTE}\n{RULES}```\n\n## What happens\n\n"
+    );
+    page.push_str("| at | what happens | what is told |\n|---|---|---|\n");
+    let told = rig.settled.iter().map(|record| record.decided_at);
+    let happened = night.done.iter().map(|(at, _)| *at);
+    let minutes: BTreeSet<String> = told.chain(happened).map(clock).collect();
+    for minute in minutes {
+        let happened = night.done.iter().filter(|(at, _)| clock(*at) == minute);
+        let happened: Vec<&str> = happened.map(|(_, what)| &**what).collect();
+        let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+        for record in rig
+            .settled
+            .iter()
+            .filter(|record| clock(record.decided_at) == minute)
+        {
+            *told.entry(record.reason.as_str()).or_default() += 1;
         }
+        let told = told
+            .iter()
+            .map(|(reason, count)| format!("`{reason}`, to {count} receivers"));
+        let told: Vec<String> = told.collect();
+        let _ = writeln!(
+            page,
+            "| {minute} | {} | {} |",
+            happened.join("; "),
+            told.join("; ")
+        );
     }
-    rows.sort_by_key(|(at, _, _)| *at);
-    for (at, what, told) in rows {
-        let _ = writeln!(page, "| {} | {what} | {told} |", clock(at));
-    }
-    page.push('\n');
+    page.push_str(
+        "\nThe first acknowledgement took on the failure, not what became of it: the missed deadline is news, it is\n\
+         `critical`, and nobody has taken it on. Every delivery arrived at the first try.\n\n",
+    );
 }
 
 fn put_bot(page: &mut String, night: &Night, rig: &Rig) {
-    page.push_str("## Slack, with a bot token\n\nOne message in the channel, edited in place. At the end it reads:\n\n");
     let messages = rig.slack.slack.messages();
-    for message in &messages {
-        put_block(page, &night_seen::slack(message));
-    }
-    page.push_str("What was posted (in the channel, or in the message's thread) and how the message was edited:\n\n");
-    let mut block = Vec::new();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    let mut edits = Vec::new();
+    let mut thread = Vec::new();
     for (at, call) in &night.bot {
-        let is_reply = call.body["thread_ts"].is_string();
-        let is_in_channel = call.body["reply_broadcast"] == true;
-        let how = match &*call.method {
-            "chat.update" => "edit",
-            "chat.postMessage" if is_in_channel => "thread, and the channel",
-            "chat.postMessage" if is_reply => "thread",
-            "chat.postMessage" => "post",
-            other => panic!("{other}"),
-        };
-        let lines = night_seen::slack(&call.body);
-        let lines = if is_reply {
-            lines
-        } else {
-            first_lines(&lines, 2)
-        };
-        put_timed(&mut block, *at, how, &lines);
+        assert_eq!(call.error, "", "{call:?}");
+        if call.body["thread_ts"].is_string() {
+            let is_in_channel = call.body["reply_broadcast"] == true;
+            let how = if is_in_channel { "both" } else { "thread" };
+            put_timed(&mut thread, *at, how, &night_seen::slack(&call.body));
+        } else if call.method == "chat.update" {
+            edits.push(clock(*at));
+        }
     }
-    put_block(page, &block);
+    page.push_str("## Slack, with a bot token\n\nThe channel has one message. ");
+    let (last, others) = edits.split_last().unwrap();
+    let edits = others.join(", ");
+    let _ = write!(
+        page,
+        "It is edited in place, here at {edits} and {last}. At the end it reads:\n\n"
+    );
+    put_block(page, &night_seen::slack(&messages[0]));
+    page.push_str(
+        "What happened meanwhile stands in its thread. `both` is shown in the channel, too, because somebody has to\n\
+         notice it:\n\n",
+    );
+    put_block(page, &thread);
 }
 
 fn put_slack(page: &mut String, night: &Night) {
-    page.push_str("## Slack, with an incoming webhook\n\n");
+    page.push_str(
+        "## Slack, with an incoming webhook\n\nIt cannot edit: each message is a new one and names the first. Their first lines; the facts of each alert are\n\
+         below, as above:\n\n",
+    );
     let mut block = Vec::new();
     for (at, seen) in &night.slack {
-        let lines = night_seen::slack(&seen.json());
-        put_timed(&mut block, *at, "post", &lines);
+        put_timed(&mut block, *at, "", &slack_line(&seen.json()));
     }
     put_block(page, &block);
 }
 
 fn put_discord(page: &mut String, night: &Night, rig: &Rig) {
-    page.push_str("## Discord\n\n");
-    for message in rig.discord.messages() {
-        put_block(page, &night_seen::discord(&message));
-    }
+    page.push_str(
+        "## Discord\n\nThe first message is edited in place. An edit notifies nobody: what somebody has to notice, and its end, is a\n\
+         short message of its own, with a link to the first.\n\n",
+    );
     let mut block = Vec::new();
     for (at, seen) in &night.discord {
         let how = if seen.method == "PATCH" {
@@ -321,83 +378,97 @@ fn put_discord(page: &mut String, night: &Night, rig: &Rig) {
             &mut block,
             *at,
             how,
-            &first_lines(&night_seen::discord(&seen.json()), 2),
+            &night_seen::discord(&seen.json())[..1],
         );
     }
     put_block(page, &block);
+    page.push_str("The first message at the end:\n\n");
+    put_block(page, &night_seen::discord(&rig.discord.messages()[0]));
 }
 
 fn put_teams(page: &mut String, night: &Night) {
-    page.push_str("## Microsoft Teams\n\n");
+    page.push_str(
+        "## Microsoft Teams\n\nA card cannot be edited either. The first one whole, of the others the first line; \
+         each has the facts below it:\n\n",
+    );
     let mut block = Vec::new();
-    for (at, seen) in &night.hook {
-        if seen.path.starts_with("/workflows/") {
-            let card = &seen.json()["attachments"][0]["content"];
-            put_timed(&mut block, *at, "card", &night_seen::teams(card));
-        }
+    for (at, seen) in night
+        .hook
+        .iter()
+        .filter(|(_, seen)| seen.path.starts_with("/workflows/"))
+    {
+        let lines = night_seen::teams(&seen.json()["attachments"][0]["content"]);
+        let most = if block.is_empty() { lines.len() } else { 1 };
+        put_timed(&mut block, *at, "", &lines[..most]);
     }
     put_block(page, &block);
 }
 
-fn put_mails(page: &mut String, night: &Night, to: &str) {
-    let _ = writeln!(page, "## Mail to {to}\n");
+/// The mails to somebody; one of them whole.
+fn put_mails(page: &mut String, night: &Night, to: &str, whole: usize) {
+    let mails: Vec<_> = night
+        .mails
+        .iter()
+        .filter(|(_, mail)| mail.to == to)
+        .collect();
+    let (_, first) = mails[0];
     let mut block = Vec::new();
-    let mails = || night.mails.iter().filter(|(_, mail)| mail.to == to);
-    for (at, mail) in mails() {
-        let answered = mail.references.as_ref().map(|id| {
-            let place = mails().position(|(_, other)| other.id == *id).unwrap();
-            format!("(in the thread of mail {})", place + 1)
-        });
-        let how = "mail";
+    for (place, (at, mail)) in mails.iter().enumerate() {
         let mut lines = vec![format!("Subject: {}", mail.subject)];
-        lines.extend(answered);
-        lines.extend(mail.text.lines().map(str::to_owned));
-        put_timed(&mut block, *at, how, &lines);
+        assert_eq!(
+            mail.references.as_ref(),
+            (place > 0).then_some(&first.id),
+            "one thread"
+        );
+        let text = mail.text.lines().map(str::to_owned);
+        let most = if place == whole { usize::MAX } else { 1 };
+        lines.extend(text.take(most));
+        put_timed(&mut block, *at, "", &lines);
     }
     put_block(page, &block);
 }
 
 fn put_pages(page: &mut String, night: &Night) {
-    page.push_str("## PagerDuty\n\n");
+    page.push_str(
+        "## PagerDuty\n\nThree incidents, each of which pages. One that is open or acknowledged would not page again, so what somebody has\n\
+         to notice opens a new one in the place of the old. Keys begin with the id of the conversation.\n\n",
+    );
     let mut block = Vec::new();
-    for (at, seen) in &night.hook {
-        if seen.path.starts_with("/v2/") {
-            let event = seen.json();
-            let said = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let mut lines = vec![format!(
-                "{} {}",
-                said(&event["event_action"]),
-                said(&event["dedup_key"])
-            )];
+    for (at, seen) in night
+        .hook
+        .iter()
+        .filter(|(_, seen)| seen.path.starts_with("/v2/"))
+    {
+        let event = seen.json();
+        let action = said(&event, "event_action");
+        let mut lines = vec![format!("{action} {}", said(&event, "dedup_key"))];
+        if action == "trigger" {
             let payload = &event["payload"];
-            if payload.is_object() {
-                lines.push(format!(
-                    "{}: {}",
-                    said(&payload["severity"]),
-                    said(&payload["summary"])
-                ));
-            }
-            put_timed(&mut block, *at, "event", &lines);
+            lines.push(format!(
+                "  {}: {}",
+                said(payload, "severity"),
+                said(payload, "summary")
+            ));
         }
+        put_timed(&mut block, *at, "", &lines);
     }
     put_block(page, &block);
 }
 
 fn put_hook(page: &mut String, night: &Night) {
-    page.push_str("## Webhook\n\n");
+    page.push_str(
+        "## Webhook\n\n`event`, `reason` and `headline` of each body; [webhook.md](webhook.md) has the rest.\n\n",
+    );
     let mut block = Vec::new();
-    for (at, seen) in &night.hook {
-        if seen.path.starts_with("/hook/") {
-            let told = seen.json();
-            let said = |name: &str| told[name].as_str().unwrap_or_default();
-            let line = format!(
-                "{:<9} {:<13} {}",
-                said("event"),
-                said("reason"),
-                said("headline")
-            );
-            block.push(format!("{}  {line}", clock(*at)));
-        }
+    for (at, seen) in night
+        .hook
+        .iter()
+        .filter(|(_, seen)| seen.path.starts_with("/hook/"))
+    {
+        let told = seen.json();
+        let (event, reason) = (said(&told, "event"), said(&told, "reason"));
+        let line = format!("{event}, {reason}: {}", said(&told, "headline"));
+        put_timed(&mut block, *at, "", &[line]);
     }
     put_block(page, &block);
 }
@@ -406,6 +477,8 @@ fn put_screen(page: &mut String, night: &Night) {
     page.push_str("## Console\n\n");
     let lines = night.screen.iter().flat_map(|(_, text)| text.lines());
     put_block(page, &lines.map(str::to_owned).collect::<Vec<_>>());
+    page.truncate(page.trim_end().len());
+    page.push('\n');
 }
 
 async fn play(rig: &mut Rig) -> Night {
@@ -413,8 +486,8 @@ async fn play(rig: &mut Rig) -> Night {
     rig.start();
     night.run_to(rig, local(5, 0)).await;
     assert_eq!(night.screen, [], "calm nights are not told");
-    night.happens(local(5, 10), "run_4100 fails: an audit of marts.orders");
-    let error = "audit not_null_order_id failed on marts.orders: 214 rows";
+    night.happens(local(5, 10), "the nightly run fails");
+    let error = "audit not_null failed on marts.orders";
     rig.add(PlannedRun::failure(
         "run_4100",
         NIGHTLY,
@@ -427,12 +500,13 @@ async fn play(rig: &mut Rig) -> Night {
         .acknowledge(rig, "run-failed", "asking the shop for the ids")
         .await;
     night.happens(local(7, 0), "the deadline passes");
+    night.happens(local(7, 30), "nobody has acknowledged that for 30 minutes");
     night.run_to(rig, local(7, 38)).await;
     night
         .acknowledge(rig, "finance-by-7", "restarted without the broken rows")
         .await;
-    night.happens(local(7, 40), "run_4101 starts");
-    night.happens(local(8, 12), "run_4101 succeeds");
+    night.happens(local(7, 40), "a new run starts");
+    night.happens(local(8, 12), "it succeeds");
     rig.add(PlannedRun::success(
         "run_4101",
         NIGHTLY,
@@ -444,14 +518,16 @@ async fn play(rig: &mut Rig) -> Night {
 }
 
 fn write(night: &Night, rig: &Rig) -> String {
-    let mut page = String::from("# One broken night\n\n");
+    let mut page = BEFORE.to_owned();
     put_story(&mut page, night, rig);
     put_bot(&mut page, night, rig);
     put_slack(&mut page, night);
     put_discord(&mut page, night, rig);
     put_teams(&mut page, night);
-    put_mails(&mut page, night, "data-team@example.com");
-    put_mails(&mut page, night, "leads@example.com");
+    page.push_str("## Mail\n\nTo the team, in one thread; the first one whole:\n\n");
+    put_mails(&mut page, night, "data-team@example.com", 0);
+    page.push_str("To the leads, from the escalation on; the first one whole:\n\n");
+    put_mails(&mut page, night, "leads@example.com", 0);
     put_pages(&mut page, night);
     put_hook(&mut page, night);
     put_screen(&mut page, night);
@@ -467,6 +543,12 @@ async fn a_broken_night_is_told_as_the_page_says() {
         .replace("http://HOOK", &format!("http://{}", rig.hook.addr));
     let night = play(&mut rig).await;
     rig.assert_no_secret();
+    for record in &rig.settled {
+        assert_eq!(
+            (&record.outcome, record.attempts),
+            (&DeliveryOutcome::Delivered, 1)
+        );
+    }
     let page = write(&night, &rig);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/broken-night.md");
     if Environment::of_process().get("UPDATE_DOCS").is_some() {

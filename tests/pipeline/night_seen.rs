@@ -26,6 +26,17 @@ fn plain(markup: &str) -> String {
     shown.replace("&lt;", "<").replace("&amp;", "&")
 }
 
+/// Discord's Markdown: `[run](https://…)` as `run`, and no backslashes.
+fn unmarked(markdown: &str) -> String {
+    let mut shown = markdown.replace('\\', "").replace('`', "");
+    while let Some((before, after)) = shown.split_once("](https://") {
+        let (start, words) = before.rsplit_once('[').unwrap();
+        let (_, rest) = after.split_once(')').unwrap();
+        shown = format!("{start}{words}{rest}");
+    }
+    shown
+}
+
 /// A message with its blocks; one without shows its text.
 pub(crate) fn slack(message: &Value) -> Vec<String> {
     let mut lines = Vec::new();
@@ -61,22 +72,25 @@ pub(crate) fn slack(message: &Value) -> Vec<String> {
 }
 
 pub(crate) fn discord(message: &Value) -> Vec<String> {
-    let mut lines: Vec<String> = text(&message["content"]).lines().map(plain).collect();
+    let mut lines: Vec<String> = text(&message["content"]).lines().map(unmarked).collect();
     for embed in items(&message["embeds"]) {
         lines.push(String::new());
-        lines.push(plain(text(&embed["title"])));
+        lines.push(unmarked(text(&embed["title"])));
         lines.extend(
             text(&embed["description"])
                 .split('\n')
                 .filter(|line| *line != "```")
-                .map(plain),
+                .map(unmarked),
         );
         let fields = items(&embed["fields"]).iter();
-        lines
-            .extend(fields.map(|field| {
-                format!("{}: {}", text(&field["name"]), plain(text(&field["value"])))
-            }));
-        lines.push(plain(text(&embed["footer"]["text"])));
+        lines.extend(fields.map(|field| {
+            format!(
+                "{}: {}",
+                text(&field["name"]),
+                unmarked(text(&field["value"]))
+            )
+        }));
+        lines.push(unmarked(text(&embed["footer"]["text"])));
     }
     lines
 }
