@@ -655,7 +655,7 @@ mod tests {
         let mut ended = alert("a", Severity::Critical);
         ended.ended_at = Some(at("04:42"));
         ended.headline = "Recovered: finance nightly succeeded".to_owned();
-        let one = vec![ended.clone()];
+        let (one, alone) = (vec![ended.clone()], ended.clone());
         for (reason, expected) in [
             (
                 Reason::AllResolved,
@@ -680,6 +680,22 @@ mod tests {
             "Warning, some resolved, 3 alerts, 1 still firing"
         );
         assert_eq!(message.cards[1].tone.word(), "Resolved");
+        assert_eq!(
+            message.title(&message.cards[1]).as_deref(),
+            Some("Recovered: finance nightly succeeded"),
+            "the word is not said twice"
+        );
+        let over = Message::new(&told(Reason::AllResolved, vec![alone.clone()]), Tz::UTC);
+        assert_eq!(
+            over.title(&over.cards[0]),
+            None,
+            "the first line has said it"
+        );
+        let over = Message::new(
+            &told(Reason::AllResolved, vec![alone.clone(), alone]),
+            Tz::UTC,
+        );
+        assert_eq!(over.summary, "Resolved, 2 alerts");
         assert_eq!(
             message.cards[1].duration.value,
             "42 min, 04:00 UTC to 04:42 UTC"

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
+use tardy::app::clock::Clock as _;
 use tardy::config::Environment;
 use tardy::engine::acting::{ActKind, Outcome};
 use tardy::engine::time::{Span, Timestamp};
@@ -169,7 +170,7 @@ fn take<T>(kept: &mut Vec<(Timestamp, T)>, at: Timestamp, all: Vec<T>) {
 impl Night {
     /// Looks each half minute, as the bot does.
     async fn run_to(&mut self, rig: &mut Rig, until: Timestamp) {
-        let mut at = self.looked_at(rig);
+        let mut at = rig.wall.now();
         while at < until {
             at = at + Span::seconds(30);
             rig.run_to(at).await;
@@ -188,11 +189,6 @@ impl Night {
         }
     }
 
-    fn looked_at(&self, rig: &Rig) -> Timestamp {
-        use tardy::app::clock::Clock as _;
-        rig.wall.now()
-    }
-
     fn happens(&mut self, at: Timestamp, what: &str) {
         self.done.push((at, what.to_owned()));
     }
@@ -204,7 +200,7 @@ impl Night {
             let alert = alerts.find(|alert| &*alert.rule == rule && alert.is_open());
             alert.unwrap().id()
         };
-        let at = self.looked_at(rig);
+        let at = rig.wall.now();
         self.happens(
             at,
             &format!("oncall: `tardy ack {alert} --comment \"{comment}\"`"),
@@ -264,7 +260,7 @@ fn put_timed(block: &mut Vec<String>, at: Timestamp, how: &str, lines: &[String]
     let indent = before.chars().count() + 2;
     for line in lines {
         for part in wrapped(line, WIDTH - indent) {
-            block.push(format!("{before:<0$}{part}", indent).trim_end().to_owned());
+            block.push(format!("{before:<indent$}{part}").trim_end().to_owned());
             before.clear();
         }
     }

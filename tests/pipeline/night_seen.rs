@@ -28,7 +28,7 @@ fn plain(markup: &str) -> String {
 
 /// Discord's Markdown: `[run](https://…)` as `run`, and no backslashes.
 fn unmarked(markdown: &str) -> String {
-    let mut shown = markdown.replace('\\', "").replace('`', "");
+    let mut shown = markdown.replace(['\\', '`'], "");
     while let Some((before, after)) = shown.split_once("](https://") {
         let (start, words) = before.rsplit_once('[').unwrap();
         let (_, rest) = after.split_once(')').unwrap();
