@@ -32,6 +32,7 @@ demo *ARGS:
 # Write the generated reference pages anew
 docs:
     UPDATE_DOCS=1 cargo test --test tidy
+    UPDATE_DOCS=1 cargo test --test pipeline night
 
 # What is measured, against the bars of docs/benchmarks.md
 bench *ARGS:

@@ -26,5 +26,9 @@ mod digests;
 mod hostile;
 #[path = "pipeline/interleavings.rs"]
 mod interleavings;
+#[path = "pipeline/night.rs"]
+mod night;
+#[path = "pipeline/night_seen.rs"]
+mod night_seen;
 #[path = "pipeline/told.rs"]
 mod told;

@@ -203,6 +203,14 @@ impl Card {
         }
     }
 
+    /// `Warning: Failed: finance orders`. The headline of an end says by itself that it is one.
+    pub fn worded_headline(&self) -> String {
+        match self.tone {
+            Tone::Resolved => self.headline.clone(),
+            tone => format!("{}: {}", tone.word(), self.headline),
+        }
+    }
+
     /// How to ask for the whole evidence.
     pub fn why_command(&self) -> String {
         format!("tardy why {}", self.id)
@@ -327,10 +335,10 @@ impl Message {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// What stands above a card; `None` when the first line has said it.
+    /// What stands above a card; `None` when it is the only one and the first line has said it.
     pub fn title(&self, card: &Card) -> Option<String> {
-        let is_said = self.cards.len() == 1 && card.headline == self.first_line;
-        (!is_said).then(|| format!("{}: {}", card.tone.word(), card.headline))
+        let is_said = self.cards.len() == 1 && self.first_line.contains(&card.headline);
+        (!is_said).then(|| card.worded_headline())
     }
 
     /// Plain text: for mail, and wherever nothing else is understood.
@@ -647,7 +655,7 @@ mod tests {
         let mut ended = alert("a", Severity::Critical);
         ended.ended_at = Some(at("04:42"));
         ended.headline = "Recovered: finance nightly succeeded".to_owned();
-        let one = vec![ended.clone()];
+        let (one, alone) = (vec![ended.clone()], ended.clone());
         for (reason, expected) in [
             (
                 Reason::AllResolved,
@@ -672,6 +680,22 @@ mod tests {
             "Warning, some resolved, 3 alerts, 1 still firing"
         );
         assert_eq!(message.cards[1].tone.word(), "Resolved");
+        assert_eq!(
+            message.title(&message.cards[1]).as_deref(),
+            Some("Recovered: finance nightly succeeded"),
+            "the word is not said twice"
+        );
+        let over = Message::new(&told(Reason::AllResolved, vec![alone.clone()]), Tz::UTC);
+        assert_eq!(
+            over.title(&over.cards[0]),
+            None,
+            "the first line has said it"
+        );
+        let over = Message::new(
+            &told(Reason::AllResolved, vec![alone.clone(), alone]),
+            Tz::UTC,
+        );
+        assert_eq!(over.summary, "Resolved, 2 alerts");
         assert_eq!(
             message.cards[1].duration.value,
             "42 min, 04:00 UTC to 04:42 UTC"

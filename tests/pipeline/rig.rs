@@ -2,6 +2,7 @@
 //! platforms. Time is moved step by step. Two things are held always: what is sent is in the stored outbox
 //! at that moment, and no secret is in anything that anybody sees or that is stored.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ use tardy::store::records::{DeliveryOutcome, DeliveryRecord, Segments, Sequences
 use tardy::store::sled::{SledOptions, SledStore};
 use tardy::store::{Commit, Record, Store, StoreError, Table, records};
 
+use crate::chat::pagerduty::ROUTING_KEY;
 use crate::chat::{Chat, SECRET};
 use crate::mail::Mail;
 use crate::smtp::Smtp;
@@ -222,6 +224,26 @@ impl Notifier for Witness {
     }
 }
 
+/// A terminal that keeps what is written; a clone is the same one.
+#[derive(Clone, Default)]
+pub(crate) struct Screen(Arc<Mutex<Vec<u8>>>);
+
+impl Screen {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Screen {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The running parts; gone at a crash.
 struct Open {
     store: Arc<Fragile>,
@@ -241,6 +263,8 @@ pub(crate) struct Rig {
     pub(crate) hook: Chat,
     pub(crate) ops: Chat,
     pub(crate) smtp: Smtp,
+    /// What the console shows.
+    pub(crate) screen: Screen,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) service: String,
     pub(crate) rules: String,
@@ -308,6 +332,7 @@ impl Rig {
             hook: Chat::start().await,
             ops: Chat::start().await,
             smtp,
+            screen: Screen::default(),
             folder: tempfile::tempdir().unwrap(),
             service: SERVICE.to_owned(),
             rules: rules.to_owned(),
@@ -350,6 +375,12 @@ impl Rig {
                 format!("http://{}/hook/{SECRET}?key={SECRET}", self.hook.addr),
             ),
             ("HOOK_KEY", KEY.to_owned()),
+            ("BOT_TOKEN", SECRET.to_owned()),
+            ("PAGERDUTY_KEY", ROUTING_KEY.to_owned()),
+            (
+                "TEAMS_URL",
+                format!("http://{}/workflows/w1?sig={SECRET}", self.hook.addr),
+            ),
             ("OPS_URL", format!("http://{}/ops/{SECRET}", self.ops.addr)),
             ("SMTP_PASSWORD", PASSWORD.to_owned()),
             ("TARDY_SOURCE__ACME__BASE_URL", self.sim.base_url()),
@@ -369,7 +400,7 @@ impl Rig {
 
     fn notifiers(&self, config: &Config, store: &Arc<Fragile>) -> Notifiers {
         let surfaces = Surfaces {
-            console: Arc::new(Mutex::new(std::io::sink())),
+            console: Arc::new(Mutex::new(self.screen.clone())),
             is_colored: false,
             progress: Arc::new(|_, _| {}),
         };

@@ -139,7 +139,7 @@ pub(super) fn summary(notification: &Notification) -> String {
         .count();
     match alerts.len() {
         0 | 1 => {}
-        all if firing == all => parts.push(format!("{all} alerts")),
+        all if firing == all || firing == 0 => parts.push(format!("{all} alerts")),
         all => parts.push(format!("{all} alerts, {firing} still firing")),
     }
     parts.join(", ")

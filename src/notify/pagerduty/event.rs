@@ -178,7 +178,7 @@ fn alert(card: &Card, labels: &Labels) -> Value {
         facts.push(format!("{} facts not shown", card.hidden_facts));
     }
     let mut alert = json!({
-        "alert": format!("{}: {}", card.tone.word(), card.headline),
+        "alert": card.worded_headline(),
         "facts": facts,
         "labels": pairs(labels),
         "rule": card.rule_with_origin(),
