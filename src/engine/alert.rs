@@ -1,5 +1,6 @@
 //! Alerts: one rule and one set of identity labels over time, and the fold of verdicts into states.
 
+mod acknowledgement;
 mod incident;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use super::observation::Name;
 use super::rule::{Rule, Severity};
 use super::time::{Span, Timestamp};
 
+pub use acknowledgement::Acknowledgement;
 pub use incident::{Incident, Member};
 
 /// What a rule says of a subject (or one occurrence at it) at an instant.
@@ -158,21 +160,6 @@ pub struct Alert {
     /// Who has taken it on.
     #[serde(default)]
     pub acknowledged: Option<Acknowledgement>,
-}
-
-/// A person has taken an alert on: reminders and escalation stop until `until`, or until it gets worse.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acknowledgement {
-    /// Who.
-    pub by: Name,
-    /// When.
-    pub at: Timestamp,
-    /// Until when.
-    pub until: Timestamp,
-    /// In their words.
-    pub comment: Option<String>,
-    /// How bad it was then: a worse severity undoes it.
-    pub severity: Severity,
 }
 
 /// A change of state; append-only.

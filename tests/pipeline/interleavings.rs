@@ -411,7 +411,8 @@ fn whatever_people_do_and_whatever_fails_the_channels_keep_the_contract() {
         .enable_all()
         .build()
         .unwrap();
-    let cases = std::env::var("TARDY_INTERLEAVINGS").ok();
+    let environment = tardy::config::Environment::of_process();
+    let cases = environment.get("TARDY_INTERLEAVINGS");
     let config = Config {
         cases: cases.and_then(|cases| cases.parse().ok()).unwrap_or(8),
         max_shrink_iters: 60,

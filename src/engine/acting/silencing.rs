@@ -61,8 +61,7 @@ impl Silence {
     /// Why it ended, for people.
     pub fn why_over(&self) -> String {
         match self.ended.as_ref().map(|ended| &ended.why) {
-            None => "its time was over".to_owned(),
-            Some(SilenceEnded::Expired) => "its time was over".to_owned(),
+            None | Some(SilenceEnded::Expired) => "its time was over".to_owned(),
             Some(SilenceEnded::Succeeded(run)) => format!("run {run} succeeded"),
             Some(SilenceEnded::Resolved) => "all that it matched is over".to_owned(),
             Some(SilenceEnded::Lifted(by)) => format!("ended by {by}"),

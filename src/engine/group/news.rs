@@ -12,6 +12,7 @@ use super::{Conversation, Flush, Group, Told};
 
 /// What is new for one receiver.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is news of its own")]
 pub(super) struct News {
     pub(super) new: Vec<Fingerprint>,
     ended: Vec<Fingerprint>,

@@ -69,7 +69,7 @@ fn silence_row(engine: &Engine, silence: &Silence, now: Timestamp) -> SilenceRow
         until: silence.until,
         is_active,
         ended: silence.ended.clone(),
-        why_over: (!is_active).then(|| silence.why_over().to_owned()),
+        why_over: (!is_active).then(|| silence.why_over()),
         quiet: if is_active {
             engine.alerts().filter(is_quiet).count()
         } else {

@@ -191,10 +191,6 @@ fn attachment(picture: &Shown) -> Attachment<'_> {
 }
 
 /// The message and those in which it goes on: at least one.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "whoever calls has made it for this"
-)]
 pub(super) fn pages(message: &Message, mentions: &Mentions, picture: Option<Shown>) -> Vec<Page> {
     if let Some(sheet) = &message.digest {
         return vec![digest_page(message, sheet, picture)];

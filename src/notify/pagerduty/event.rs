@@ -124,13 +124,12 @@ fn details(notification: &Notification, message: &Message) -> Map<String, Value>
     if let Some(text) = message.notice.as_ref().or(message.body.as_ref()) {
         say("text", json!(text));
     }
-    let (alerts, shown) = match message.body {
-        Some(_) => (Vec::new(), message.cards.len()),
-        None => {
-            let alerts = alerts(notification, message);
-            let shown = alerts.len();
-            (alerts, shown)
-        }
+    let (alerts, shown) = if message.body.is_some() {
+        (Vec::new(), message.cards.len())
+    } else {
+        let alerts = alerts(notification, message);
+        let shown = alerts.len();
+        (alerts, shown)
     };
     if let Some(more) = message.remainder(shown) {
         say("more", json!(more));

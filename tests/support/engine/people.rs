@@ -197,7 +197,7 @@ fn is_surely_acknowledged(outcome: &Outcome, view: &AlertView, at: Timestamp) ->
             .is_some_and(|target| target.id == view.id);
         is_about && acted.act.at <= at && matches!(acted.outcome, Done::Done(_))
     });
-    let Some(acted) = done.last() else {
+    let Some(acted) = done.next_back() else {
         return false;
     };
     // Worse, or back, since then: nobody's any more.
