@@ -2,7 +2,7 @@
 //!
 //! One incident for each conversation: the first message triggers it, the last one resolves it, a person's
 //! acknowledgement acknowledges it; where PagerDuty would be silent and somebody must know, a new incident
-//! takes its place (see [`plan`], and `docs/pagerduty.md` for those who are paged). Guarantees: trying again
+//! takes its place (see [`plan()`], and `docs/pagerduty.md` for those who are paged). Guarantees: trying again
 //! is harmless, because every event names its incident by a key that stays the same; an incident that was
 //! replaced is remembered until its end has arrived; the routing key is in no text for people. Digests and
 //! news about Tardy itself page nobody. It does not hear what people do in PagerDuty.

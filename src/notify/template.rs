@@ -5,7 +5,7 @@
 //! which each kind of receiver escapes: it cannot ping, link, format or inject; its work and its output are
 //! bounded; when it fails, the built-in text of that part is shown and the message says so, without any value
 //! from the alert; what it gives for the same notification is the same. A template that gives nothing leaves the
-//! built-in text. Notices and digests are built in always. Mistakes are looked for by [`lint`] before anything is
+//! built-in text. Notices and digests are built in always. Mistakes are looked for by [`lint()`] before anything is
 //! sent. `docs/templates.md` describes the names.
 
 mod context;

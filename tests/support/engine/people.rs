@@ -190,7 +190,7 @@ impl Quiet {
 
 /// Until when alerts are taken on, from what people did alone.
 fn is_surely_acknowledged(outcome: &Outcome, view: &AlertView, at: Timestamp) -> bool {
-    let done = outcome.acts.iter().filter(|acted| {
+    let mut done = outcome.acts.iter().filter(|acted| {
         let is_about = acted
             .target
             .as_ref()
