@@ -248,6 +248,20 @@ impl Engine {
         }
     }
 
+    /// Does what people want done while no bot runs, and nothing else. Rules are brought in, silences and
+    /// acknowledgements end that are over, so that an act meets what a start would; but only what the acts
+    /// change is part of the step: the next start does the rest for itself.
+    pub(super) fn act_offline(&mut self, acts: Vec<Act>, now: Timestamp) -> Step {
+        let mut unsaid = Step::default();
+        self.adopt_policy(now, &mut unsaid);
+        self.end_silences(&[], now, &mut unsaid);
+        self.expire_acknowledgements(now, &mut unsaid);
+        let mut step = Step::default();
+        self.pending_acts.extend(acts);
+        self.act_all(now, &mut step);
+        step
+    }
+
     /// Does one thing, and notes what it was about.
     fn try_act(
         &mut self,

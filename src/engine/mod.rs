@@ -83,6 +83,9 @@ pub struct Input {
     pub notices: Vec<Notice>,
     /// What people want done.
     pub acts: Vec<Act>,
+    /// No bot runs: what people want is done and nothing else. Nothing is judged and nobody is told; all that
+    /// is due stays due for the next start.
+    pub is_offline: bool,
 }
 
 /// How a source or a receiver fared.
@@ -366,6 +369,9 @@ impl Engine {
 
     /// One tick.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Step {
+        if input.is_offline {
+            return self.act_offline(input.acts, now);
+        }
         let mut step = Step::default();
         for (project, until) in &input.executions_known {
             self.history.cover_executions(project, *until);
