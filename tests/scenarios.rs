@@ -12,6 +12,8 @@ mod aside;
 mod contract;
 #[path = "support/engine/cron.rs"]
 mod cron;
+#[path = "support/engine/cuts.rs"]
+mod cuts;
 #[path = "support/engine/digests.rs"]
 mod digests;
 #[path = "support/engine/escalating.rs"]

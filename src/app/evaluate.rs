@@ -158,7 +158,10 @@ impl Evaluator {
             },
         };
         log(&activation);
-        for (waiting, acted) in self.waiting.drain(..).zip(&activation.step.acts) {
+        // A step that leaves some to be judged answers nobody: they wait for the one that completes it.
+        let acts = &activation.step.acts;
+        let answered = acts.len().min(self.waiting.len());
+        for (waiting, acted) in self.waiting.drain(..answered).zip(acts) {
             // Whoever asked may have gone: it is done all the same.
             let _ = waiting.send(acted.clone());
         }

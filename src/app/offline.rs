@@ -1,5 +1,6 @@
-//! Acts while no bot runs: the store is opened, one step taken and written, as a start of the bot would. What
-//! people are to hear of it waits in the outbox, or in its group, for the next start.
+//! Acts while no bot runs: the store is opened, the act done, and what it changed written; nothing is judged,
+//! and nothing is put in the outbox. What people are to hear of it waits in its group for the next start, as does
+//! all else that is due.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::engine::time::Timestamp;
 use crate::engine::{Engine, Input};
 use crate::store::StoreError;
 
-/// Does one thing; `None` cannot happen while a step answers every act.
+/// Does one thing; `None` cannot happen while an offline step answers every act.
 pub fn act(
     policy: &Policy,
     opened: Opened,
@@ -25,6 +26,7 @@ pub fn act(
     let mut pipeline = Pipeline::new(engine, opened.store.clone(), sequences);
     let input = Input {
         acts: vec![act],
+        is_offline: true,
         ..Input::default()
     };
     let incoming = Incoming {

@@ -1,8 +1,8 @@
 //! What people do: accept a new level as normal, acknowledge an alert, keep alerts quiet for a while.
 //!
 //! An act is input of a step like any other, and its outcome part of the step: durable with the change it
-//! made before anybody is answered. Observations of the same step are judged first, so that an act that races
-//! with the end of its alert is refused. An act is done once: a second one of the same alert is refused, and
+//! made before anybody is answered. All that is due is judged first, in as many steps as it takes, so that an act
+//! that races with the end of its alert is refused. An act is done once: a second one of the same alert is refused, and
 //! says by whom it was done before. It does not decide who may act; whoever hands it in has.
 
 mod accepting;
@@ -231,9 +231,9 @@ impl Engine {
         near.into_iter().map(|(_, near)| near).collect()
     }
 
-    /// Does what people want done, after everything of the step has been judged.
-    pub(super) fn act(&mut self, acts: Vec<Act>, now: Timestamp, step: &mut Step) {
-        for act in acts {
+    /// Does what people want done, after everything that is due has been judged.
+    pub(super) fn act_all(&mut self, now: Timestamp, step: &mut Step) {
+        for act in std::mem::take(&mut self.pending_acts) {
             let mut acted = Acted {
                 target: None,
                 silence: None,
@@ -246,6 +246,20 @@ impl Engine {
             };
             step.acts.push(acted);
         }
+    }
+
+    /// Does what people want done while no bot runs, and nothing else. Rules are brought in, silences and
+    /// acknowledgements end that are over, so that an act meets what a start would; but only what the acts
+    /// change is part of the step: the next start does the rest for itself.
+    pub(super) fn act_offline(&mut self, acts: Vec<Act>, now: Timestamp) -> Step {
+        let mut unsaid = Step::default();
+        self.adopt_policy(now, &mut unsaid);
+        self.end_silences(&[], now, &mut unsaid);
+        self.expire_acknowledgements(now, &mut unsaid);
+        let mut step = Step::default();
+        self.pending_acts.extend(acts);
+        self.act_all(now, &mut step);
+        step
     }
 
     /// Does one thing, and notes what it was about.

@@ -18,7 +18,7 @@ use super::rule::{Rule, RuleKind};
 use super::subject::SubjectKey;
 use super::time::Timestamp;
 use super::watch::{Watch, WatchId};
-use super::{Engine, MAX_LEDGER_ROWS, Step};
+use super::{Engine, Step};
 
 impl Engine {
     /// Judges one rule at one subject and folds the verdicts into alerts.
@@ -86,14 +86,12 @@ impl Engine {
         memory.changes.retain(|_, changes| !changes.is_empty());
     }
 
-    /// Judges the objectives whose promises were decided in this step.
-    pub(super) fn judge_objectives(&mut self, now: Timestamp, step: &mut Step) {
+    /// Judges the objectives whose promises were decided in this step, or, if that was not all, in the next.
+    pub(super) fn judge_objectives(&mut self, is_complete: bool, now: Timestamp, step: &mut Step) {
         let decided: BTreeSet<Name> = step.ledger.iter().map(|row| row.rule.clone()).collect();
         if decided.is_empty() {
             return;
         }
-        // The first look at a long history takes several steps: half of it is no picture of the whole.
-        let is_more_to_come = step.ledger.len() >= MAX_LEDGER_ROWS;
         let policy = Arc::clone(&self.policy);
         for rule in &policy.rules {
             if let RuleKind::Objective(objective) = &rule.kind
@@ -101,10 +99,10 @@ impl Engine {
             {
                 let subject = SubjectKey::Objective(rule.name.clone());
                 for id in self.watches.of(&subject).to_vec() {
-                    if is_more_to_come {
-                        self.watches.postpone(id, now);
-                    } else {
+                    if is_complete {
                         self.judge(id, now, step);
+                    } else {
+                        self.watches.postpone(id, now);
                     }
                 }
             }

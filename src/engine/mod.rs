@@ -62,7 +62,7 @@ use rule::context::Memory;
 use silence::{Silence, Silences};
 use subject::SubjectKey;
 use time::Timestamp;
-use watch::Watches;
+use watch::{WatchId, Watches};
 
 /// What one step is given besides the time.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +83,9 @@ pub struct Input {
     pub notices: Vec<Notice>,
     /// What people want done.
     pub acts: Vec<Act>,
+    /// No bot runs: what people want is done and nothing else. Nothing is judged and nobody is told; all that
+    /// is due stays due for the next start.
+    pub is_offline: bool,
 }
 
 /// How a source or a receiver fared.
@@ -125,7 +128,8 @@ pub struct Step {
     pub notifications: Vec<Notification>,
     /// Promises decided.
     pub ledger: Vec<LedgerRow>,
-    /// What came of what people wanted done, in the order of the input.
+    /// What came of what people wanted done, in the order of the input; of none of them while there is more to
+    /// judge than one step does: then it is in the step that completes it.
     pub acts: Vec<Acted>,
     /// The next instant at which something can change without new data.
     pub wake_at: Option<Timestamp>,
@@ -230,6 +234,9 @@ pub struct Engine {
     is_policy_new: bool,
     /// Watches are being built for a new policy, not for new subjects.
     is_adopting: bool,
+    /// What people want done, until all that is due has been judged. Nobody is answered before, and nothing of
+    /// it is stored: whoever waits over a restart has to ask again.
+    pending_acts: Vec<Act>,
     /// A project has another name: rules may select its subjects, or not any more.
     is_renamed: bool,
 }
@@ -268,6 +275,7 @@ impl Engine {
             is_policy_new: true,
             is_adopting: false,
             looked_at: BTreeSet::new(),
+            pending_acts: Vec::new(),
             is_renamed: false,
         };
         let known = engine.alerts.values();
@@ -361,6 +369,9 @@ impl Engine {
 
     /// One tick.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Step {
+        if input.is_offline {
+            return self.act_offline(input.acts, now);
+        }
         let mut step = Step::default();
         for (project, until) in &input.executions_known {
             self.history.cover_executions(project, *until);
@@ -373,37 +384,56 @@ impl Engine {
         dirty.extend(self.take_health(&input.health, now, &mut step));
         dirty.extend(self.watches.take_due(now));
         step.judged = dirty.len();
-        let mut is_complete = true;
-        for id in dirty {
-            is_complete = step.ledger.len() < MAX_LEDGER_ROWS
-                && step.changed.alerts.len() < MAX_CHANGED_ALERTS;
-            if is_complete {
-                self.judge(id, now, &mut step);
-            } else {
-                self.watches.postpone(id, now);
-            }
-        }
+        let is_judged = self.judge_all(dirty, now, &mut step);
         self.decide_lost(&lost, now, &mut step);
-        self.judge_objectives(now, &mut step);
+        // The first look at a long history takes several steps: half of it is no picture of the whole.
+        let is_complete = is_judged && step.ledger.len() < MAX_LEDGER_ROWS;
+        self.judge_objectives(is_complete, now, &mut step);
         self.end_silences(&successes, now, &mut step);
         self.expire_acknowledgements(now, &mut step);
-        self.act(input.acts, now, &mut step);
+        self.pending_acts.extend(input.acts);
+        // What is judged next may end what somebody acts on.
+        if is_complete {
+            self.act_all(now, &mut step);
+        }
         self.give_up(&input.undeliverable, now, &mut step);
         self.announce(&input.notices, now, &mut step);
+        self.note_fired(now, &mut step);
+        step.poll_at = self.watches.next_known_due();
         // What explains an alert may be among what is judged next.
         if is_complete {
             let kept_from = self.tell(now, &mut step);
             self.tend_silences(&kept_from, now, &mut step);
+            self.tell_digests(now, &mut step);
         }
-        self.note_fired(now, &mut step);
-        step.poll_at = self.watches.next_known_due();
-        self.tell_digests(now, &mut step);
         step.wake_at = self.wake_at(now);
         if std::mem::take(&mut self.is_renamed) {
             self.forget_watches();
             step.wake_at = Some(now);
         }
+        if !is_complete {
+            step.wake_at = Some(now);
+        }
         step
+    }
+
+    /// Judges what is due, objectives last; what is too much for one step waits for the next. Returns whether
+    /// all was judged.
+    fn judge_all(&mut self, dirty: BTreeSet<WatchId>, now: Timestamp, step: &mut Step) -> bool {
+        let is_objective =
+            |id: &WatchId| matches!(self.watches.get(*id).subject, SubjectKey::Objective(_));
+        let (objectives, others): (Vec<_>, Vec<_>) = dirty.into_iter().partition(is_objective);
+        let mut is_judged = true;
+        for id in others.into_iter().chain(objectives) {
+            is_judged = step.ledger.len() < MAX_LEDGER_ROWS
+                && step.changed.alerts.len() < MAX_CHANGED_ALERTS;
+            if is_judged {
+                self.judge(id, now, step);
+            } else {
+                self.watches.postpone(id, now);
+            }
+        }
+        is_judged
     }
 
     fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {

@@ -165,6 +165,11 @@ impl Silences {
         !self.active.is_empty()
     }
 
+    /// It has not ended.
+    pub(super) fn is_in_force(&self, id: &str) -> bool {
+        self.active.contains(id)
+    }
+
     pub(super) fn get(&self, id: &str) -> Option<&Silence> {
         self.all.get(id)
     }

@@ -83,12 +83,45 @@ impl Engine {
             return;
         }
         let active: Vec<Silence> = self.silences.active().cloned().collect();
+        let mut over = Vec::new();
         for silence in active {
             self.find_witness(&silence, step);
             if let Some(ended) = self.ending_of(&silence, successes, now) {
-                self.end_silence(silence, ended, step);
+                over.push(self.end_silence(silence, ended, step));
             }
         }
+        for silence in over {
+            self.tell_of_another(&silence, now, step);
+        }
+    }
+
+    /// Lets those who were told that a silence, which is over, keeps an alert quiet hear of the one that does
+    /// so now. What no silence keeps quiet any more is told when it is released.
+    pub(super) fn tell_of_another(&mut self, over: &Silence, now: Timestamp, step: &mut Step) {
+        let is_quiet_still = |alert: &&Alert| {
+            alert.state == AlertState::Firing
+                && over.is_match(&alert.labels)
+                && self.silences.find(&alert.labels).is_some()
+        };
+        let prints = self.alerts.values().filter(is_quiet_still);
+        let prints = prints.map(|alert| alert.fingerprint);
+        let told: Vec<Fingerprint> = prints
+            .filter(|print| self.is_told_of_silence(*print, &over.id))
+            .collect();
+        for print in told {
+            self.hasten(print, now, step);
+        }
+    }
+
+    /// Some receiver knows of an alert that this silence keeps it quiet.
+    fn is_told_of_silence(&self, print: Fingerprint, id: &str) -> bool {
+        let keys = self.memberships.get(&print).into_iter().flatten();
+        let groups = keys.filter_map(|key| self.groups.get(key));
+        let mut conversations = groups.flat_map(|group| group.conversations.values());
+        conversations.any(|known| {
+            let told = known.told.get(&print).filter(|told| !told.is_ended);
+            told.is_some_and(|told| told.silence.as_deref() == Some(id))
+        })
     }
 
     fn ending_of(

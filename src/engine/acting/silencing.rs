@@ -256,7 +256,9 @@ impl Engine {
             at: now,
             why: SilenceEnded::Lifted(by.clone()),
         };
-        Ok(self.end_silence(silence, ended, step))
+        let over = self.end_silence(silence, ended, step);
+        self.tell_of_another(&over, now, step);
+        Ok(over)
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::notification::{Suppressed, SuppressionReason};
 use super::super::observation::Name;
 use super::super::route::Route;
 use super::super::time::Timestamp;
-use super::{Flush, Group, News};
+use super::{Flush, Group, News, UNREAD_FOR};
 
 impl Group {
     /// Members that may not be announced now, and why.
@@ -61,18 +61,11 @@ impl Group {
             if !is_firing(&print) || reasons.contains_key(&print) {
                 continue;
             }
-            let release_at = match (reason, self.told_at) {
-                (SuppressionReason::Muted(_), _) => continue,
-                // What ended the silence may end the alert, too: a short wait, and no longer one.
-                (SuppressionReason::Silenced(_), _) | (_, None) => {
-                    flush.now + flush.route.group_wait
-                }
-                (SuppressionReason::Inhibited(_), Some(told_at)) => {
-                    flush.now.max(told_at + flush.route.group_interval)
-                }
-            };
-            self.released.insert(print, release_at);
+            if let Some(release_at) = self.release_at(&reason, flush) {
+                self.released.insert(print, release_at);
+            }
         }
+        self.wait_for_reading(flush);
         // What a receiver hears of in another group ends there, too.
         let is_elsewhere = |print: &Fingerprint| {
             let mut receivers = flush.route.receivers.iter();
@@ -87,6 +80,54 @@ impl Group {
         self.held_back.extend(&kept);
         self.held_back
             .retain(|print| !is_firing(print) || kept.contains(print));
+    }
+
+    /// When what was kept quiet may be told; `None`: at once, as far as the group may speak.
+    fn release_at(&self, reason: &SuppressionReason, flush: &Flush<'_>) -> Option<Timestamp> {
+        let after_interval = |told_at| flush.now.max(told_at + flush.route.group_interval);
+        let after_wait = flush.now + flush.route.group_wait;
+        match (reason, self.told_at) {
+            (SuppressionReason::Muted(_), _) => None,
+            // It does not fit the silence any more, which goes on: it has got worse, and nothing else will
+            // become of it.
+            (SuppressionReason::Silenced(id), told_at) if flush.silences.is_in_force(id) => {
+                Some(told_at.map_or(flush.now, after_interval))
+            }
+            // What ended the silence may end the alert, too: a short wait, and no longer one.
+            (SuppressionReason::Silenced(_), _) | (_, None) => Some(after_wait),
+            (SuppressionReason::Inhibited(_), Some(told_at)) => Some(after_interval(told_at)),
+        }
+    }
+
+    /// After a stop what is released waits until it is known what became of it.
+    fn wait_for_reading(&mut self, flush: &Flush<'_>) {
+        let is_unread = |print: &Fingerprint| {
+            let alert = flush.alerts.get(print);
+            alert.is_some_and(|alert| (flush.is_unread)(alert))
+        };
+        for (print, at) in &mut self.released {
+            if *at <= flush.now && is_unread(print) {
+                *at = flush.now + UNREAD_FOR;
+            }
+        }
+    }
+
+    /// Members that were kept quiet, are over, and are only kept firing for a while: they are announced when
+    /// they are broken again, and not at all when they end.
+    fn over<'a>(&'a self, flush: &'a Flush<'_>) -> impl Iterator<Item = &'a Fingerprint> {
+        let is_over = |print: &&Fingerprint| {
+            let alert = flush.alerts.get(*print);
+            alert.is_some_and(|alert| {
+                alert.state == AlertState::Firing && alert.cleared_at.is_some()
+            }) && !self.is_known(**print)
+        };
+        self.held_back.iter().filter(is_over)
+    }
+
+    /// Some receiver was told of it, and not of its end.
+    fn is_known(&self, print: Fingerprint) -> bool {
+        let mut conversations = self.conversations.values();
+        conversations.any(|known| known.told.get(&print).is_some_and(|told| !told.is_ended))
     }
 
     /// Silences that keep something of the group quiet, and from whom.
@@ -122,10 +163,13 @@ impl Group {
         }
     }
 
-    /// Members whose wait after they were released is not over.
-    pub(super) fn waiting(&self, flush: &Flush<'_>) -> impl Iterator<Item = &Fingerprint> {
+    /// Members that are kept quiet no more, and may not be told yet.
+    pub(super) fn waiting<'a>(
+        &'a self,
+        flush: &'a Flush<'_>,
+    ) -> impl Iterator<Item = &'a Fingerprint> {
         let later = self.released.iter().filter(|(_, at)| **at > flush.now);
-        later.map(|(print, _)| print)
+        later.map(|(print, _)| print).chain(self.over(flush))
     }
 
     pub(super) fn next_release(&self, flush: &Flush<'_>) -> Option<Timestamp> {

@@ -57,7 +57,8 @@ impl Group {
             if alert.identity.get("receiver") == &**receiver {
                 continue;
             }
-            if let Some(told) = told(print) {
+            // Who hears nothing new here any more is told the endings alone.
+            if let Some(told) = told(print).filter(|_| is_routed) {
                 news.note_people(alert, told, flush, hushed.contains(print));
             }
             match (told(print), alert.state) {
@@ -78,7 +79,8 @@ impl Group {
                 (Some(told), AlertState::Firing) => {
                     news.is_upgraded |= alert.severity > told.severity;
                     news.change = news.change.max(change(alert, told));
-                    is_nobodys |= alert.acknowledged.is_none();
+                    // After a stop it may be over: nobody is reminded before that is known.
+                    is_nobodys |= alert.acknowledged.is_none() && !(flush.is_unread)(alert);
                 }
                 (None | Some(_), _) => {}
             }

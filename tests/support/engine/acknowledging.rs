@@ -1,11 +1,14 @@
 //! A person takes an alert on: what stops, what goes on, and what ends it.
 
-use tardy::engine::acting::{Outcome as Done, Refusal};
+use tardy::engine::acting::{Act, ActKind, Outcome as Done, Refusal};
+use tardy::engine::labels::{Labels, Matcher};
 use tardy::engine::notification::Reason;
-use tardy::engine::time::Span;
+use tardy::engine::silence::Until;
+use tardy::engine::time::{Span, Timestamp};
+use tardy::engine::{Engine, Input, Step};
 
 use super::kinds::{run_failed, span, stale};
-use super::timeline::{Outcome, Timeline, check, check_restarted};
+use super::timeline::{Outcome, Stored, Timeline, check, check_restarted, project_key};
 
 const A: (&str, &str) = ("failed", "a");
 const B: (&str, &str) = ("failed", "b");
@@ -218,4 +221,103 @@ fn an_acknowledgement_survives_restarts_and_rare_looks() {
             .count(),
         2
     );
+}
+
+/// What an act does to a store while no bot runs, and what the next start tells.
+fn offline(what: impl FnOnce(&Engine) -> ActKind, is_told: bool) -> (Step, Vec<String>) {
+    let timeline = Timeline::new("2026-03-10T06:00:00Z")
+        .policy(|policy| policy.route.group_by = vec!["job".into()])
+        .rule(run_failed())
+        .run("a", "a1", "06:01", "06:05 failed: boom")
+        .run("b", "b1", "06:01", "06:05:50 failed: boom");
+    let mut stored = Stored::default();
+    let mut engine = stored.engine(&timeline.policy, |_| {});
+    let mut seen_until = Timestamp::MIN;
+    let looks = ["06:00", "06:05", "06:05:15", "06:06"];
+    for at in looks.into_iter().filter(|at| is_told || *at < "06:05:15") {
+        let now = timeline.at(at);
+        let rows = timeline.rows.iter();
+        let rows = rows.filter(|(at, _)| seen_until < *at && *at <= now);
+        let mut input = Input {
+            observations: rows.map(|(_, row)| row.clone()).collect(),
+            ..Input::default()
+        };
+        input.coverage.insert(project_key(), now);
+        stored.absorb(&engine.step(input, now).changed);
+        seen_until = now;
+    }
+    // Another alert, of job b, is due to be told by now.
+    let now = timeline.at("06:10");
+    let mut engine = stored.engine(&timeline.policy, |_| {});
+    let input = Input {
+        acts: vec![Act::new("ada", now, Some("looking"), what(&engine))],
+        is_offline: true,
+        ..Input::default()
+    };
+    let step = engine.step(input, now);
+    stored.absorb(&step.changed);
+    let mut engine = stored.engine(&timeline.policy, |_| {});
+    let mut told = Vec::new();
+    for at in ["06:12", "06:12:15", "06:12:45"] {
+        let step = engine.step(Input::default(), timeline.at(at));
+        told.extend(step.notifications.iter().map(|told| {
+            let job = told.group.get("job");
+            format!("{at} {} {} {job}", told.receiver, told.reason.as_str())
+        }));
+    }
+    (step, told)
+}
+
+#[test]
+fn an_act_while_no_bot_runs_stores_its_outcome_alone_and_the_next_start_tells_it() {
+    let of_a = |engine: &Engine| {
+        let mut alerts = engine.alerts();
+        let alert = alerts.find(|alert| alert.labels.get("job") == "a").unwrap();
+        alert.id()
+    };
+    let (step, told) = offline(
+        |engine| ActKind::Acknowledge {
+            alert: of_a(engine),
+            for_millis: None,
+        },
+        true,
+    );
+    assert!(
+        matches!(step.acts[0].outcome, Done::Done(_)),
+        "{:?}",
+        step.acts
+    );
+    assert!(step.notifications.is_empty() && step.transitions.is_empty());
+    assert!(step.ledger.is_empty());
+    let changed = &step.changed;
+    let jobs = |labels: &Labels| labels.get("job").to_owned();
+    let alerts = changed.alerts.values().flatten();
+    let alerts: Vec<String> = alerts.map(|alert| jobs(&alert.labels)).collect();
+    assert_eq!(alerts, ["a"]);
+    let groups: Vec<String> = changed.groups.keys().map(|key| jobs(&key.labels)).collect();
+    assert_eq!(groups, ["a"]);
+    assert!(changed.since.is_empty() && changed.memories.is_empty());
+    assert!(changed.silences.is_empty() && changed.digests.is_empty());
+    assert_eq!(told, ["06:12 team acknowledged a", "06:12 team first b"]);
+}
+
+#[test]
+fn a_silence_made_while_no_bot_runs_keeps_quiet_what_was_about_to_be_told() {
+    let (step, told) = offline(
+        |_| ActKind::Silence {
+            matchers: vec![Matcher::parse("job = a").unwrap()],
+            for_millis: Span::hours(2).num_milliseconds(),
+            until: Until::Time,
+        },
+        false,
+    );
+    assert!(
+        matches!(step.acts[0].outcome, Done::Done(_)),
+        "{:?}",
+        step.acts
+    );
+    assert!(step.notifications.is_empty());
+    assert_eq!(step.changed.silences.len(), 1);
+    assert!(step.changed.alerts.is_empty() && step.changed.groups.is_empty());
+    assert_eq!(told, Vec::<String>::new());
 }

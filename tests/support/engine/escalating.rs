@@ -1,11 +1,13 @@
 //! Who is told when nobody acknowledges.
 
+use tardy::engine::acting::{Act, ActKind};
+use tardy::engine::labels::Matcher;
 use tardy::engine::notification::Notification;
 use tardy::engine::observation::Observation;
 use tardy::engine::policy::Policy;
 use tardy::engine::route::EscalationStep;
 use tardy::engine::silence::Until;
-use tardy::engine::time::Timestamp;
+use tardy::engine::time::{Span, Timestamp};
 use tardy::engine::{Engine, Input};
 
 use super::kinds::{run_failed, span};
@@ -141,11 +143,18 @@ fn a_reload_that_removes_steps_leaves_the_endings() {
     check_restarted(
         &failing()
             .reload("07:00", |policy| policy.route.escalate.clear())
+            .acknowledge("07:10", "ada", A, "30m")
+            .silence("08:00", "1h", Until::Time, &["job = a"])
             .run("a", "a2", "10:00", "10:10 success"),
         "12:00",
         "06:05:15 team first: + critical Failed: finance a: boom
          06:35:15 leads escalated: + critical Failed: finance a: boom
          06:35:15 team escalated: = critical Failed: finance a: boom
+         07:10 team acknowledged: = critical Failed: finance a: boom [ada]
+         07:40 team acknowledged: = critical Failed: finance a: boom
+         08:00 team silenced: = critical Failed: finance a: boom [silenced]
+         NOTICE
+         09:00:15 team silenced: = critical Failed: finance a: boom
          10:10 leads all_resolved: - critical Recovered: finance a succeeded
          10:10 team all_resolved: - critical Recovered: finance a succeeded",
     );
@@ -205,9 +214,13 @@ fn a_step_that_came_due_while_tardy_was_down_is_taken_once_at_the_start() {
     );
 }
 
-/// An engine that stops at 06:10 and starts again at 10:00.
-fn stopped(is_over: bool) -> Vec<String> {
-    let timeline = failing().run("a", "a2", "09:50", "09:55 success");
+/// When somebody does something, and what.
+type Deed = (&'static str, fn(&Engine) -> ActKind);
+
+/// An engine that stops at 06:10 and starts again at 10:00, when what became of the failure in between is read
+/// a little later; somebody did something before it stopped.
+fn stopped(timeline: Timeline, is_over: bool, deed: Option<Deed>) -> Vec<String> {
+    let timeline = timeline.run("a", "a2", "09:50", "09:55 success");
     let mut stored = Stored::default();
     let mut engine = stored.engine(&timeline.policy, |_| {});
     let mut told = Vec::new();
@@ -215,6 +228,10 @@ fn stopped(is_over: bool) -> Vec<String> {
     let mut look = |engine: &mut Engine, at: &str, is_read: bool| {
         let now = timeline.at(at);
         let mut input = Input::default();
+        if let Some((_, what)) = deed.filter(|(when, _)| *when == at) {
+            let act = Act::new("ada", now, Some("maintenance"), what(engine));
+            input.acts.push(act);
+        }
         if is_read {
             let rows = timeline.rows.iter();
             let rows = rows.filter(|(at, _)| seen_until < *at && *at <= now);
@@ -232,27 +249,33 @@ fn stopped(is_over: bool) -> Vec<String> {
         told.extend(step.notifications);
         (stored.engine(&timeline.policy, |_| {}), step.wake_at)
     };
-    for at in ["06:00", "06:05", "06:05:15"] {
+    for at in ["06:00", "06:02", "06:05", "06:05:15", "06:06"] {
         look(&mut engine, at, true);
     }
     let (mut engine, _) = look(&mut engine, "06:10", true);
     let (_, wake_at) = look(&mut engine, "10:00", false);
-    assert_eq!(
-        wake_at,
-        Some(timeline.at("10:00:30")),
+    let in_time = timeline.at("10:00:30");
+    assert!(
+        wake_at.is_some_and(|at| at <= in_time),
         "it looks again soon"
     );
-    look(&mut engine, "10:00:10", true);
-    look(&mut engine, "10:00:30", false);
+    for at in ["10:00:15", "10:00:20"] {
+        look(&mut engine, at, false);
+    }
+    look(&mut engine, "10:00:25", true);
+    for at in ["10:00:30", "10:00:45", "10:01"] {
+        look(&mut engine, at, false);
+    }
     let line = |told: &Notification| format!("{} {}", told.receiver, told.reason.as_str());
     told.iter().map(line).collect()
 }
 
 #[test]
 fn after_a_stop_nobody_is_woken_before_it_is_known_what_became_of_it() {
-    assert_eq!(stopped(true), ["team first", "team all_resolved"]);
+    let first = ["team first", "team all_resolved"];
+    assert_eq!(stopped(failing(), true, None), first);
     assert_eq!(
-        stopped(false),
+        stopped(failing(), false, None),
         [
             "team first",
             "boss escalated",
@@ -260,4 +283,38 @@ fn after_a_stop_nobody_is_woken_before_it_is_known_what_became_of_it() {
             "team escalated"
         ]
     );
+}
+
+#[test]
+fn what_a_silence_that_ended_during_a_stop_kept_quiet_is_told_when_it_is_known_to_go_on() {
+    let silence: Deed = ("06:02", |_| ActKind::Silence {
+        matchers: vec![Matcher::parse("job = a").unwrap()],
+        for_millis: Span::hours(3).num_milliseconds(),
+        until: Until::Time,
+    });
+    let none: [&str; 0] = [];
+    assert_eq!(stopped(failing(), true, Some(silence)), none);
+    assert_eq!(stopped(failing(), false, Some(silence)), ["team first"]);
+}
+
+#[test]
+fn nobody_is_reminded_after_a_stop_of_what_may_be_over() {
+    let acknowledge: Deed = ("06:06", |engine| ActKind::Acknowledge {
+        alert: engine.alerts().next().unwrap().id(),
+        for_millis: Some(Span::hours(2).num_milliseconds()),
+    });
+    let timeline = || {
+        failing().policy(|policy| {
+            policy.route.escalate.clear();
+            policy.route.repeat_interval = span("1h");
+        })
+    };
+    let known = ["team first", "team acknowledged"];
+    let told = stopped(timeline(), true, Some(acknowledge));
+    assert_eq!(told[..2], known);
+    assert!(!told.contains(&"team reminder".to_owned()), "{told:?}");
+    assert_eq!(told.last().unwrap(), "team all_resolved");
+    let told = stopped(timeline(), false, Some(acknowledge));
+    assert_eq!(told[..2], known);
+    assert_eq!(told.last().unwrap(), "team reminder");
 }

@@ -121,7 +121,7 @@ fn what_gets_worse_under_a_silence_is_told_at_once_when_it_does_not_fit_any_more
         "08:00",
         "06:10:15 team first: + warning Stale: finance a has not succeeded for 10 min
          06:20 team silenced: = warning Stale: finance a has not succeeded for 10 min [silenced]
-         07:30:15 team upgraded: = critical Stale: finance a has not succeeded for 1 h 30 min
+         07:30 team upgraded: = critical Stale: finance a has not succeeded for 1 h 30 min
          NOTICE",
     );
     check_restarted(
@@ -253,4 +253,85 @@ fn its_author_is_told_before_it_ends_when_something_fires_under_it_and_when_it_m
     assert_eq!(told.unwrap().decided_at, idle.at("06:25"));
     assert!(notices(&played)[0].0.contains("matches nothing any more"));
     assert_eq!(alerts(&played), Vec::<String>::new());
+}
+
+#[test]
+fn whoever_knows_of_a_silence_that_is_over_hears_of_the_other_that_keeps_it_quiet() {
+    let both = start()
+        .run("a", "a1", "06:01", "06:05 failed: boom")
+        .silence("06:10", "30m", Until::Time, JOB_A)
+        .silence("06:10:10", "1h", Until::Time, &["project = finance"]);
+    let told = "06:05:15 team first: + critical Failed: finance a: boom
+         06:10 team silenced: = critical Failed: finance a: boom [silenced]
+         06:10:10 team silenced: = critical Failed: finance a: boom [silenced]";
+    // The longer one is what it is shown with: only its end is news.
+    check_restarted(&both, "06:50", told);
+    let lifted = both.unsilence("06:20", &["project = finance"]);
+    let told = format!(
+        "{told}
+         06:20 team silenced: = critical Failed: finance a: boom [silenced]"
+    );
+    check_restarted(&lifted, "06:29", &told);
+    // What ends with the last of them is told as ever.
+    let told = format!(
+        "{told}
+         NOTICE
+         06:40:15 team silenced: = critical Failed: finance a: boom"
+    );
+    check_restarted(&lifted, "06:50", &told);
+}
+
+/// A job fails under a silence, is well again at 06:15, and its alert is kept firing for an hour.
+fn kept(silence: &str) -> Timeline {
+    let mut failed = run_failed();
+    failed.keep_firing_for = span("1h");
+    Timeline::new("2026-03-10T06:00:00Z")
+        .rule(failed)
+        .silence("06:02", silence, Until::Time, JOB_A)
+        .run("a", "a1", "06:01", "06:05 failed: boom")
+        .run("a", "a2", "06:10", "06:15 success")
+}
+
+#[test]
+fn what_is_over_when_its_silence_ends_and_only_kept_firing_wakes_nobody() {
+    let played = check_restarted(&kept("30m"), "09:00", "NOTICE");
+    assert_eq!(played.transitions.len(), 2, "the state goes on");
+    // Lifted by somebody, and over already.
+    check_restarted(&kept("5h").unsilence("06:20", JOB_A), "09:00", "");
+}
+
+#[test]
+fn what_is_kept_firing_and_is_broken_again_after_its_silence_is_announced_then() {
+    check_restarted(
+        &kept("30m").run("a", "a3", "06:40", "06:45 failed: boom"),
+        "06:50",
+        "NOTICE
+         06:45:15 team first: + critical Failed: finance a: boom",
+    );
+    // Broken again under the silence: announced at its end.
+    check_restarted(
+        &kept("30m").run("a", "a3", "06:20", "06:25 failed: boom"),
+        "06:50",
+        "NOTICE
+         06:32:15 team first: + critical Failed: finance a: boom",
+    );
+}
+
+#[test]
+fn what_leaves_a_silence_because_it_got_worse_does_not_wait_for_what_ends_silences() {
+    check_restarted(
+        &Timeline::new("2026-03-10T06:00:00Z")
+            .job("a", "")
+            .rule(stale("90m", Some("10m")))
+            .run("a", "a0", "06:00", "06:00 success")
+            .silence(
+                "06:05",
+                "3h",
+                Until::Time,
+                &["job = a", "severity = warning"],
+            ),
+        "08:00",
+        "07:30 team first: + critical Stale: finance a has not succeeded for 1 h 30 min
+         NOTICE",
+    );
 }
