@@ -7,8 +7,8 @@ use crate::engine::acting::{Acted, Outcome, Refusal};
 use crate::engine::alert::{AlertState, Transition};
 use crate::engine::observation::Name;
 use crate::engine::query::{
-    DeliveriesAnswer, DeliveryQuestion, PastAlert, WhyAnswer, WhyNotAnswer, date_escalations,
-    of_deliveries, of_transitions, unknown_receiver,
+    DeliveriesAnswer, DeliveryQuestion, PastAlert, WhyAnswer, WhyNotAnswer, of_deliveries,
+    of_transitions, unknown_receiver,
 };
 use crate::engine::time::{Span, Timestamp, human_time};
 use crate::store::{Store, StoreError, acts, deliveries};
@@ -22,7 +22,6 @@ pub fn complete(answer: &mut WhyAnswer, store: &dyn Store) {
                 acts::transitions_of(store, print, &why.id, since).unwrap_or_default();
             why.acts = acts::acts_of(store, print, &why.id, since).unwrap_or_default();
             why.deliveries = deliveries::of_alert(store, &why.id, since).unwrap_or_default();
-            date_escalations(&mut why.gates, &why.deliveries, why.asked_at, why.zone);
             let gates = of_deliveries(&why.deliveries, why.asked_at, why.zone);
             why.gates.extend(gates);
         }

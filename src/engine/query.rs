@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use deliveries::{
     DeliveriesAnswer, DeliveryQuestion, DeliveryRow, DeliveryState, ToldInstead, unknown_receiver,
 };
-pub use gates::{Gate, GateKind, GateState, brief, date_escalations, of_deliveries};
+pub use gates::{Gate, GateKind, GateState, brief, of_deliveries};
 pub use picture::{
     Picture, PictureAnswer, PictureLimit, PictureQuestion, PictureRun, PictureSlower, PictureUsual,
     picture,
