@@ -9,14 +9,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::live::{Event, Shared};
 use super::past;
 use super::status::Status;
 use crate::chat::parse::Command;
-use crate::chat::run::{Answer, answer};
+use crate::chat::run::{Answer, prepare};
 use crate::engine::Engine;
 use crate::engine::acting::{Act, ActKind, Acted};
 use crate::engine::labels::{Labels, Matcher};
@@ -127,8 +127,19 @@ impl SilencePreview {
         matchers: &[Matcher],
         now: Timestamp,
     ) -> Result<Self, StoreError> {
+        let open = query::silence_preview(engine, matchers);
+        Self::beside(open, store, matchers, now)
+    }
+
+    /// What is open, and what fits `matchers` among what was recorded.
+    fn beside(
+        open: Vec<AlertRow>,
+        store: &dyn Store,
+        matchers: &[Matcher],
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
-            now: query::silence_preview(engine, matchers),
+            now: open,
             past: preview::past_matches(store, matchers, now - PREVIEW)?,
         })
     }
@@ -170,6 +181,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for an act to be on the disk: shorter than the asker's patience.
 const ACT_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Longest wait for the turn of a question that takes long; what is left of the asker's patience is for the
+/// answer.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+
+const BUSY: &str =
+    "another question that takes long is being answered, and one is at a time; ask again";
+
 /// What answers are made from.
 #[derive(Clone)]
 pub struct Asked {
@@ -177,6 +195,8 @@ pub struct Asked {
     pub shared: Arc<Shared>,
     /// To the evaluator.
     pub events: mpsc::Sender<Event>,
+    /// Of questions that take long, one is answered at a time.
+    long: Arc<Semaphore>,
 }
 
 impl Asked {
@@ -185,6 +205,7 @@ impl Asked {
         Self {
             shared: Arc::clone(shared),
             events: events.clone(),
+            long: Arc::new(Semaphore::new(1)),
         }
     }
 }
@@ -252,14 +273,13 @@ async fn serve(stream: UnixStream, asked: Asked) {
 }
 
 async fn respond(request: Request, asked: &Asked) -> Response {
-    let shared = &asked.shared;
+    let (shared, long) = (&asked.shared, &asked.long);
     match request {
         Request::Status => Response::Status(Box::new(shared.status())),
         Request::Command(command) => {
-            let now = shared.clock.now();
-            let mut answer = shared.read(|engine| answer(engine, &command, now));
-            complete(&mut answer, shared.store().as_ref());
-            Response::Answer(answer)
+            let shared = Arc::clone(shared);
+            let is_long = command.is_long();
+            apart(is_long, long, move || answered(&command, &shared)).await
         }
         Request::Act { by, comment, what } => {
             let comment = comment.as_deref().map(mask::mask);
@@ -267,8 +287,12 @@ async fn respond(request: Request, asked: &Asked) -> Response {
             let act = Act::new(&by, now, comment.as_deref(), what);
             match tokio::time::timeout(ACT_TIMEOUT, hand_over(act, asked)).await {
                 Ok(Some(mut acted)) => {
-                    past::explain(&mut acted, shared.store().as_ref());
-                    Response::Acted(Box::new(acted))
+                    let store = shared.store();
+                    let explain = move || {
+                        past::explain(&mut acted, store.as_ref());
+                        Response::Acted(Box::new(acted))
+                    };
+                    apart(false, long, explain).await
                 }
                 Ok(None) => Response::Refused("the bot is about to stop; try again".into()),
                 Err(_) => Response::Refused(
@@ -282,12 +306,18 @@ async fn respond(request: Request, asked: &Asked) -> Response {
             let answer = shared.read(|engine| picture(engine, &question));
             Response::Picture(Box::new(answer))
         }
-        Request::Deliveries(question) => told(&question, shared),
+        Request::Deliveries(question) => {
+            let shared = Arc::clone(shared);
+            apart(false, long, move || told(&question, &shared)).await
+        }
         Request::Silences => {
             let now = shared.clock.now();
             Response::Silences(shared.read(|engine| SilencesAnswer::of(engine, now)))
         }
-        Request::Preview(matchers) => preview_of(&matchers, shared),
+        Request::Preview(matchers) => {
+            let shared = Arc::clone(shared);
+            apart(true, long, move || preview_of(&matchers, &shared)).await
+        }
         Request::Quiet(labels) => {
             let now = shared.clock.now();
             Response::Quiet(shared.read(|engine| quiet_now(engine, &labels, now)))
@@ -299,10 +329,48 @@ async fn respond(request: Request, asked: &Asked) -> Response {
     }
 }
 
+/// Answers on a thread of its own: what reads the store, or plays, must keep neither the evaluator nor the
+/// deliveries waiting.
+async fn apart(
+    is_long: bool,
+    long: &Arc<Semaphore>,
+    make: impl FnOnce() -> Response + Send + 'static,
+) -> Response {
+    let turn = if is_long {
+        let turn = Arc::clone(long).acquire_owned();
+        match tokio::time::timeout(TURN_TIMEOUT, turn).await {
+            Ok(Ok(turn)) => Some(turn),
+            Ok(Err(_)) | Err(_) => return Response::Refused(BUSY.into()),
+        }
+    } else {
+        None
+    };
+    let made = tokio::task::spawn_blocking(move || {
+        // Kept to the end, though the asker may have gone.
+        let _turn = turn;
+        make()
+    });
+    match made.await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a bug: an answer could not be made");
+            Response::Refused("a bug of Tardy's keeps this from being answered; see its log".into())
+        }
+    }
+}
+
+/// What is read of the store, and played, is so after the engine was looked at.
+fn answered(command: &Command, shared: &Shared) -> Response {
+    let now = shared.clock.now();
+    let mut answer = shared.read(|engine| prepare(engine, command, now)).answer();
+    complete(&mut answer, shared.store().as_ref());
+    Response::Answer(answer)
+}
+
 fn preview_of(matchers: &[Matcher], shared: &Shared) -> Response {
     let (store, now) = (shared.store(), shared.clock.now());
-    let preview = shared.read(|engine| SilencePreview::of(engine, store.as_ref(), matchers, now));
-    match preview {
+    let open = shared.read(|engine| query::silence_preview(engine, matchers));
+    match SilencePreview::beside(open, store.as_ref(), matchers, now) {
         Ok(preview) => Response::Preview(Box::new(preview)),
         Err(error) => Response::Refused(error.to_string()),
     }
@@ -362,5 +430,53 @@ pub async fn ask(path: &Path, request: &Request) -> Result<Response, ControlErro
     match tokio::time::timeout(TIMEOUT, talk).await {
         Ok(answered) => answered.map_err(no_answer),
         Err(_) => Err(no_answer("no answer within 10 s".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn text(response: Response) -> String {
+        match response {
+            Response::Refused(why) => why,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn of_questions_that_take_long_one_is_answered_at_a_time() {
+        let long = Arc::new(Semaphore::new(1));
+        let (begun, begins) = oneshot::channel();
+        let (end, ends) = channel::<()>();
+        let (own, other) = (Arc::clone(&long), Arc::clone(&long));
+        let first = tokio::spawn(async move {
+            let make = move || {
+                let _ = begun.send(());
+                let _ = ends.recv();
+                Response::Refused("first".into())
+            };
+            apart(true, &own, make).await
+        });
+        begins.await.unwrap();
+        assert_eq!(long.available_permits(), 0);
+        let second = tokio::spawn(async move {
+            apart(true, &other, || Response::Refused("second".into())).await
+        });
+        let quick = apart(false, &long, || Response::Refused("quick".into())).await;
+        assert_eq!(text(quick), "quick");
+        assert!(!first.is_finished() && !second.is_finished());
+        end.send(()).unwrap();
+        assert_eq!(text(first.await.unwrap()), "first");
+        assert_eq!(text(second.await.unwrap()), "second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_in_vain_for_the_turn_is_told_to_ask_again() {
+        let long = Arc::new(Semaphore::new(0));
+        let refused = apart(true, &long, || Response::Refused("made".into())).await;
+        assert_eq!(text(refused), BUSY);
     }
 }

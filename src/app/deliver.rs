@@ -124,12 +124,10 @@ impl Deliverer {
             owed: outgoing.owed,
             studio: None,
         };
-        // What was under way when the last process ended may have arrived.
-        let rows = outgoing.outbox.into_iter().map(|row| OutboxRow {
-            is_uncertain: true,
-            ..row
-        });
-        deliverer.enqueue(rows.collect());
+        deliverer.enqueue(outgoing.outbox);
+        for queue in deliverer.queues.values_mut() {
+            queue.doubt();
+        }
         deliverer
     }
 
@@ -433,6 +431,21 @@ enum Change {
 }
 
 impl Queue {
+    /// What may have been under way when the last process ended may have arrived: the first row of a
+    /// conversation. What was tried before may have been tried again; the others are due at once and taken in
+    /// order, so that of them only the first could be under way.
+    fn doubt(&mut self) {
+        let mut seen = BTreeSet::new();
+        let mut untried = 0;
+        for row in self.rows.values_mut() {
+            if !seen.insert(row.notification.conversation) {
+                continue;
+            }
+            untried += usize::from(row.attempts == 0);
+            row.is_uncertain |= row.attempts > 0 || untried <= CONCURRENCY;
+        }
+    }
+
     /// The first row of each conversation that has none under way.
     fn first_free(&self) -> impl Iterator<Item = &OutboxRow> {
         let mut seen = self.conversations.clone();
@@ -571,6 +584,71 @@ fn backoff(attempts: u32, sequence: u64) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::labels::{Fingerprint, Labels};
+    use crate::engine::notification::{Body, Notification};
+
+    fn row(sequence: u64, conversation: u128, attempts: u32) -> OutboxRow {
+        let notification = Notification {
+            receiver: "team".into(),
+            conversation: ConversationId(Fingerprint::from_u128(conversation)),
+            sequence: 0,
+            reason: Reason::Notice,
+            decided_at: Timestamp::from_millis(0),
+            group: Labels::default(),
+            route: "root".into(),
+            body: Body::Notice {
+                headline: "Started".into(),
+                text: String::new(),
+            },
+            omitted: 0,
+            rollup: None,
+            suppressed: Vec::new(),
+        };
+        OutboxRow {
+            sequence,
+            notification,
+            attempts,
+            next_attempt_at: Timestamp::from_millis(0),
+            is_uncertain: false,
+            is_fallback_told: false,
+            why: None,
+        }
+    }
+
+    #[test]
+    fn after_a_stop_only_what_may_have_been_under_way_is_uncertain() {
+        let mut queue = Queue::default();
+        let mut put = |row: OutboxRow| queue.rows.insert(row.sequence, row);
+        // The second of a conversation has waited for the first.
+        put(row(1, 1, 0));
+        put(row(2, 1, 0));
+        // Many that failed and wait for their time hold nothing up.
+        (10..60).for_each(|number| {
+            put(row(number, u128::from(number), 3));
+        });
+        (100..200).for_each(|number| {
+            put(row(number, u128::from(number), 0));
+        });
+        queue.doubt();
+        let rows = queue.rows.values().filter(|row| row.is_uncertain);
+        let uncertain: Vec<u64> = rows.map(|row| row.sequence).collect();
+        let expected: Vec<u64> = [1].into_iter().chain(10..60).chain(100..131).collect();
+        assert_eq!(uncertain, expected);
+        // What a process would start is among it.
+        let taken = queue.take_due(Timestamp::from_millis(1));
+        assert_eq!(taken.len(), CONCURRENCY);
+        assert!(taken.iter().all(|row| row.is_uncertain));
+    }
+
+    #[test]
+    fn what_was_uncertain_before_a_stop_stays_so() {
+        let mut queue = Queue::default();
+        let (first, mut second) = (row(1, 1, 0), row(2, 1, 0));
+        second.is_uncertain = true;
+        queue.rows.extend([(1, first), (2, second)]);
+        queue.doubt();
+        assert!(queue.rows.values().all(|row| row.is_uncertain));
+    }
 
     #[test]
     fn backoff_grows_and_is_bounded() {

@@ -7,8 +7,8 @@ use crate::engine::acting::{Acted, Outcome, Refusal};
 use crate::engine::alert::{AlertState, Transition};
 use crate::engine::observation::Name;
 use crate::engine::query::{
-    DeliveriesAnswer, DeliveryQuestion, DeliveryRow, PastAlert, WhyAnswer, WhyNotAnswer,
-    date_escalations, of_deliveries, of_transitions, unknown_receiver,
+    DeliveriesAnswer, DeliveryQuestion, PastAlert, WhyAnswer, WhyNotAnswer, of_deliveries,
+    of_transitions, unknown_receiver,
 };
 use crate::engine::time::{Span, Timestamp, human_time};
 use crate::store::{Store, StoreError, acts, deliveries};
@@ -22,7 +22,6 @@ pub fn complete(answer: &mut WhyAnswer, store: &dyn Store) {
                 acts::transitions_of(store, print, &why.id, since).unwrap_or_default();
             why.acts = acts::acts_of(store, print, &why.id, since).unwrap_or_default();
             why.deliveries = deliveries::of_alert(store, &why.id, since).unwrap_or_default();
-            date_escalations(&mut why.gates, &why.deliveries, why.asked_at, why.zone);
             let gates = of_deliveries(&why.deliveries, why.asked_at, why.zone);
             why.gates.extend(gates);
         }
@@ -35,11 +34,9 @@ pub fn complete(answer: &mut WhyAnswer, store: &dyn Store) {
     }
 }
 
-/// So long before and after the instant that is asked about, what was recorded belongs to the answer.
+/// So long before and after the instant that is asked about, what was recorded belongs to the answer; and so
+/// long after an alert was over, what was told of it.
 const AROUND: Span = Span::hours(24);
-
-/// Alerts whose messages are looked up for one answer.
-const MAX_ALERTS: usize = 20;
 
 /// Completes why a rule said nothing: what was recorded of its alerts about the subject around that instant, and
 /// whom they were told to.
@@ -55,14 +52,12 @@ pub fn complete_not(answer: &mut WhyNotAnswer, store: &dyn Store) {
     };
     why.recorded = recorded.into_iter().filter(is_own).collect();
     let ids: BTreeSet<&str> = why.recorded.iter().map(|known| known.id.as_str()).collect();
-    let told = ids.into_iter().take(MAX_ALERTS).flat_map(|id| {
-        let known = deliveries::of_alert(store, id, from);
-        known.unwrap_or_default()
-    });
-    let mut told: Vec<DeliveryRow> = told.filter(|row| row.decided_at <= to).collect();
-    told.sort_by(|a, b| (b.decided_at, &b.id).cmp(&(a.decided_at, &a.id)));
-    told.dedup_by(|a, b| a.id == b.id);
-    why.deliveries = told;
+    let told = deliveries::around(store, &ids, from, to).unwrap_or_default();
+    why.deliveries = told.rows;
+    if told.is_cut {
+        let limit = "of the messages of those days not all were looked through: there are too many";
+        why.limits.push(limit.to_owned());
+    }
     let records = of_transitions(&why.recorded, why.asked_at, why.zone);
     why.gates.extend(records);
     let messages = of_deliveries(&why.deliveries, why.asked_at, why.zone);
@@ -113,7 +108,9 @@ fn past(asked: &str, store: &dyn Store) -> Option<PastAlert> {
     let (id, rule, subject) = (last.id.clone(), last.rule.to_string(), last.labels.clone());
     let since = transitions.first()?.recorded_at;
     let acts = acts::acts_of(store, last.fingerprint, &id, since).unwrap_or_default();
-    let deliveries = deliveries::of_alert(store, &id, since).unwrap_or_default();
+    let (ids, until) = (BTreeSet::from([id.as_str()]), last.recorded_at + AROUND);
+    let deliveries = deliveries::around(store, &ids, since, until).unwrap_or_default();
+    let deliveries = deliveries.rows;
     Some(PastAlert {
         id,
         rule,

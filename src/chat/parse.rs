@@ -37,6 +37,13 @@ pub enum Command {
     Rules,
 }
 
+impl Command {
+    /// Its answer may take seconds: time that has passed is played once more.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Self::WhyNot(question) if question.at.is_some())
+    }
+}
+
 /// Why a text is no command. Each says what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {

@@ -9,7 +9,8 @@ use super::parse::{
 use crate::engine::Engine;
 use crate::engine::digest::{DigestAnswer, digest_now};
 use crate::engine::query::{
-    self, AlertRow, ModelRow, Page, RuleRow, RunRow, SlaAnswer, WhyAnswer, WhyNotAnswer,
+    self, AlertRow, ModelRow, Page, PreparedWhyNot, RuleRow, RunRow, SlaAnswer, WhyAnswer,
+    WhyNotAnswer,
 };
 use crate::engine::time::Timestamp;
 
@@ -37,19 +38,45 @@ pub enum Answer {
     Text(String),
 }
 
+/// An answer, as far as the engine is needed for it.
+pub enum Prepared {
+    /// It is whole.
+    Answered(Answer),
+    /// Why a rule says nothing, of which something may still have to be played.
+    WhyNot(PreparedWhyNot),
+}
+
+impl Prepared {
+    /// The answer; it may take a while, in which the engine is not needed.
+    pub fn answer(self) -> Answer {
+        match self {
+            Self::Answered(answer) => answer,
+            Self::WhyNot(prepared) => Answer::WhyNot(prepared.answer()),
+        }
+    }
+}
+
 /// Answers a command. Changes nothing.
 pub fn answer(engine: &Engine, command: &Command, now: Timestamp) -> Answer {
-    match command {
+    prepare(engine, command, now).answer()
+}
+
+/// Takes from the engine what the answer to a command needs.
+pub fn prepare(engine: &Engine, command: &Command, now: Timestamp) -> Prepared {
+    let answer = match command {
+        Command::WhyNot(question) => {
+            return Prepared::WhyNot(query::prepare_why_not(engine, question, now));
+        }
         Command::Runs(question) => Answer::Runs(query::runs(engine, question, now)),
         Command::Alerts(question) => Answer::Alerts(query::alerts(engine, question)),
         Command::Models(question) => Answer::Models(query::models(engine, question, now)),
         Command::Sla(question) => Answer::Sla(query::sla(engine, question, now)),
         Command::Why(alert) => Answer::Why(query::why(engine, alert, now)),
-        Command::WhyNot(question) => Answer::WhyNot(query::why_not(engine, question, now)),
         Command::Digest(question) => Answer::Digest(digest_now(engine, question, now)),
         Command::Rules => Answer::Rules(query::rules(engine)),
         Command::Help => Answer::Text(help()),
-    }
+    };
+    Prepared::Answered(answer)
 }
 
 fn help() -> String {

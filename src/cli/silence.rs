@@ -161,8 +161,14 @@ fn show_preview(preview: &SilencePreview, context: &Context) {
         out.line(&format!("  and {} more", preview.now.len() - SHOWN));
     }
     let past = &preview.past;
+    let span = if past.is_cut {
+        let since = past.since;
+        format!("since {since} (what is older is more than one look goes through)")
+    } else {
+        String::from("in the last 30 days")
+    };
     if past.alerts == 0 {
-        out.line("Nothing that fired in the last 30 days fits.");
+        out.line(&format!("Nothing that fired {span} fits."));
         return;
     }
     let rules = past.rules.iter().take(SHOWN);
@@ -170,7 +176,7 @@ fn show_preview(preview: &SilencePreview, context: &Context) {
         .map(|(rule, count)| format!("{count} of {}", plain(rule)))
         .collect();
     out.line(&format!(
-        "Fits {} that fired in the last 30 days: {}",
+        "Fits {} that fired {span}: {}",
         count(past.alerts),
         rules.join(", ")
     ));

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use deliveries::{
     DeliveriesAnswer, DeliveryQuestion, DeliveryRow, DeliveryState, ToldInstead, unknown_receiver,
 };
-pub use gates::{Gate, GateKind, GateState, brief, date_escalations, of_deliveries};
+pub use gates::{Gate, GateKind, GateState, brief, of_deliveries};
 pub use picture::{
     Picture, PictureAnswer, PictureLimit, PictureQuestion, PictureRun, PictureSlower, PictureUsual,
     picture,
@@ -34,7 +34,10 @@ pub use when::{WhenError, parse_when};
 pub use why::{
     CalendarWhy, HistoryWhy, KnownWhy, PastAlert, RuleWhy, ToldWhy, Why, WhyAnswer, why,
 };
-pub use why_not::{WhyNot, WhyNotAnswer, WhyNotQuestion, WhyNotSubject, of_transitions, why_not};
+pub use why_not::{
+    Playing, PreparedWhyNot, WhyNot, WhyNotAnswer, WhyNotQuestion, WhyNotSubject, of_transitions,
+    prepare_why_not, why_not,
+};
 
 use super::Engine;
 use super::alert::{Alert, AlertState};

@@ -3,6 +3,8 @@
 //! Keys begin with the instant at which a delivery came to its end, so that a look at the last day reads the
 //! last day. It decides nothing; what a question wants is in [`DeliveryQuestion`].
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::records::{OutboxRow, from_json, time_key};
@@ -143,13 +145,65 @@ pub fn of_alert(
     Ok(rows)
 }
 
+/// Deliveries about some alerts that were decided in a period.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// Newest first.
+    pub rows: Vec<DeliveryRow>,
+    /// So much is recorded of that time that what came last was not looked at.
+    pub is_cut: bool,
+}
+
+/// So long after it was decided a delivery has come to its end: a day of tries, and the last wait.
+const SETTLED_WITHIN: Span = Span::hours(25);
+
+/// Deliveries about any of `ids` that were decided in `[from, to]`, however much was told since.
+pub fn around(
+    store: &dyn Store,
+    ids: &BTreeSet<&str>,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Around, StoreError> {
+    around_within(store, ids, (from, to), MAX_SEARCHED)
+}
+
+fn around_within(
+    store: &dyn Store,
+    ids: &BTreeSet<&str>,
+    (from, to): (Timestamp, Timestamp),
+    limit: usize,
+) -> Result<Around, StoreError> {
+    if ids.is_empty() {
+        return Ok(Around::default());
+    }
+    let is_own = |row: &DeliveryRow| {
+        let mut alerts = row.alerts.iter();
+        let is_then = from <= row.decided_at && row.decided_at <= to;
+        is_then && alerts.any(|id| ids.contains(id.as_str()))
+    };
+    let mut all = outbox(store)?;
+    let end = time_key(to + SETTLED_WITHIN);
+    let mut settled = store.range(Table::Delivery, &time_key(from), Some(&end));
+    for record in settled.by_ref().take(limit) {
+        let (key, bytes) = record?;
+        let row = settled_row(from_json(Table::Delivery, &key, &bytes)?);
+        // Of the others only what the fallback heard is needed.
+        if is_own(&row) || row.reason == Reason::Undeliverable {
+            all.push(row);
+        }
+    }
+    let is_cut = settled.next().is_some();
+    sort(&mut all);
+    let mut rows: Vec<DeliveryRow> = all.iter().filter(|row| is_own(row)).cloned().collect();
+    for row in &mut rows {
+        row.instead = told_instead(row, &all);
+    }
+    Ok(Around { rows, is_cut })
+}
+
 /// Everything that was decided at or after an instant, newest first.
 fn since_instant(store: &dyn Store, since: Timestamp) -> Result<Vec<DeliveryRow>, StoreError> {
-    let mut rows = Vec::new();
-    for record in store.scan(Table::Outbox, b"") {
-        let (key, bytes) = record?;
-        rows.push(waiting(&from_json(Table::Outbox, &key, &bytes)?));
-    }
+    let mut rows = outbox(store)?;
     // Nothing is settled before it is decided.
     let settled = store.range(Table::Delivery, &time_key(since), None);
     for record in settled.rev().take(MAX_SEARCHED) {
@@ -157,8 +211,23 @@ fn since_instant(store: &dyn Store, since: Timestamp) -> Result<Vec<DeliveryRow>
         rows.push(settled_row(from_json(Table::Delivery, &key, &bytes)?));
     }
     rows.retain(|row| row.decided_at >= since);
-    rows.sort_by(|a, b| (b.decided_at, &b.id).cmp(&(a.decided_at, &a.id)));
+    sort(&mut rows);
     Ok(rows)
+}
+
+/// What waits.
+fn outbox(store: &dyn Store) -> Result<Vec<DeliveryRow>, StoreError> {
+    let mut rows = Vec::new();
+    for record in store.scan(Table::Outbox, b"") {
+        let (key, bytes) = record?;
+        rows.push(waiting(&from_json(Table::Outbox, &key, &bytes)?));
+    }
+    Ok(rows)
+}
+
+/// Newest first.
+fn sort(rows: &mut [DeliveryRow]) {
+    rows.sort_by(|a, b| (b.decided_at, &b.id).cmp(&(a.decided_at, &a.id)));
 }
 
 fn waiting(row: &OutboxRow) -> DeliveryRow {
@@ -387,6 +456,33 @@ mod tests {
             row.instead.len()
         };
         assert_eq!((told("a"), told("b"), told("c")), (1, 0, 0));
+    }
+
+    #[test]
+    fn what_was_told_around_an_instant_is_found_however_much_was_told_since() {
+        let mut records = vec![
+            record("a", "team", 10),
+            record("b", "oncall", 11),
+            record("c", "team", 12),
+        ];
+        let later = SETTLED_WITHIN.num_minutes() + 20;
+        let since = (0..20).map(|number| DeliveryRecord {
+            alerts: vec!["aalert".into()],
+            ..record(&format!("later{number}"), "team", later + number)
+        });
+        records.extend(since);
+        let (_folder, store) = store(&records);
+        let told = |ids: &[&str], limit: usize| {
+            let ids = ids.iter().copied().collect();
+            let known = around_within(&store, &ids, (at(0), at(15)), limit).unwrap();
+            let rows = known.rows.into_iter().map(|row| row.id);
+            (rows.collect::<Vec<_>>(), known.is_cut)
+        };
+        // One look for all alerts; what is newer takes nothing of the bound.
+        let both = vec!["c".to_owned(), "a".to_owned()];
+        assert_eq!(told(&["aalert", "calert"], 3), (both, false));
+        assert_eq!(told(&["aalert"], 2), (vec!["a".to_owned()], true));
+        assert_eq!(told(&[], 3), (Vec::new(), false));
     }
 
     #[test]

@@ -21,10 +21,16 @@ pub struct PastMatches {
     pub newest: Vec<(Timestamp, String, String)>,
     /// Since when was looked.
     pub since: Timestamp,
+    /// So much was recorded that what is older was not looked at.
+    #[serde(default)]
+    pub is_cut: bool,
 }
 
 /// Alerts written out.
 pub const MAX_SHOWN: usize = 5;
+
+/// State changes looked through for one preview, the newest first.
+pub const MAX_SEARCHED: usize = 200_000;
 
 /// Alerts that fired since then and that all of `matchers` fit, by the labels that they had when they fired.
 /// What was recorded before labels were kept is judged by the labels of its identity alone.
@@ -33,12 +39,24 @@ pub fn past_matches(
     matchers: &[Matcher],
     since: Timestamp,
 ) -> Result<PastMatches, StoreError> {
+    search(store, matchers, since, MAX_SEARCHED)
+}
+
+fn search(
+    store: &dyn Store,
+    matchers: &[Matcher],
+    mut since: Timestamp,
+    limit: usize,
+) -> Result<PastMatches, StoreError> {
     let mut seen = BTreeSet::new();
     let mut rules: BTreeMap<String, usize> = BTreeMap::new();
     let mut newest = Vec::new();
-    for record in store.range(Table::Transition, &time_key(since), None) {
+    let mut newest_first = store.range(Table::Transition, &time_key(since), None).rev();
+    let mut looked_until = since;
+    for record in newest_first.by_ref().take(limit) {
         let (key, bytes) = record?;
         let fired: Transition = from_json(Table::Transition, &key, &bytes)?;
+        looked_until = fired.recorded_at;
         let labels = if fired.all_labels.iter().next().is_none() {
             fired.labels.with("rule", fired.rule.clone())
         } else {
@@ -49,10 +67,14 @@ pub fn past_matches(
             continue;
         }
         *rules.entry(fired.rule.to_string()).or_default() += 1;
-        newest.push((fired.at, fired.id, fired.reason));
+        if newest.len() < MAX_SHOWN {
+            newest.push((fired.at, fired.id, fired.reason));
+        }
     }
-    newest.reverse();
-    newest.truncate(MAX_SHOWN);
+    let is_cut = newest_first.next().is_some();
+    if is_cut {
+        since = looked_until;
+    }
     let mut rules: Vec<(String, usize)> = rules.into_iter().collect();
     rules.sort_by(|(a, few), (b, many)| many.cmp(few).then_with(|| a.cmp(b)));
     Ok(PastMatches {
@@ -60,6 +82,7 @@ pub fn past_matches(
         rules,
         newest,
         since,
+        is_cut,
     })
 }
 
@@ -140,5 +163,32 @@ mod tests {
         );
         assert_eq!(matches(&["severity = critical"]).alerts, 2);
         assert_eq!(matches(&["rule = late", "job = other"]).alerts, 0);
+        assert!(!all.is_cut);
+    }
+
+    #[test]
+    fn a_preview_looks_through_the_newest_and_says_since_when() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let store = SledStore::open(&path, SledOptions::at(at(0)))
+            .unwrap()
+            .store;
+        let mut sequences = records::Sequences::default();
+        for (id, minute) in [("a", 10), ("b", 11), ("c", 12), ("d", 13)] {
+            let step = Step {
+                transitions: vec![fired(id, minute, AlertState::Firing, Labels::default())],
+                ..Step::default()
+            };
+            let cursors = std::collections::BTreeMap::default();
+            let (commit, _) =
+                records::commit_step(&step, &cursors, &[], &mut sequences, at(minute));
+            store.commit(&commit).unwrap();
+        }
+        let matchers = [Matcher::parse("job = orders").unwrap()];
+        let cut = search(&store, &matchers, at(5), 2).unwrap();
+        assert_eq!((cut.alerts, cut.is_cut, cut.since), (2, true, at(12)));
+        assert_eq!(cut.newest[0].1, "d");
+        let whole = search(&store, &matchers, at(5), 4).unwrap();
+        assert_eq!((whole.alerts, whole.is_cut, whole.since), (4, false, at(5)));
     }
 }

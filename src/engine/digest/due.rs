@@ -21,6 +21,9 @@ use super::{Digest, DigestPolicy, Scope, digest};
 /// How long a digest waits for what happened up to its tick to be known.
 pub const PATIENCE: Span = Span::minutes(5);
 
+/// So long after its tick a digest that waits asks for a poll; a poll after that has not brought it.
+const HINTED_FOR: Span = Span::seconds(5);
+
 /// Ticks in between that are counted.
 const MAX_SKIPPED: usize = 1_000;
 
@@ -194,8 +197,19 @@ impl Engine {
             .or_insert(now);
         let until = waits_since + PATIENCE;
         if now < until && !self.is_known(tick, now) {
-            self.digests.next.insert(policy.name.clone(), until);
-            step.poll_at = step.poll_at.into_iter().chain([tick]).min();
+            // What is hinted at in vain would hide what others wait for.
+            let hinted_until = tick + HINTED_FOR;
+            let is_hinted = now < hinted_until;
+            if is_hinted {
+                let others = step.poll_at.filter(|at| now < *at + HINTED_FOR);
+                step.poll_at = others.into_iter().chain([tick]).min();
+            }
+            let next = if is_hinted {
+                until.min(hinted_until)
+            } else {
+                until
+            };
+            self.digests.next.insert(policy.name.clone(), next);
             return;
         }
         let scope = Scope {

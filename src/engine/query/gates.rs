@@ -255,30 +255,6 @@ pub(super) fn selectors(selectors: &Selectors) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
-/// Says when the steps of escalations are due: so long after the first message of their node.
-pub fn date_escalations(gates: &mut [Gate], rows: &[DeliveryRow], now: Timestamp, zone: Tz) {
-    let words = Words { now, zone };
-    for gate in gates {
-        let (Some(route), Some(after)) = (&gate.route, gate.after_millis) else {
-            continue;
-        };
-        let own = rows.iter().filter(|row| *row.route == **route);
-        let Some(first_at) = own.map(|row| row.decided_at).min() else {
-            continue;
-        };
-        let due_at = first_at + Span::milliseconds(after);
-        gate.at = Some(due_at);
-        if gate.state == GateState::Noted {
-            let due = if due_at > now {
-                format!("due {}", words.ahead(due_at))
-            } else {
-                format!("was due {}", words.ago(due_at))
-            };
-            gate.says = format!("{}: {due}", gate.says);
-        }
-    }
-}
-
 /// Messages that are shown beside the gates; the newest count.
 const MAX_DELIVERIES: usize = 20;
 

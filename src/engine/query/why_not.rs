@@ -18,11 +18,13 @@ use super::super::acting::Near;
 use super::super::alert::{AlertState, Transition};
 use super::super::labels::Labels;
 use super::super::rule::{Rule, Setting};
+use super::super::subject::SubjectKey;
 use super::super::time::{Timestamp, human_span};
 use super::deliveries::{DeliveryRow, DeliveryState};
 use super::gates::{Gate, GateKind, GateState, Words};
 use super::near_names;
 use super::when::parse_when;
+pub use past::Playing;
 use subjects::Found;
 
 /// A question: why did this rule not tell of this subject?
@@ -140,34 +142,81 @@ impl WhyNot {
 /// Subjects listed when several are meant.
 const MAX_SUBJECTS: usize = 10;
 
+/// An answer, as far as the engine is needed for it.
+pub enum PreparedWhyNot {
+    /// It is whole.
+    Answered(WhyNotAnswer),
+    /// The time before the instant is still to be played, from a copy of what was known.
+    Played(Box<Playing>),
+}
+
+impl PreparedWhyNot {
+    /// The answer; of an instant that has passed after a while, in which the engine is not needed.
+    pub fn answer(self) -> WhyNotAnswer {
+        match self {
+            Self::Answered(answer) => answer,
+            Self::Played(playing) => explained(playing.play()),
+        }
+    }
+}
+
 /// Explains why a rule says nothing about a subject.
 pub fn why_not(engine: &Engine, question: &WhyNotQuestion, now: Timestamp) -> WhyNotAnswer {
+    prepare_why_not(engine, question, now).answer()
+}
+
+/// Copies what the answer needs from the engine, which goes on meanwhile; plays nothing.
+pub fn prepare_why_not(
+    engine: &Engine,
+    question: &WhyNotQuestion,
+    now: Timestamp,
+) -> PreparedWhyNot {
+    match asked(engine, question, now) {
+        Err(answer) => PreparedWhyNot::Answered(answer),
+        Ok((rule, subject, answer)) if answer.is_past => {
+            PreparedWhyNot::Played(Box::new(Playing::new(engine, rule, subject, answer)))
+        }
+        Ok((rule, subject, mut answer)) => {
+            judged::explain(engine, rule, &subject, None, &mut answer);
+            PreparedWhyNot::Answered(explained(answer))
+        }
+    }
+}
+
+fn explained(mut answer: WhyNot) -> WhyNotAnswer {
+    answer.sum_up();
+    WhyNotAnswer::Explained(Box::new(answer))
+}
+
+/// What is meant, and the answer as far as names alone make it.
+fn asked<'a>(
+    engine: &'a Engine,
+    question: &WhyNotQuestion,
+    now: Timestamp,
+) -> Result<(&'a Rule, SubjectKey, WhyNot), WhyNotAnswer> {
     let zone = engine.policy().zone;
     let at = match question.at.as_ref().map(|text| parse_when(text, now, zone)) {
         None => now,
         Some(Ok(at)) => at,
-        Some(Err(error)) => return WhyNotAnswer::Unknown(error.to_string()),
+        Some(Err(error)) => return Err(WhyNotAnswer::Unknown(error.to_string())),
     };
-    let rule = match find_rule(engine, &question.rule) {
-        Ok(rule) => rule,
-        Err(why) => return WhyNotAnswer::Unknown(why),
-    };
+    let rule = find_rule(engine, &question.rule).map_err(WhyNotAnswer::Unknown)?;
     let subject = match subjects::find(engine, rule, &question.subject) {
         Found::One(subject) => subject,
         Found::Several(all) => {
             let more = all.len().saturating_sub(MAX_SUBJECTS);
             let shown = all.iter().take(MAX_SUBJECTS);
-            return WhyNotAnswer::Several {
+            return Err(WhyNotAnswer::Several {
                 rule: rule.name.to_string(),
                 subjects: shown
                     .map(|key| subjects::listed(engine, rule, key))
                     .collect(),
                 more,
-            };
+            });
         }
-        Found::Unknown(why) => return WhyNotAnswer::Unknown(why),
+        Found::Unknown(why) => return Err(WhyNotAnswer::Unknown(why)),
     };
-    let mut answer = WhyNot {
+    let answer = WhyNot {
         rule: rule.name.to_string(),
         kind: rule.kind.name().to_owned(),
         origin: rule.origin.clone(),
@@ -185,13 +234,7 @@ pub fn why_not(engine: &Engine, question: &WhyNotQuestion, now: Timestamp) -> Wh
         limits: Vec::new(),
         zone,
     };
-    if answer.is_past {
-        past::explain(engine, rule, &subject, &mut answer);
-    } else {
-        judged::explain(engine, rule, &subject, None, &mut answer);
-    }
-    answer.sum_up();
-    WhyNotAnswer::Explained(Box::new(answer))
+    Ok((rule, subject, answer))
 }
 
 fn find_rule<'a>(engine: &'a Engine, asked: &str) -> Result<&'a Rule, String> {

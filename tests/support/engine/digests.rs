@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono_tz::Tz;
+use tardy::engine::Input;
 use tardy::engine::digest::{Digest, DigestPolicy, DigestState, MAX_OPEN, MAX_ROWS, MAX_SLA};
 use tardy::engine::ledger::{Promise, Tally};
 use tardy::engine::notification::{Body, Notification, Reason};
@@ -400,6 +401,27 @@ fn it_waits_for_what_happened_before_its_tick_to_be_known() {
         "{}",
         digest.verdict
     );
+}
+
+#[test]
+fn while_it_waits_in_vain_others_still_ask_for_a_poll() {
+    let timeline = Timeline::new("2026-03-10T06:00:00Z")
+        .job("orders", "2 8 * * *")
+        .rule(missed(Some("1m")))
+        .policy(with(daily(Tz::UTC)))
+        .outage("07:50", "08:10");
+    let mut engine = timeline.engine("07:59:50");
+    let mut hint = |time: &str| {
+        let step = engine.step(Input::default(), timeline.at(time));
+        (step.poll_at, step.wake_at)
+    };
+    let (tick, due) = (timeline.at("08:00"), timeline.at("08:03"));
+    let (poll_at, wake_at) = hint("08:00");
+    assert_eq!(poll_at, Some(tick));
+    let wake_at = wake_at.unwrap();
+    assert!(tick < wake_at && wake_at <= tick + Span::seconds(5));
+    assert_eq!(hint("08:00:05").0, Some(due));
+    assert_eq!(hint("08:02").0, Some(due));
 }
 
 fn told_at(told: &Outcome, time: &str) -> Timestamp {

@@ -10,8 +10,7 @@ use tardy::engine::notification::Reason;
 use tardy::engine::policy::{DisabledRule, Policy};
 use tardy::engine::query::{
     DeliveryRow, DeliveryState, Gate, GateKind, GateState, NodeFate, WhyAnswer, WhyNot,
-    WhyNotAnswer, WhyNotQuestion, brief, date_escalations, of_deliveries, route_trial, routes, why,
-    why_not,
+    WhyNotAnswer, WhyNotQuestion, brief, of_deliveries, route_trial, routes, why, why_not,
 };
 use tardy::engine::route::{EscalationStep, Inhibition, Route};
 use tardy::engine::rule::success_rate::SuccessRate;
@@ -200,7 +199,7 @@ fn what_holds_a_message_back_is_named_with_its_end() {
 }
 
 #[test]
-fn a_step_of_an_escalation_is_dated_from_the_first_message() {
+fn a_step_of_an_escalation_is_dated_from_when_its_clock_counts() {
     let timeline = failed().policy(|policy| {
         policy.route.escalate = vec![EscalationStep {
             after: span("30m"),
@@ -231,12 +230,11 @@ fn a_step_of_an_escalation_is_dated_from_the_first_message() {
         instead: Vec::new(),
     };
     let rows = [row];
-    date_escalations(&mut gates, &rows, timeline.at("06:10"), Tz::UTC);
     has(
         &gates,
         GateKind::Escalation,
         GateState::Noted,
-        "leads 30 min after the first message, unless it is taken: due 06:35 UTC, in 25 min",
+        "leads 30 min after 06:05 UTC, unless it is taken: due 06:35 UTC, in 25 min",
     );
     gates.extend(of_deliveries(&rows, timeline.at("06:10"), Tz::UTC));
     has(
@@ -250,6 +248,49 @@ fn a_step_of_an_escalation_is_dated_from_the_first_message() {
         short,
         [GateKind::Firing, GateKind::Told, GateKind::Delivery]
     );
+}
+
+fn escalating() -> Timeline {
+    failed().policy(|policy| {
+        let step = |after: &str, name: &str| EscalationStep {
+            after: span(after),
+            receivers: vec![name.into()],
+        };
+        policy.route.escalate = vec![step("30m", "leads"), step("2h", "boss")];
+    })
+}
+
+#[test]
+fn a_step_that_ran_is_said_to_have_run_and_its_receiver_to_hear_all() {
+    let timeline = escalating();
+    let engine = timeline.engine("07:00");
+    let gates = gates_of_alert(&timeline, &engine, "07:00");
+    let (passed, noted) = (GateState::Passed, GateState::Noted);
+    let of_steps = GateKind::Escalation;
+    let told = "leads after 30 min: told, because nobody had taken it";
+    has(&gates, of_steps, passed, told);
+    let due = "boss 2 h after 06:05 UTC, unless it is taken: due 08:05 UTC";
+    has(&gates, of_steps, noted, due);
+    has(
+        &gates,
+        GateKind::Told,
+        passed,
+        "hears all since the escalation",
+    );
+    let all = text(&gates).join("\n");
+    assert!(!all.contains("hears of the end"), "{all}");
+}
+
+#[test]
+fn the_clock_of_an_escalation_is_said_to_be_held_and_to_count_anew() {
+    let timeline = escalating().acknowledge("06:20", "ada", ("failed", "nightly"), "1h");
+    let gates_at = |now: &str| gates_of_alert(&timeline, &timeline.engine(now), now);
+    let (of_steps, noted) = (GateKind::Escalation, GateState::Noted);
+    let held = "leads after 30 min: waits, because all that fires is taken or kept quiet";
+    has(&gates_at("06:30"), of_steps, noted, held);
+    // It counts from the end of the acknowledgement, not from the first message.
+    let anew = "leads 30 min after 07:20 UTC, unless it is taken: due 07:50 UTC";
+    has(&gates_at("07:30"), of_steps, noted, anew);
 }
 
 #[test]

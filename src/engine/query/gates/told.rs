@@ -7,7 +7,7 @@ use super::super::super::group::{Group, GroupKey};
 use super::super::super::labels::Fingerprint;
 use super::super::super::notification::SuppressionReason;
 use super::super::super::observation::Name;
-use super::super::super::route::Route;
+use super::super::super::route::{EscalationStep, Route};
 use super::super::super::time::human_span;
 use super::super::routes::closes_at;
 use super::{Gate, GateKind, GateState, Words, counted};
@@ -75,8 +75,14 @@ fn of_group(engine: &Engine, alert: &Alert, key: &GroupKey, words: Words) -> Vec
     for receiver in &route.receivers {
         gates.push(told_gate(engine, alert, group, receiver, words));
     }
+    let escalated = group.into_iter().flat_map(|group| group.escalated(&route));
+    for receiver in escalated.filter(|name| !route.receivers.contains(name)) {
+        let mut gate = told_gate(engine, alert, group, receiver, words);
+        gate.says = format!("{}; hears all since the escalation", gate.says);
+        gates.push(gate);
+    }
     gates.extend(told_before(alert.fingerprint, &route, group, words));
-    gates.extend(escalation_gates(alert, &route, words));
+    gates.extend(escalation_gates(alert, &route, group, words));
     gates.extend(reminder_gate(alert, &route, group, words));
     let place = |gate: Gate| gate.on(&key.route);
     gates.into_iter().map(place).collect()
@@ -251,7 +257,8 @@ fn messages(count: u32) -> String {
     counted(count, "message", "messages")
 }
 
-/// Receivers that were told and are not of the route any more: they hear of the end.
+/// Receivers that were told, and hear what is new no more, neither by the route nor by its escalation: they
+/// hear of the end.
 fn told_before(
     print: Fingerprint,
     route: &Route,
@@ -260,7 +267,8 @@ fn told_before(
 ) -> Vec<Gate> {
     let known = group.into_iter().flat_map(|group| &group.conversations);
     let told = known.filter(|(receiver, known)| {
-        !route.receivers.contains(receiver) && known.told.contains_key(&print)
+        let is_routed = group.is_some_and(|group| group.is_routed(receiver, route));
+        !is_routed && known.told.contains_key(&print)
     });
     let gates = told.map(|(receiver, known)| {
         let says = format!(
@@ -273,26 +281,75 @@ fn told_before(
     gates.collect()
 }
 
-/// What the configuration says of escalation. Which steps ran is in the deliveries.
-fn escalation_gates(alert: &Alert, route: &Route, words: Words) -> Vec<Gate> {
+/// The steps of an escalation: what ran, when the next ones are due, and what holds them.
+fn escalation_gates(
+    alert: &Alert,
+    route: &Route,
+    group: Option<&Group>,
+    words: Words,
+) -> Vec<Gate> {
     if alert.state != AlertState::Firing {
         return Vec::new();
     }
-    let acknowledged = alert.acknowledged.as_ref();
-    let is_taken = acknowledged.is_some_and(|known| known.until > words.now);
-    let steps = route.escalate.iter().map(|step| {
-        let (receivers, after) = (step.receivers.join(", "), human_span(step.after));
-        let says = if is_taken {
-            format!("{receivers} after {after}: waits, because somebody has taken it")
+    let steps = route.escalate.iter();
+    steps
+        .map(|step| escalation_gate(alert, step, group, words))
+        .collect()
+}
+
+fn escalation_gate(
+    alert: &Alert,
+    step: &EscalationStep,
+    group: Option<&Group>,
+    words: Words,
+) -> Gate {
+    let (receivers, after) = (step.receivers.join(", "), human_span(step.after));
+    let millis = step.after.num_milliseconds();
+    let known = group.map(|group| &group.escalation);
+    let noted = |says: String| Gate {
+        after_millis: Some(millis),
+        ..Gate::new(GateKind::Escalation, GateState::Noted, says)
+    };
+    let is_taken = known.is_some_and(|known| known.taken_millis >= Some(millis));
+    let Some((known, since)) = known.and_then(|known| Some((known, known.since?))) else {
+        return noted(format!(
+            "{receivers} {after} after the first message, unless it is taken"
+        ));
+    };
+    if is_taken {
+        let mut names = step.receivers.iter();
+        return if names.all(|name| known.receivers.contains(name)) {
+            let says = format!("{receivers} after {after}: told, because nobody had taken it");
+            Gate {
+                state: GateState::Passed,
+                ..noted(says)
+            }
         } else {
-            format!("{receivers} {after} after the first message, unless it is taken")
+            let says = format!("{receivers} after {after}: not told any more, later steps were");
+            noted(says)
         };
-        Gate {
-            after_millis: (!is_taken).then(|| step.after.num_milliseconds()),
-            ..Gate::new(GateKind::Escalation, GateState::Noted, says)
-        }
-    });
-    steps.collect()
+    }
+    if known.is_held {
+        return noted(format!(
+            "{receivers} after {after}: waits, because all that fires is taken or kept quiet; it counts \
+             anew when that is over"
+        ));
+    }
+    let due_at = since + step.after;
+    let due = if due_at > words.now {
+        format!("due {}", words.ahead(due_at))
+    } else {
+        format!("was due {}", words.ago(due_at))
+    };
+    let is_quiet = group.is_some_and(|group| group.reasons.contains_key(&alert.fingerprint));
+    let is_own = alert.acknowledged.is_none() && !is_quiet;
+    let whom = if is_own {
+        "unless it is taken"
+    } else {
+        "because other alerts of the group fire and are not taken"
+    };
+    let from = words.clock(since);
+    noted(format!("{receivers} {after} after {from}, {whom}: {due}")).at(due_at)
 }
 
 fn reminder_gate(
@@ -302,10 +359,11 @@ fn reminder_gate(
     words: Words,
 ) -> Option<Gate> {
     let is_firing = alert.state == AlertState::Firing;
-    let known = group.filter(|_| is_firing)?.conversations.iter();
+    let group = group.filter(|_| is_firing)?;
+    let known = group.conversations.iter();
     let pinged = known
         .filter(|(receiver, known)| {
-            route.receivers.contains(receiver) && known.told.contains_key(&alert.fingerprint)
+            group.is_routed(receiver, route) && known.told.contains_key(&alert.fingerprint)
         })
         .map(|(_, known)| known.pinged_at);
     let at = pinged.min()? + route.repeat_interval;

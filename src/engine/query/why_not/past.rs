@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use super::super::super::history::Wanted;
+use super::super::super::history::{History, Wanted};
 use super::super::super::ledger::Ledger;
+use super::super::super::observation::Observation;
 use super::super::super::policy::Policy;
 use super::super::super::replay::Replay;
 use super::super::super::rule::{Rule, RuleKind, Scope};
@@ -26,59 +27,100 @@ const MAX_EXACT: usize = 10_000;
 /// How often they are looked at then.
 const LOOK_EVERY: Span = Span::minutes(1);
 
-/// Fills in the gates as of `answer.at`.
-pub(super) fn explain(engine: &Engine, rule: &Rule, subject: &SubjectKey, answer: &mut WhyNot) {
-    let at = answer.at;
-    let since = engine
-        .watch_of(rule, subject)
-        .map(|watch| watch.memory.watching_since);
-    answer.limits = limits(rule);
-    if rule.kind.scope() == Scope::Health {
-        let says = "how sources and receivers fared is not kept over time: see what was recorded";
-        let gate = Gate::new(GateKind::Verdict, GateState::Unknown, says);
-        answer.gates.push(gate);
-        return;
-    }
-    let from = since.unwrap_or(Timestamp::MIN).max(at - PLAYED).min(at);
-    let then = played(engine, rule, subject, from, at);
-    judged::explain(&then, rule, subject, since, answer);
-    for gate in &mut answer.gates {
-        if gate.gate == GateKind::Known && gate.state == GateState::Passed {
-            gate.state = GateState::Noted;
-            gate.says = String::from("taken to have been known up to then");
+/// What has to be played for an answer about an instant that has passed: a copy, which the engine is not needed
+/// for any more.
+pub struct Playing {
+    rule: Rule,
+    subject: SubjectKey,
+    /// Since when the rule watches the subject.
+    since: Option<Timestamp>,
+    /// `None` when nothing of it is kept over time.
+    known: Option<Known>,
+    answer: WhyNot,
+}
+
+/// What was known.
+struct Known {
+    policy: Arc<Policy>,
+    history: History,
+    facts: Vec<Observation>,
+    saved: Saved,
+}
+
+impl Playing {
+    pub(super) fn new(
+        engine: &Engine,
+        rule: &Rule,
+        subject: SubjectKey,
+        mut answer: WhyNot,
+    ) -> Self {
+        answer.limits = limits(rule);
+        let watch = engine.watch_of(rule, &subject);
+        let is_kept = rule.kind.scope() != Scope::Health;
+        Self {
+            since: watch.map(|watch| watch.memory.watching_since),
+            known: is_kept.then(|| Known::new(engine, rule, &subject, answer.at)),
+            rule: rule.clone(),
+            subject,
+            answer,
         }
     }
-    let decided = answer.gates.iter_mut().filter(|gate| gate.route.is_some());
-    for gate in decided {
-        gate.says = format!("as played: {}", gate.says);
+
+    /// Fills in the gates as of `answer.at`.
+    pub(super) fn play(self) -> WhyNot {
+        let mut answer = self.answer;
+        let Some(known) = self.known else {
+            let says =
+                "how sources and receivers fared is not kept over time: see what was recorded";
+            let gate = Gate::new(GateKind::Verdict, GateState::Unknown, says);
+            answer.gates.push(gate);
+            return answer;
+        };
+        let at = answer.at;
+        let since = self.since.unwrap_or(Timestamp::MIN);
+        let then = known.play(since.max(at - PLAYED).min(at), at);
+        judged::explain(&then, &self.rule, &self.subject, self.since, &mut answer);
+        for gate in &mut answer.gates {
+            if gate.gate == GateKind::Known && gate.state == GateState::Passed {
+                gate.state = GateState::Noted;
+                gate.says = String::from("taken to have been known up to then");
+            }
+        }
+        let decided = answer.gates.iter_mut().filter(|gate| gate.route.is_some());
+        for gate in decided {
+            gate.says = format!("as played: {}", gate.says);
+        }
+        answer
     }
 }
 
-/// The engine at an instant, as it would have come there from the history that is known today.
-fn played(
-    engine: &Engine,
-    rule: &Rule,
-    subject: &SubjectKey,
-    from: Timestamp,
-    at: Timestamp,
-) -> Engine {
-    let (history, facts) = engine.history().as_of(at, &wanted(rule, subject));
-    let saved = Saved {
-        silences: engine
-            .silences()
-            .filter_map(|known| in_force(known, at))
-            .collect(),
-        ledger: promises(engine, rule, at),
-        ..Saved::default()
-    };
-    let mut replay = Replay::new();
-    let is_much = facts.len() > MAX_EXACT;
-    replay.add(facts);
-    if is_much {
-        replay = replay.poll_every(LOOK_EVERY);
+impl Known {
+    fn new(engine: &Engine, rule: &Rule, subject: &SubjectKey, at: Timestamp) -> Self {
+        let (history, facts) = engine.history().as_of(at, &wanted(rule, subject));
+        let silences = engine.silences();
+        Self {
+            policy: Arc::new(policy(engine, rule)),
+            history,
+            facts,
+            saved: Saved {
+                silences: silences.filter_map(|known| in_force(known, at)).collect(),
+                ledger: promises(engine, rule, at),
+                ..Saved::default()
+            },
+        }
     }
-    let policy = Arc::new(policy(engine, rule));
-    replay.play_on(&policy, (history, saved), from, at).1
+
+    /// The engine at an instant, as it would have come there from the history that is known today.
+    fn play(self, from: Timestamp, at: Timestamp) -> Engine {
+        let mut replay = Replay::new();
+        let is_much = self.facts.len() > MAX_EXACT;
+        replay.add(self.facts);
+        if is_much {
+            replay = replay.poll_every(LOOK_EVERY);
+        }
+        let start = (self.history, self.saved);
+        replay.play_on(&self.policy, start, from, at).1
+    }
 }
 
 /// What an objective is about, as far as it was recorded by then.
@@ -148,6 +190,8 @@ fn policy(engine: &Engine, rule: &Rule) -> Policy {
     let rules = rules.filter(|other| other.name == rule.name || needs(other));
     Policy {
         rules: rules.cloned().collect(),
+        // None of them is part of the answer, and each tick would look at all history.
+        digests: Vec::new(),
         ..(**policy).clone()
     }
 }
