@@ -20,8 +20,8 @@ pub(crate) fn configuration(not_built: &BTreeSet<String>) -> String {
     let mut page = format!(
         "# Configuration: every key\n\n{GENERATED}\n\
          Tardy reads `tardy.toml` (or the file of `--config`, or `TARDY_CONFIG`). A commented file with every key is\n\
-         [config/tardy.toml](../config/tardy.toml); rule files are described in [rules.md](rules.md). Any key but a\n\
-         secret can be overridden by a variable: `TARDY_STORE__PATH`, `TARDY_SOURCE__ACME__BASE_URL`. Unknown keys are\n\
+         [config/tardy.toml](../config/tardy.toml); rule files are described in [rules.md](rules.md). Any key can be\n\
+         overridden by a variable: `TARDY_STORE__PATH`, `TARDY_SOURCE__ACME__BASE_URL`. Unknown keys are\n\
          refused, with the nearest valid one. `tardy schema config` prints the JSON Schema for editors.\n\n\
          Relative paths start at the folder of the file. Secrets are written `{{ env = \"NAME\" }}` or\n\
          `{{ file = \"path\" }}`, never as text.\n"
