@@ -345,12 +345,12 @@ async fn apart(
     } else {
         None
     };
-    let made = tokio::task::spawn_blocking(move || {
+    let task = tokio::task::spawn_blocking(move || {
         // Kept to the end, though the asker may have gone.
         let _turn = turn;
         make()
     });
-    match made.await {
+    match task.await {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a bug: an answer could not be made");

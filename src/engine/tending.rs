@@ -82,13 +82,15 @@ impl Engine {
         if !self.silences.has_active() {
             return;
         }
-        let active: Vec<Silence> = self.silences.active().cloned().collect();
+        self.find_witnesses(step);
+        let ending = self.silences.active().filter_map(|silence| {
+            let ended = self.ending_of(silence, successes, now)?;
+            Some((silence.clone(), ended))
+        });
+        let ending: Vec<(Silence, SilenceEnd)> = ending.collect();
         let mut over = Vec::new();
-        for silence in active {
-            self.find_witness(&silence, step);
-            if let Some(ended) = self.ending_of(&silence, successes, now) {
-                over.push(self.end_silence(silence, ended, step));
-            }
+        for (silence, ended) in ending {
+            over.push(self.end_silence(silence, ended, step));
         }
         for silence in over {
             self.tell_of_another(&silence, now, step);
@@ -181,35 +183,61 @@ impl Engine {
         self.witnesses.get(&silence.id).copied().flatten()
     }
 
-    /// Looks for an open alert that a silence fits. All alerts are looked at only when the last one found is
-    /// none any more, and something has changed.
-    fn find_witness(&mut self, silence: &Silence, step: &Step) {
-        let fits = |alert: &&Alert| alert.is_open() && silence.is_match(&alert.labels);
-        let known = self.witnesses.get(&silence.id).copied();
-        let last = known.flatten().and_then(|print| self.alerts.get(&print));
-        let is_settled =
-            last.filter(fits).is_some() || (known == Some(None) && step.changed.alerts.is_empty());
-        if !is_settled {
-            let found = self.alerts.values().find(fits);
+    /// Looks for an open alert that each silence fits. All alerts are looked at only for a silence that was not
+    /// looked at since the start, and when the last one found is none any more; where none was found, one that
+    /// fits now is among those that have changed.
+    fn find_witnesses(&mut self, step: &Step) {
+        let Self {
+            silences,
+            witnesses,
+            alerts,
+            ..
+        } = self;
+        for silence in silences.active() {
+            let fits = |alert: &&Alert| alert.is_open() && silence.is_match(&alert.labels);
+            let found = match witnesses.get(&silence.id) {
+                Some(Some(print)) if alerts.get(print).as_ref().is_some_and(fits) => continue,
+                Some(None) => {
+                    let changed = step.changed.alerts.keys();
+                    match changed.filter_map(|print| alerts.get(print)).find(fits) {
+                        None => continue,
+                        found => found,
+                    }
+                }
+                Some(Some(_)) | None => alerts.values().find(fits),
+            };
             let found = found.map(|alert| alert.fingerprint);
-            self.witnesses.insert(silence.id.clone(), found);
+            witnesses.insert(silence.id.clone(), found);
         }
+    }
+
+    /// Since when nothing fits a silence that has kept something quiet.
+    fn idle_since(&self, silence: &Silence, now: Timestamp) -> Option<Timestamp> {
+        let is_idle = silence.has_matched && self.witness(silence).is_none();
+        is_idle.then(|| silence.idle_since.unwrap_or(now))
+    }
+
+    /// Something of a silence is to be noted, or told.
+    fn is_to_tend(&self, silence: &Silence, kept_from: &KeptFrom, now: Timestamp) -> bool {
+        kept_from.contains_key(&silence.id)
+            || self.idle_since(silence, now) != silence.idle_since
+            || silence.is_about_to_end(now)
+            || silence.is_idle(now)
     }
 
     /// Notes whom silences have kept something from, and tells their authors what they should know.
     pub(super) fn tend_silences(&mut self, kept_from: &KeptFrom, now: Timestamp, step: &mut Step) {
-        let active: Vec<Silence> = self.silences.active().cloned().collect();
-        for before in active {
-            self.find_witness(&before, step);
+        self.find_witnesses(step);
+        let tended = self.silences.active();
+        let tended = tended.filter(|silence| self.is_to_tend(silence, kept_from, now));
+        let tended: Vec<Silence> = tended.cloned().collect();
+        for before in tended {
             let mut silence = before.clone();
             if let Some(receivers) = kept_from.get(&silence.id) {
                 silence.has_matched = true;
                 silence.receivers.extend(receivers.iter().cloned());
             }
-            silence.idle_since = match self.witness(&silence) {
-                None if silence.has_matched => silence.idle_since.or(Some(now)),
-                _ => None,
-            };
+            silence.idle_since = self.idle_since(&silence, now);
             if silence.is_about_to_end(now) {
                 let firing = self.firing_under(&silence);
                 if !firing.is_empty() {
