@@ -195,6 +195,15 @@ impl Silences {
         })
     }
 
+    /// A silence that is over has kept an alert quiet since it fired.
+    pub(super) fn has_kept(&self, alert: &Alert) -> bool {
+        self.all.values().any(|silence| {
+            silence.ended.is_some()
+                && alert.fired_at.is_some_and(|at| at <= silence.over_at())
+                && silence.is_match(&alert.labels)
+        })
+    }
+
     /// Forgets what was over before `cutoff`.
     pub(super) fn forget_before(&mut self, cutoff: Timestamp) {
         self.all

@@ -112,14 +112,14 @@ impl Group {
         }
     }
 
-    /// Members that were kept quiet, are over, and are only kept firing for a while: they are announced when
-    /// they are broken again, and not at all when they end.
+    /// Members that a silence has kept quiet, are over, and are only kept firing for a while: they are announced
+    /// when they are broken again, and not at all when they end.
     fn over<'a>(&'a self, flush: &'a Flush<'_>) -> impl Iterator<Item = &'a Fingerprint> {
         let is_over = |print: &&Fingerprint| {
             let alert = flush.alerts.get(*print);
-            alert.is_some_and(|alert| {
-                alert.state == AlertState::Firing && alert.cleared_at.is_some()
-            }) && !self.is_known(**print)
+            let alert = alert.filter(|alert| alert.state == AlertState::Firing);
+            let alert = alert.filter(|alert| alert.cleared_at.is_some());
+            alert.is_some_and(|alert| flush.silences.has_kept(alert)) && !self.is_known(**print)
         };
         self.held_back.iter().filter(is_over)
     }

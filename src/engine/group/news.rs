@@ -79,8 +79,7 @@ impl Group {
                 (Some(told), AlertState::Firing) => {
                     news.is_upgraded |= alert.severity > told.severity;
                     news.change = news.change.max(change(alert, told));
-                    // After a stop it may be over: nobody is reminded before that is known.
-                    is_nobodys |= alert.acknowledged.is_none() && !(flush.is_unread)(alert);
+                    is_nobodys |= alert.acknowledged.is_none();
                 }
                 (None | Some(_), _) => {}
             }

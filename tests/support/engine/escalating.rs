@@ -296,25 +296,3 @@ fn what_a_silence_that_ended_during_a_stop_kept_quiet_is_told_when_it_is_known_t
     assert_eq!(stopped(failing(), true, Some(silence)), none);
     assert_eq!(stopped(failing(), false, Some(silence)), ["team first"]);
 }
-
-#[test]
-fn nobody_is_reminded_after_a_stop_of_what_may_be_over() {
-    let acknowledge: Deed = ("06:06", |engine| ActKind::Acknowledge {
-        alert: engine.alerts().next().unwrap().id(),
-        for_millis: Some(Span::hours(2).num_milliseconds()),
-    });
-    let timeline = || {
-        failing().policy(|policy| {
-            policy.route.escalate.clear();
-            policy.route.repeat_interval = span("1h");
-        })
-    };
-    let known = ["team first", "team acknowledged"];
-    let told = stopped(timeline(), true, Some(acknowledge));
-    assert_eq!(told[..2], known);
-    assert!(!told.contains(&"team reminder".to_owned()), "{told:?}");
-    assert_eq!(told.last().unwrap(), "team all_resolved");
-    let told = stopped(timeline(), false, Some(acknowledge));
-    assert_eq!(told[..2], known);
-    assert_eq!(told.last().unwrap(), "team reminder");
-}
