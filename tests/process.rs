@@ -649,11 +649,9 @@ async fn without_a_bot_an_acceptance_is_stored_and_told_at_the_next_start() {
         "{acted}"
     );
     home.run(&["accept", &id])
-        .assert(1, &["was accepted already", "by uid"]);
-    home.run(&["ask", &format!("/why {id}")]).assert(
-        0,
-        &["What people did", "over; this is what the store still has"],
-    );
+        .assert(1, &["is over", "Accepted:", "by uid"]);
+    home.run(&["ask", &format!("/why {id}")])
+        .assert(0, &["What people did"]);
     let mut bot = home.start();
     until(30, "the end is told", || world.hook.said().len() >= 2).await;
     bot.signal(Signal::TERM);
