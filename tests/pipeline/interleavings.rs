@@ -283,6 +283,11 @@ impl Case {
     }
 }
 
+/// It says that what it is about is over.
+fn is_over(text: &str) -> bool {
+    text.contains("Resolved")
+}
+
 /// A notice to the author of a silence, which nothing ends; and that a revoked webhook cannot be reached, which
 /// goes on.
 fn is_notice(text: &str) -> bool {
@@ -340,7 +345,7 @@ fn check_discord(case: &Case) {
         .filter(|message| !message["embeds"].as_array().is_none_or(Vec::is_empty));
     let open = living.filter(|message| {
         let text = message.to_string();
-        !text.contains("Recovered") && !is_notice(&text)
+        !is_over(&text) && !is_notice(&text)
     });
     let open: Vec<&Value> = open.collect();
     assert!(open.len() <= case.model.uncertain, "{open:#?}");
@@ -355,7 +360,7 @@ fn check_mail(case: &Case) {
         last.insert(thread, mail.text);
     }
     for text in last.values() {
-        assert!(text.contains("Recovered"), "{text}");
+        assert!(is_over(text), "{text}");
     }
 }
 
@@ -372,7 +377,7 @@ fn check_slack(case: &Case) {
     let said = case.rig.slack.said().into_iter().map(|said| said.body);
     let said: Vec<String> = said.filter(|body| !is_notice(body)).collect();
     if let Some(last) = said.last() {
-        assert!(last.contains("Recovered"), "{last}");
+        assert!(is_over(last), "{last}");
     }
 }
 
