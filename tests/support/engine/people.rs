@@ -391,7 +391,12 @@ fn check_told(
             let begun = (change.recorded_at, change.all_labels.clone());
             firing.insert(change.id.clone(), begun);
         } else if let Some((from, labels)) = firing.remove(&change.id) {
-            spans.push((change.id.clone(), from, change.recorded_at, labels));
+            // What flapped and was well when its silence ended is only kept firing: nobody is woken for it.
+            let is_over = change.reason.starts_with("Steady again")
+                && quiet.is_perhaps(&labels, from - SLACK, change.recorded_at);
+            if !is_over {
+                spans.push((change.id.clone(), from, change.recorded_at, labels));
+            }
         }
     }
     for (id, from, to, labels) in spans {
