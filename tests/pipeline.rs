@@ -30,5 +30,7 @@ mod interleavings;
 mod night;
 #[path = "pipeline/night_seen.rs"]
 mod night_seen;
+#[path = "pipeline/reloads.rs"]
+mod reloads;
 #[path = "pipeline/told.rs"]
 mod told;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,9 +23,10 @@ use super::poll;
 use super::upkeep;
 use crate::config::{Config, Environment, SourceConfig, StoreConfig};
 use crate::engine::observation::{Name, ProjectKey};
+use crate::engine::route::Owner;
 use crate::engine::time::{Span, Timestamp};
 use crate::engine::{Engine, Notice};
-use crate::notify::{self, BuildContext, Notifier};
+use crate::notify::{self, BuildContext, Notifier, Receiver};
 use crate::source::dagctl::{Dagctl, DagctlSettings, Retry, SettingsError, Timeouts};
 use crate::source::{Batch, Cursor, Source as _};
 use crate::store::StoreError;
@@ -145,6 +147,8 @@ pub struct Bot {
     /// What surfaces may look at.
     pub shared: Arc<Shared>,
     path: PathBuf,
+    /// What the receivers in force were built from.
+    built: Built,
     environment: Environment,
     surfaces: Surfaces,
     store: Arc<SledStore>,
@@ -219,6 +223,7 @@ impl Bot {
         let mut bot = Self {
             shared: Arc::clone(&shared),
             path: config.path.clone(),
+            built: Built::of(&config),
             environment,
             surfaces,
             store,
@@ -357,8 +362,10 @@ impl Bot {
         if !config.not_built.is_empty() {
             return Err(StartError::NotBuilt(config.not_built).to_string());
         }
-        let notifiers =
+        let mut notifiers =
             build_notifiers(&config, &self.surfaces).map_err(|error| error.to_string())?;
+        self.built
+            .keep(&config, &self.receivers.borrow(), &mut notifiers);
         let facts = self.shared.facts();
         let (path, retention) = store_path(&config).unwrap_or_default();
         if path.display().to_string() != facts.store {
@@ -378,6 +385,7 @@ impl Bot {
             .set_facts(self::facts(&config, &path, retention, facts.started_at));
         let rules = config.policy.rules.len();
         let in_force = put_in_force(&config, &notifiers);
+        self.built = Built::of(&config);
         self.receivers.send_replace(notifiers);
         self.in_force.send_replace(in_force);
         self.start_pollers(sources);
@@ -537,6 +545,40 @@ pub fn build_notifiers(
             Ok((receiver.name.clone(), notifier))
         })
         .collect()
+}
+
+/// What the notifiers in force were built from.
+#[derive(Clone, Debug)]
+pub struct Built {
+    receivers: Vec<Receiver>,
+    owners: Vec<Owner>,
+    zone: Tz,
+}
+
+impl Built {
+    /// From what a configuration says.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            receivers: config.receivers.clone(),
+            owners: config.policy.owners.clone(),
+            zone: config.timezone,
+        }
+    }
+
+    /// Puts back the notifiers of receivers about which nothing has changed: what they know of deliveries that are
+    /// tried again, such as who has a mail already, is not lost by a reload.
+    pub fn keep(&self, config: &Config, in_force: &Notifiers, new: &mut Notifiers) {
+        if self.owners != config.policy.owners || self.zone != config.timezone {
+            return;
+        }
+        for receiver in &config.receivers {
+            let mut known = self.receivers.iter();
+            let is_known = known.any(|known| known.is_same(receiver));
+            if let Some(notifier) = in_force.get(&receiver.name).filter(|_| is_known) {
+                new.insert(receiver.name.clone(), Arc::clone(notifier));
+            }
+        }
+    }
 }
 
 /// Told past the outbox when the store cannot be written: the fallback, or everyone at the root.

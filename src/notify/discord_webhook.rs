@@ -427,11 +427,7 @@ impl Notifier for DiscordWebhook {
         &'a self,
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
-        Box::pin(async move {
-            self.attempt(delivery)
-                .await
-                .unwrap_or_else(|outcome| outcome)
-        })
+        super::ended(self.attempt(delivery))
     }
 
     fn wants_chart(&self, _notification: &Notification) -> bool {

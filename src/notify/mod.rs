@@ -34,7 +34,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use chrono_tz::Tz;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -146,6 +146,26 @@ pub struct Email {
     pub smtp: Smtp,
 }
 
+impl Email {
+    fn values(&self) -> Vec<String> {
+        let Smtp {
+            name,
+            host,
+            port,
+            tls,
+            credentials,
+            from,
+        } = &self.smtp;
+        let mut values = self.to.clone();
+        values.extend([name.to_string(), host.clone(), format!("{port} {tls:?}")]);
+        if let Some((user, password)) = credentials {
+            values.extend([user.clone(), password.expose_secret().to_owned()]);
+        }
+        values.push(from.clone());
+        values
+    }
+}
+
 /// A mail relay.
 #[derive(Clone, Debug)]
 pub struct Smtp {
@@ -174,7 +194,41 @@ pub enum SmtpTls {
     None,
 }
 
+impl Receiver {
+    /// Nothing about it differs, secrets included: what is under way to it may go on.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.template == other.template
+            && self.kind.name() == other.kind.name()
+            && self.kind.values() == other.kind.values()
+    }
+}
+
 impl ReceiverKind {
+    /// All that configures it, for comparison alone: secrets are among it.
+    fn values(&self) -> Vec<String> {
+        let shown = |secret: &SecretString| secret.expose_secret().to_owned();
+        match self {
+            Self::Slack(slack) => vec![
+                shown(&slack.token),
+                slack.channel.clone(),
+                slack.api_url.to_string(),
+                slack.buttons.to_string(),
+            ],
+            Self::SlackWebhook { url } | Self::DiscordWebhook { url } | Self::Teams { url } => {
+                vec![shown(url)]
+            }
+            Self::Discord(discord) => vec![shown(&discord.token), discord.channel_id.clone()],
+            Self::Email(email) => email.values(),
+            Self::Webhook { url, secret } => {
+                let secret = secret.as_ref().map(shown);
+                vec![shown(url), secret.unwrap_or_default()]
+            }
+            Self::PagerDuty(pager) => vec![shown(&pager.routing_key), pager.api_url.to_string()],
+            Self::Console => Vec::new(),
+        }
+    }
+
     /// As configuration writes it.
     pub fn name(&self) -> &'static str {
         match self {
@@ -317,6 +371,13 @@ impl PreviewForm {
             Self::Text => "text",
         }
     }
+}
+
+/// The outcome of an attempt, whichever way it came.
+fn ended<'a>(
+    attempt: impl Future<Output = Result<Outcome, Outcome>> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+    Box::pin(async move { attempt.await.unwrap_or_else(|outcome| outcome) })
 }
 
 /// Longest time one attempt may take, waiting included.

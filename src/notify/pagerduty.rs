@@ -158,11 +158,7 @@ impl Notifier for PagerDutyNotifier {
         &'a self,
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
-        Box::pin(async move {
-            self.attempt(delivery)
-                .await
-                .unwrap_or_else(|outcome| outcome)
-        })
+        super::ended(self.attempt(delivery))
     }
 
     fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {

@@ -82,6 +82,7 @@ async fn contract_3_a_crash_between_sending_and_recording_costs_one_duplicate() 
     rig.add(bad("bad", 30, "audit failed"));
     rig.set_mood(Mood::CrashAfterSending);
     rig.run_to(minute(36)).await;
+    rig.all_under_way_has_arrived([1, 1, 1, 1, 0]).await;
     assert_eq!(
         rig.counts(),
         [1, 1, 1, 1, 0],
@@ -99,6 +100,7 @@ async fn contract_3_a_crash_between_sending_and_recording_costs_one_duplicate() 
     rig.add(good("good", 90));
     rig.set_mood(Mood::CrashAfterSending);
     rig.run_to(minute(96)).await;
+    rig.all_under_way_has_arrived([3, 4, 3, 3, 0]).await;
     rig.crash();
     rig.set_mood(Mood::Well);
     rig.start();

@@ -15,7 +15,7 @@ use tardy::app::clock::{Clock as _, ManualClock};
 use tardy::app::deliver::{Deliverer, Outgoing, Report};
 use tardy::app::pipeline::{Activation, Incoming, Pipeline};
 use tardy::app::poll::source_health;
-use tardy::app::start::{self, Notifiers, Surfaces};
+use tardy::app::start::{self, Built, Notifiers, Surfaces};
 use tardy::config::{self, Config, Environment};
 use tardy::engine::acting::{Act, ActKind, Acted};
 use tardy::engine::notification::Notification;
@@ -250,6 +250,8 @@ struct Open {
     source: Dagctl,
     pipeline: Pipeline,
     deliverer: Deliverer,
+    built: Built,
+    notifiers: Notifiers,
     echo: Report,
     wake_at: Option<Timestamp>,
     polled_at: Option<Timestamp>,
@@ -458,6 +460,7 @@ impl Rig {
         let loaded = records::load(&*store).unwrap();
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         let notifiers = self.notifiers(&config, &store);
+        let built = Built::of(&config);
         let settings = DagctlSettings {
             retry: Retry {
                 base_delay: Duration::from_millis(1),
@@ -487,7 +490,9 @@ impl Rig {
         self.bot = Some(Open {
             source,
             pipeline: Pipeline::new(engine, Arc::clone(&held), sequences),
-            deliverer: Deliverer::new(held, notifiers, outgoing),
+            deliverer: Deliverer::new(held, notifiers.clone(), outgoing),
+            built,
+            notifiers,
             store,
             echo: Report::default(),
             wake_at: None,
@@ -521,8 +526,11 @@ impl Rig {
     /// Puts the texts of `service` and `rules` in force, as a reload does. The old stay if they are bad.
     pub(crate) fn reload(&mut self) -> Result<(), String> {
         let config = self.config()?;
-        let notifiers = self.notifiers(&config, &self.bot.as_ref().unwrap().store);
+        let mut notifiers = self.notifiers(&config, &self.bot.as_ref().unwrap().store);
         let bot = self.bot.as_mut().unwrap();
+        bot.built.keep(&config, &bot.notifiers, &mut notifiers);
+        bot.built = Built::of(&config);
+        bot.notifiers = notifiers.clone();
         bot.deliverer.set_notifiers(notifiers);
         bot.pipeline
             .engine_mut()
@@ -693,6 +701,14 @@ impl Rig {
             said(&self.hook),
             said(&self.ops),
         ]
+    }
+
+    /// Sends that were under way when the store failed go on: gives them the time to arrive, in bounds.
+    pub(crate) async fn all_under_way_has_arrived(&self, expected: [usize; 5]) {
+        let patience = std::time::Instant::now() + Duration::from_secs(10);
+        while self.counts() != expected && std::time::Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// What a webhook was told.
