@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::engine::digest::DigestPolicy;
+use crate::engine::observation::Name;
 use crate::engine::time::Span;
+use crate::notify::{Receiver, ReceiverKind};
 
 use super::addresses;
 use super::context::{Context, Draft};
@@ -33,6 +35,7 @@ pub(super) struct Extras {
 pub(super) fn read(
     top: &mut Cursor<'_>,
     known: &Known,
+    receivers: &[Receiver],
     not_built: &mut Vec<(String, Place)>,
 ) -> Extras {
     let context = top.context;
@@ -41,7 +44,7 @@ pub(super) fn read(
     for table in top.tables("digest") {
         extras
             .digests
-            .push(read_digest(context, table, known, &mut names));
+            .push(read_digest(context, table, known, receivers, &mut names));
     }
     if let Some(table) = top.table("chat") {
         read_chat(context, table, &mut extras, not_built);
@@ -61,6 +64,7 @@ fn read_digest(
     context: &Context<'_>,
     table: Spot<Table>,
     known: &Known,
+    receivers: &[Receiver],
     names: &mut Names<()>,
 ) -> DigestPolicy {
     let mut cursor = Cursor::new(context, &keys::DIGEST, table);
@@ -81,7 +85,24 @@ fn read_digest(
             .unwrap_or_default(),
         send_empty: cursor.boolean("send_empty").unwrap_or(false),
     };
+    let place = cursor.place_of("receivers");
     cursor.finish();
+    let is_pager = |name: &&Name| {
+        let mut receivers = receivers.iter();
+        let found = receivers.find(|receiver| receiver.name == **name);
+        found.is_some_and(|found| matches!(found.kind, ReceiverKind::PagerDuty(_)))
+    };
+    for pager in digest.receivers.iter().filter(is_pager) {
+        context.push(
+            Draft::warning(
+                "digest-to-pager",
+                place,
+                format!("receiver `{pager}` is a pager: it is sent no digests"),
+            )
+            .label("a digest wakes nobody")
+            .help("name a receiver that is read in the morning"),
+        );
+    }
     digest
 }
 

@@ -469,9 +469,11 @@ fn discord_mention(text: &str) -> Result<String, Refusal> {
     let inner = text
         .strip_prefix("<@")
         .and_then(|rest| rest.strip_suffix('>'));
-    let id = inner.map(|inner| inner.trim_start_matches('&'));
+    let id = inner.map(|inner| inner.strip_prefix('&').unwrap_or(inner));
     match id {
-        Some(id) if !id.is_empty() && id.bytes().all(|c| c.is_ascii_digit()) => Ok(text.to_owned()),
+        Some(id) if (1..=24).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_digit()) => {
+            Ok(text.to_owned())
+        }
         _ => Err(Refusal::new(
             "bad-mention",
             format!("`{text}` is not a Discord mention"),

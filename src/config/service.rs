@@ -74,6 +74,7 @@ pub(super) fn read(context: &Context<'_>, table: Spot<Table>) -> Service {
     let sources = read_sources(&mut top);
     let store = read_store(&mut top, &mut not_built);
     check_retention(context, &sources, &store);
+    let extras = extras::read(&mut top, &known, &receivers, &mut not_built);
     let service = Service {
         globs,
         evaluation_schedule: read_evaluation(&mut top),
@@ -82,7 +83,7 @@ pub(super) fn read(context: &Context<'_>, table: Spot<Table>) -> Service {
         fallback,
         inhibitions: routing::read_inhibitions(&mut top),
         owners: routing::read_owners(&mut top),
-        extras: extras::read(&mut top, &known, &mut not_built),
+        extras,
         sources: sources.into_iter().map(|source| source.value.0).collect(),
         store: store.0,
         known,
