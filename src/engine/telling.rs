@@ -319,7 +319,7 @@ impl Engine {
                     Reason::Undeliverable,
                     Body::Notice {
                         headline: headline.clone(),
-                        text: lines.join("\n"),
+                        text: missed_text(&lines, receiver),
                     },
                     now,
                 ));
@@ -457,6 +457,28 @@ fn find_route<'a>(route: &'a Route, path: &str) -> Option<&'a Route> {
         .find_map(|child| find_route(child, path))
 }
 
+/// Characters of missed lines: what every receiver shows of a notice. The rest is counted.
+const MAX_MISSED: usize = 2_000;
+
+/// What was not told, as far as it can be shown, and how to see the rest.
+fn missed_text(lines: &[String], receiver: &Name) -> String {
+    let mut left = MAX_MISSED;
+    let fitting = lines.iter().take_while(|line| {
+        let size = line.chars().count() + 1;
+        let fits = size <= left;
+        left = left.saturating_sub(size);
+        fits
+    });
+    let mut shown: Vec<String> = fitting.cloned().collect();
+    if shown.len() < lines.len() {
+        let more = lines.len() - shown.len();
+        shown.push(format!(
+            "and {more} more: tardy deliveries --receiver {receiver}"
+        ));
+    }
+    shown.join("\n")
+}
+
 /// What a notification would have said, a line for each alert.
 fn missed_lines(notification: &Notification) -> Vec<String> {
     let at = human_time(notification.decided_at, notification.decided_at, Tz::UTC);
@@ -493,5 +515,25 @@ pub(super) fn notice(
         omitted: 0,
         rollup: None,
         suppressed: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_missed_is_shown_as_far_as_it_fits_and_counted() {
+        let text = |count: usize| {
+            let line = |number| format!("05:10 UTC Failed: finance job-{number:03}");
+            let lines: Vec<String> = (0..count).map(line).collect();
+            missed_text(&lines, &"team".into())
+        };
+        assert_eq!(text(2).lines().count(), 2);
+        let many = text(300);
+        assert!(many.chars().count() <= MAX_MISSED + 80, "{many}");
+        let shown = many.lines().count() - 1;
+        let rest = format!("and {} more: tardy deliveries --receiver team", 300 - shown);
+        assert_eq!(many.lines().last(), Some(&*rest));
     }
 }
