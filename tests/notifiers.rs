@@ -415,7 +415,13 @@ pub(crate) fn check_received(world: &World) {
         "the rest is in its thread"
     );
     let taken = match world.kind {
-        Kind::SlackWebhook | Kind::PagerDuty | Kind::Teams => 1,
+        Kind::SlackWebhook | Kind::Teams => 1,
+        // What somebody has taken on is triggered and acknowledged.
+        Kind::PagerDuty => {
+            let actions = world.chat.said().into_iter();
+            let actions = actions.map(|said| said.json()["event_action"].to_string());
+            actions.collect::<std::collections::BTreeSet<_>>().len()
+        }
         // What does not fit into one goes on in others.
         Kind::DiscordWebhook => world.chat.messages().len(),
         _ => return,

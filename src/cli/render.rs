@@ -24,7 +24,8 @@ use crate::notify::{
 #[command(after_help = "\
 Takes the newest open alert of the rule, from the running bot or from the store; when there is none, an alert
 as the rule might raise it, with made-up facts, and says so. First the text, as people read it; then what
-would be sent, byte for byte but for the indentation of JSON. The HTML of a mail is written to a file. No
+would be sent, indented; left out is what is known only then: where a first message stands, parts in its
+thread, what a pager has open, keys. The HTML of a mail is written to a file. No
 secret is shown. docs/templates.md describes how a receiver gets texts of its own.
 
 Reasons: first, new_alerts, escalated, upgraded, changed, some_resolved, resolved, reminder, flapping,

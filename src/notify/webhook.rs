@@ -92,11 +92,7 @@ impl Notifier for Webhook {
         &'a self,
         delivery: Delivery<'a>,
     ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
-        Box::pin(async move {
-            self.attempt(delivery)
-                .await
-                .unwrap_or_else(|outcome| outcome)
-        })
+        super::ended(self.attempt(delivery))
     }
 
     fn preview(&self, delivery: Delivery<'_>) -> Vec<Preview> {
@@ -301,7 +297,7 @@ fn alert<'a>(alert: &'a AlertView, card: &'a Card) -> Alert<'a> {
     }
 }
 
-/// What a person said.
+/// What a person or a rule said.
 fn said(comment: &str) -> String {
     mask(&text::line(comment, limits::LABEL))
 }
@@ -309,7 +305,7 @@ fn said(comment: &str) -> String {
 fn quiet(suppressed: &Suppressed) -> Quiet {
     Quiet {
         id: text::line(&suppressed.id, limits::LABEL),
-        headline: text::line(&suppressed.headline, limits::LABEL),
+        headline: said(&suppressed.headline),
         reason: text::line(&suppressed.reason.to_string(), limits::LABEL),
     }
 }

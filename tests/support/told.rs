@@ -204,6 +204,17 @@ pub(crate) fn hostile(text: &str) -> Notification {
         description: Some(text.to_owned()),
         runbook: Some(text.to_owned()),
         owner: Some(text.to_owned()),
+        acknowledged: Some(AcknowledgedView {
+            by: text.into(),
+            until: at("19:00"),
+            comment: Some(text.to_owned()),
+        }),
+        silenced: Some(SilencedView {
+            id: text.to_owned(),
+            by: text.into(),
+            until: at("19:00"),
+            comment: text.to_owned(),
+        }),
         ..alert("x")
     };
     Notification {

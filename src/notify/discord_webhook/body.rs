@@ -451,11 +451,19 @@ fn fields(card: &Card) -> Vec<(String, String, bool)> {
     if let Some(owner) = &card.owner {
         add("Owner", escape(owner));
     }
-    if let Some(url) = &card.run_url {
-        add("Run", format!("[open the run]({})", link_target(url)));
+    let link = |label: &str, url: &str| format!("[{label}]({})", link_target(url));
+    // A link that is cut is none.
+    let fits = |link: &String| text::measure(link) <= limits::FIELD_VALUE;
+    let run = card.run_url.as_deref().map(|url| link("open the run", url));
+    if let Some(run) = run.filter(fits) {
+        add("Run", run);
     }
     match &card.runbook {
-        Some(Runbook::Link(url)) => add("Runbook", format!("[what to do]({})", link_target(url))),
+        Some(Runbook::Link(url)) => {
+            if let Some(book) = Some(link("what to do", url)).filter(fits) {
+                add("Runbook", book);
+            }
+        }
         Some(Runbook::Text(words)) => add("Runbook", escape(words)),
         None => {}
     }

@@ -131,7 +131,8 @@ impl Talk<'_> {
         };
         let found = self.posted(&json!({ "ts": ts }));
         let edited = self.edit(&found).await?;
-        Ok(matches!(edited, Placed::Done).then_some(found))
+        // One that may not be edited any more is there all the same.
+        Ok(matches!(edited, Placed::Done | Placed::Fixed).then_some(found))
     }
 
     /// Edits the conversation's message. A refusal is no reason not to say it in the thread.

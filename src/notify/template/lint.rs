@@ -299,6 +299,7 @@ mod tests {
             "{% if alert.acknowledged %}{{ alert.acknowledged.by }}{% endif %}",
             "{{ alerts[0].headline }} {{ alerts|length }} {{ alerts|map(attribute='rule')|unique|join(', ') }}",
             "{% for a in alerts %}{{ a.id ~ ' a.b ' }}{% endfor %} a.b {% for x in alert.facts %}{{ x.name }}{% endfor %}",
+            "{% for g in alerts|groupby('rule') %}{{ g.grouper }}: {% for a in g.list %}{{ a.id }}{% endfor %}{% endfor %}",
             "{% set worst = alerts|first %}{{ worst.error or 'no error' }}",
             "{% for name, value in alert.labels|items %}{{ name }}={{ value }} {% endfor %}",
             "{{ nothing|default('x') if nothing is defined else 'y' }}{% set nothing = 1 %}",
